@@ -1,0 +1,163 @@
+"""Attempts at exec and what becomes of the items of a batch, seen from the calls alone.
+
+A framework calls exec once or, after a failure, again, and at last exec_fallback. Its own retry counter cannot be
+trusted, so the calls are counted here: a call after a failed one, in the same task or thread, is a retry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import Token
+from typing import Any
+
+from opentelemetry.context import attach, get_current
+
+from ._context import detach
+from ._faults import Harmless
+from ._record import NANO, Attempt, Item, Part, Visit
+from ._recorder import Recorder, result_of
+from ._shared import read
+from .names import SPAN_ITEM, Result
+
+
+def worker() -> int:
+    """Who works on an item: the task where there is one, else the thread."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return threading.get_ident() if task is None else id(task)
+
+
+class _Call(Harmless[None]):
+    """One call of exec or exec_fallback on the item of this task or thread, as a context manager."""
+
+    def __init__(self, recorder: Recorder, visit: Visit, subject: Any) -> None:
+        self._recorder = recorder
+        self._visit = visit
+        self._subject = subject
+        self._worker = worker()
+        self._token: Token[Any] | None = None
+
+    def instead(self) -> None:
+        """Nothing."""
+
+    def _attach(self, item: Item | None) -> None:
+        if item is not None and item.part is not None:
+            self._token = attach(item.part.context)
+
+    def _detach(self) -> None:
+        if self._token is not None:
+            detach(self._token)
+
+    def _end_item(self, item: Item, result: Result, error: BaseException | None = None) -> None:
+        visit = self._visit
+        visit.items.pop(self._worker, None)
+        if item.part is not None:
+            self._recorder.end(item.part, error, result)
+        if visit.batch:
+            visit.count(1, result, item.platform)
+            self._recorder.changed(visit)
+
+
+class Exec(_Call):
+    """One call of exec: an attempt."""
+
+    def enter(self) -> None:
+        """Count the attempt, and the retry if it is one."""
+        visit, recorder = self._visit, self._recorder
+        item = visit.items.get(self._worker)
+        if item is None:
+            item = visit.items[self._worker] = Item(platform=_platform_of(visit, self._subject))
+            if visit.batch and recorder.settings.items:
+                item.part = recorder.start_part(visit, SPAN_ITEM, item.platform)
+        self._item = item
+        self._started = recorder.now(visit.run)
+        retry = item.failed_at is not None
+        wait = max(0, self._started - (item.failed_at or 0)) / NANO if retry else 0.0
+        item.attempts += 1
+        item.running = True
+        with visit.run.lock:
+            visit.attempts += 1
+            visit.retries += retry
+            visit.wait += wait
+            visit.run.stages[visit.stage].retries += retry
+        if retry:
+            recorder.tell("retried", visit, item.error, wait)
+            recorder.changed(visit)
+        self._attach(item)
+
+    def leave(self, error: BaseException | None) -> None:
+        """Tell of a failed attempt; after a good one the item has ended."""
+        self._detach()
+        item, visit = self._item, self._visit
+        item.running = False
+        if error is None:
+            self._end_item(item, "success")
+        elif isinstance(error, Exception):
+            item.failed_at = max(self._started, self._recorder.now(visit.run))
+            item.error = type(error).__name__
+            context = get_current() if item.part is None else item.part.context
+            attempt = Attempt(item.attempts, self._started, item.failed_at, error, context)
+            self._recorder.tell("attempt_failed", visit, attempt)
+            visit.noted = (id(error), type(error))
+            if item.part is not None:
+                item.part.noted = visit.noted
+        else:
+            self._end_item(item, result_of(error), error)
+
+
+class Fallback(_Call):
+    """One call of exec_fallback: the end of an item whose attempts all failed."""
+
+    def enter(self) -> None:
+        """Run it inside the item."""
+        self._item = self._visit.items.get(self._worker) or Item()
+        self._visit.items[self._worker] = self._item
+        self._item.running = True
+        self._attach(self._item)
+
+    def leave(self, error: BaseException | None) -> None:
+        """The item has ended."""
+        self._detach()
+        self._visit.fell_back = self._visit.fell_back or error is None
+        self._end_item(self._item, "fallback" if error is None else result_of(error), error)
+
+
+class Phase(Harmless[None]):
+    """prep, exec or post of a visit; a span where `detail` asks for it."""
+
+    def __init__(self, recorder: Recorder, visit: Visit, name: str) -> None:
+        self._recorder = recorder
+        self._visit = visit
+        self._name = name
+        self._part: Part | None = None
+        self._token: Token[Any] | None = None
+
+    def instead(self) -> None:
+        """Nothing."""
+
+    def enter(self) -> None:
+        """Begin it."""
+        self._visit.phases.add(self._name)
+        if self._recorder.settings.phases:
+            self._part = self._recorder.start_part(self._visit, self._name)
+            self._token = attach(self._part.context)
+
+    def leave(self, error: BaseException | None) -> None:
+        """End it."""
+        if self._token is not None:
+            detach(self._token)
+        self._visit.phases.discard(self._name)
+        if self._part is not None:
+            self._part.noted = self._visit.noted
+            self._recorder.end(self._part, error)
+
+
+def _platform_of(visit: Visit, subject: Any) -> str | None:
+    """The platform that an item names: itself, where it is one of the visit's platforms, or its `platform` field."""
+    name = subject if isinstance(subject, str) else read(subject, "platform") if isinstance(subject, dict) else None
+    if not isinstance(name, str):
+        return visit.item_platform
+    return name if name in visit.platforms.names or not isinstance(subject, str) else visit.item_platform

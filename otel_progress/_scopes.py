@@ -1,0 +1,135 @@
+"""What `stage` and `workflow` share: opening a run or a visit around code, as a context manager."""
+
+from __future__ import annotations
+
+import inspect
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from opentelemetry.context import attach
+
+from . import _default
+from ._context import Attached, detach
+from ._faults import Harmless
+from ._record import Run, Visit
+from ._shared import name_of
+
+T = TypeVar("T", bound="Run | Visit")
+
+
+class Call:
+    """Which code is called, on what."""
+
+    __slots__ = ("function", "name", "node", "shared")
+
+    def __init__(self, name: str, function: str | None = None, shared: Any = None, node: object = None) -> None:
+        self.name = name
+        self.function = function
+        self.shared = shared
+        self.node = node
+
+
+class Opening(Harmless[T]):
+    """One run or visit from its start to its end, current in between unless `stepwise`."""
+
+    __slots__ = ("_call", "_scope", "_stepwise", "_token", "error", "recorded")
+
+    def __init__(self, scope: Scope[T], call: Call, *, stepwise: bool = False) -> None:
+        self._scope = scope
+        self._call = call
+        self._stepwise = stepwise
+        self._token: Token[Any] | None = None
+        self.recorded: Run | Visit | None = None
+        self.error: BaseException | None = None
+        """What ended it although the code returned: a generator that was closed."""
+
+    def enter(self) -> T:
+        """Start it."""
+        recorded = self.recorded = self._scope.begin(self._call)
+        if not self._stepwise:
+            self._token = attach(recorded.context)
+        return self._scope.given(recorded)
+
+    def leave(self, error: BaseException | None) -> None:
+        """End it."""
+        if self._token is not None:
+            detach(self._token)
+        recorded = self.recorded
+        if recorded is not None and recorded.recorder is not None:
+            recorded.recorder.end(recorded, self.error if error is None else error)
+
+    def instead(self) -> T:
+        """One that records nothing."""
+        return self._scope.nothing()
+
+    def returned(self, value: object) -> None:
+        """Note what a node returned: the action that its flow goes on with."""
+        if isinstance(self.recorded, Visit):
+            self.recorded.action = "default" if value is None else name_of(value)
+
+    def step(self) -> Attached:
+        """Make it current for one step of a generator."""
+        return Attached(None if self.recorded is None else self.recorded.context)
+
+
+class Scope(Generic[T]):
+    """What `stage` and `workflow` have in common."""
+
+    def __init__(self, name: object = None, *, shared: Any = None) -> None:
+        if inspect.isroutine(name) or inspect.isclass(name):
+            kind = type(self).__name__
+            raise TypeError(f'write @{kind}("a name") or @{kind}() above {name_of(getattr(name, "__name__", name))}')
+        self._name = None if name is None else name_of(name)
+        self._shared = shared
+        self._open: list[Opening[T]] = []
+
+    def begin(self, call: Call) -> Run | Visit:
+        """Start the run or visit."""
+        raise NotImplementedError
+
+    def given(self, recorded: Run | Visit) -> T:
+        """What `with ... as` gives."""
+        raise NotImplementedError
+
+    def nothing(self) -> T:
+        """What `with ... as` gives where recording failed."""
+        raise NotImplementedError
+
+    def opening(self, call: Call, *, stepwise: bool = False) -> Opening[T]:
+        """A context manager for one call."""
+        if call.shared is None:
+            call.shared = self._shared
+        return Opening(self, call, stepwise=stepwise)
+
+    def name_for(self, default: str) -> str:
+        """The name that the user gave, else `default`."""
+        return self._name or default
+
+    # --- as a context manager -----------------------------------------------------------------------------------------
+
+    def __enter__(self) -> T:
+        opening = self.opening(Call(self.name_for(type(self).__name__)))
+        value = opening.__enter__()
+        self._open.append(opening)
+        return value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # One object may be entered by several tasks or threads at once: each leaves what is current where it is.
+        current = _default.get().current()
+        for index in range(len(self._open) - 1, -1, -1):
+            if self._open[index].recorded is current:
+                break
+        else:
+            index = -1
+        self._open.pop(index).__exit__(kind, error, traceback)
+
+    async def __aenter__(self) -> T:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)

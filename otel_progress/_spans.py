@@ -1,0 +1,162 @@
+"""The spans: `run` > `stage` > `attempt`, and `prep`, `exec`, `post`, `item` where `detail` asks for them."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.semconv.attributes import exception_attributes
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from . import names
+from ._bound import NameBound
+from ._record import Attempt, Part, Recorded, Run, Visit
+from ._recorder import Recorder, Sink
+from ._version import SCHEMA_URL, __version__
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
+Attributes = dict[str, AttributeValue]
+
+
+class SpanSink(Sink):
+    """Makes a span of every run and visit, with the times that the recorder took."""
+
+    def __init__(self, recorder: Recorder, tracer_provider: TracerProvider | None = None) -> None:
+        self._recorder = recorder
+        self._tracer = trace.get_tracer(names.SCOPE, __version__, tracer_provider, SCHEMA_URL)
+        self._bound = NameBound(recorder)
+
+    def run_started(self, run: Run) -> None:
+        """Start the run's span."""
+        if run.owned:
+            name = f"{names.SPAN_RUN} {self._bound.workflow(run.workflow)}"
+            self._start(run, name, {names.WORKFLOW_NAME: run.workflow, names.RUN_ID: run.id})
+        else:
+            run.context = trace.set_span_in_context(run.span, run.context)
+
+    def run_ended(self, run: Run) -> None:
+        """End it."""
+        if run.owned:
+            self._end(run, {names.RESULT: run.result or "success"})
+
+    def visit_started(self, visit: Visit) -> None:
+        """Start the visit's span, with a link to the visit that it repeats."""
+        attributes = {**_place(visit), names.STAGE_VISIT: visit.number}
+        if visit.function is not None:
+            attributes[names.CODE_FUNCTION_NAME] = visit.function
+        if visit.item_platform is not None:
+            attributes[names.ITEM_PLATFORM] = visit.item_platform
+        links = [Link(visit.previous)] if visit.previous is not None and visit.previous.is_valid else None
+        self._start(visit, f"{names.SPAN_STAGE} {self._bound.stage(visit.stage)}", attributes, links)
+        context = visit.span.get_span_context()
+        if context.is_valid:
+            visit.run.stages[visit.stage].trace_id = trace.format_trace_id(context.trace_id)
+
+    def visit_ended(self, visit: Visit) -> None:
+        """End it."""
+        if not visit.span.is_recording():
+            visit.span.end(visit.ended)
+            return
+        for version in visit.versions:
+            event: Attributes = {names.VERSION_ID: version.id}
+            if version.action is not None:
+                event[names.VERSION_ACTION] = version.action
+            visit.span.add_event(names.EVENT_VERSION, event, visit.ended)
+        self._end(visit, _outcome(visit))
+
+    def part_started(self, part: Part) -> None:
+        """Start the span of a phase or an item."""
+        attributes = _place(part.visit)
+        if part.platform is not None:
+            attributes[names.ITEM_PLATFORM] = part.platform
+        self._start(part, part.name, attributes)
+
+    def part_ended(self, part: Part) -> None:
+        """End it."""
+        self._end(part, {})
+
+    def attempt_failed(self, visit: Visit, attempt: Attempt) -> None:
+        """Make the span of a failed attempt, afterwards: most attempts succeed and need none."""
+        attributes = {**_place(visit), names.STAGE_ATTEMPTS: attempt.number}
+        span = self._tracer.start_span(
+            names.SPAN_ATTEMPT, attempt.context, SpanKind.INTERNAL, attributes, start_time=attempt.started
+        )
+        self._fail(span, attempt.error, attempt.ended, record=True)
+        span.end(attempt.ended)
+
+    def _start(
+        self, recorded: Recorded, name: str, attributes: Attributes, links: Sequence[Link] | None = None
+    ) -> None:
+        recorded.span = self._tracer.start_span(
+            name,
+            recorded.parent_context,
+            SpanKind.INTERNAL,
+            attributes,
+            links,
+            start_time=recorded.started,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+        recorded.context = trace.set_span_in_context(recorded.span, recorded.context)
+
+    def _end(self, recorded: Recorded, attributes: Attributes) -> None:
+        span, error = recorded.span, recorded.exception
+        if span.is_recording():
+            span.set_attributes(attributes)
+            if error is not None and recorded.result in ("failure", "cancelled"):
+                self._fail(span, error, recorded.ended, record=recorded.noted != (id(error), type(error)))
+            elif recorded.result in ("failure", "cancelled", "abandoned"):
+                span.set_status(Status(StatusCode.ERROR, recorded.result))
+                span.set_attribute(names.ERROR_TYPE, recorded.error_type or recorded.result)
+        span.end(recorded.ended)
+
+    def _fail(self, span: trace.Span, error: BaseException, at: int | None, *, record: bool) -> None:
+        """Say on `span` that `error` ended it; `record` it in full unless a span inside has done so."""
+        kind = type(error).__name__
+        messages = self._recorder.settings.capture_messages
+        span.set_attribute(names.ERROR_TYPE, kind)
+        span.set_status(Status(StatusCode.ERROR, f"{kind}: {error}" if messages and str(error) else kind))
+        if record and messages:
+            span.record_exception(error, timestamp=at)
+        elif record:
+            lines = "".join(traceback.format_tb(error.__traceback__))
+            event = {exception_attributes.EXCEPTION_TYPE: kind, exception_attributes.EXCEPTION_STACKTRACE: lines}
+            span.add_event(names.EVENT_EXCEPTION, event, at)
+
+
+def _place(visit: Visit) -> Attributes:
+    return {
+        names.WORKFLOW_NAME: visit.run.workflow,
+        names.RUN_ID: visit.run.id,
+        names.STAGE_NAME: visit.stage,
+    }
+
+
+def _outcome(visit: Visit) -> Attributes:
+    """The attributes that are known when a visit has ended."""
+    attributes: Attributes = {
+        names.STAGE_RESULT: visit.result or "success",
+        names.STAGE_ATTEMPTS: visit.attempts,
+        names.STAGE_PLATFORM_COUNT: len(visit.own_platforms) or visit.platforms.count,
+    }
+    platforms = tuple(visit.own_platforms) or visit.platforms.names
+    optional: dict[str, AttributeValue | None] = {
+        names.STAGE_PLATFORMS: platforms or None,
+        names.ITEM_PLATFORM: visit.item_platform,
+        names.STAGE_REVISION: visit.revision,
+        names.STAGE_ACTION: visit.action,
+        names.STAGE_WAIT: visit.wait or None,
+        names.STAGE_BUDGET: visit.budget,
+        names.CODE_FUNCTION_NAME: visit.function,
+        names.STAGE_ITEMS_TOTAL: visit.items_total,
+    }
+    attributes.update({name: value for name, value in optional.items() if value is not None})
+    if visit.items_total is not None or visit.items_done or visit.items_failed:
+        attributes[names.STAGE_ITEMS_DONE] = visit.items_done
+        attributes[names.STAGE_ITEMS_FAILED] = visit.items_failed
+    return attributes

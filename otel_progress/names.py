@@ -1,0 +1,183 @@
+"""Every name that otel_progress gives to the outside world, once.
+
+Span names, attributes, metrics, keys of the shared store and environment variables. The code takes them from here,
+and the tests hold docs, dashboards and alert rules against them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from opentelemetry.semconv.attributes import code_attributes, error_attributes
+
+SCOPE: Final = "otel_progress"
+"""Name of the tracer, the meter and the logger."""
+
+# --- spans ------------------------------------------------------------------------------------------------------------
+
+SPAN_RUN: Final = "run"
+SPAN_STAGE: Final = "stage"
+SPAN_ATTEMPT: Final = "attempt"
+SPAN_ITEM: Final = "item"
+SPAN_PHASES: Final = ("prep", "exec", "post")
+
+EVENT_VERSION: Final = "version"
+"""Span event: an entry was added to `version_history` during the visit."""
+EVENT_EXCEPTION: Final = "exception"
+
+# --- attributes -------------------------------------------------------------------------------------------------------
+
+WORKFLOW_NAME: Final = "otel_progress.workflow.name"
+RUN_ID: Final = "otel_progress.run.id"
+STAGE_NAME: Final = "otel_progress.stage.name"
+STAGE_PLATFORMS: Final = "otel_progress.stage.platforms"
+STAGE_PLATFORM_COUNT: Final = "otel_progress.stage.platform_count"
+STAGE_REVISION: Final = "otel_progress.stage.revision"
+STAGE_VISIT: Final = "otel_progress.stage.visit"
+STAGE_ATTEMPTS: Final = "otel_progress.stage.attempts"
+STAGE_RESULT: Final = "otel_progress.stage.result"
+STAGE_ACTION: Final = "otel_progress.stage.action"
+STAGE_ITEMS_TOTAL: Final = "otel_progress.stage.items.total"
+STAGE_ITEMS_DONE: Final = "otel_progress.stage.items.done"
+STAGE_ITEMS_FAILED: Final = "otel_progress.stage.items.failed"
+STAGE_WAIT: Final = "otel_progress.stage.wait"
+STAGE_BUDGET: Final = "otel_progress.stage.budget"
+ITEM_PLATFORM: Final = "otel_progress.item.platform"
+VERSION_ID: Final = "otel_progress.version.id"
+VERSION_ACTION: Final = "otel_progress.version.action"
+RESULT: Final = "otel_progress.result"
+VISIT: Final = "otel_progress.visit"
+ERROR_TYPE: Final = error_attributes.ERROR_TYPE
+CODE_FUNCTION_NAME: Final = code_attributes.CODE_FUNCTION_NAME
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+Result = Literal["success", "fallback", "failure", "cancelled", "abandoned"]
+"""How a visit or a run ended; see docs/reference.md."""
+
+VISIT_FIRST: Final = "first"
+VISIT_REPEAT: Final = "repeat"
+OTHER: Final = "other"
+"""Stands for every name above the bound on distinct names."""
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+DURATION_BUCKETS: Final = (0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
+COUNT_BUCKETS: Final = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One instrument: what a dashboard or a rule may ask for."""
+
+    name: str
+    kind: Literal["histogram", "counter", "observable up-down counter", "observable gauge"]
+    unit: str
+    """UCUM, as OpenTelemetry writes units: `s`, `{run}`."""
+    description: str
+    attributes: tuple[str, ...]
+    buckets: tuple[float, ...] | None = None
+    """Upper bounds of a histogram's buckets, in its unit."""
+
+
+_STAGE = (WORKFLOW_NAME, STAGE_NAME)
+
+RUN_DURATION: Final = Metric(
+    "otel_progress.run.duration", "histogram", "s", "Duration of runs.", (WORKFLOW_NAME, RESULT), DURATION_BUCKETS
+)
+STAGE_DURATION: Final = Metric(
+    "otel_progress.stage.duration",
+    "histogram",
+    "s",
+    "Duration of visits of a stage.",
+    (*_STAGE, RESULT, VISIT, ERROR_TYPE),
+    DURATION_BUCKETS,
+)
+RUN_ACTIVE: Final = Metric(
+    "otel_progress.run.active", "observable up-down counter", "{run}", "Runs going on.", (WORKFLOW_NAME,)
+)
+STAGE_ACTIVE: Final = Metric(
+    "otel_progress.stage.active", "observable up-down counter", "{stage}", "Visits going on.", _STAGE
+)
+STAGE_OLDEST_START: Final = Metric(
+    "otel_progress.stage.oldest_start",
+    "observable gauge",
+    "s",
+    "Start of the oldest visit going on, in seconds since the Unix epoch.",
+    _STAGE,
+)
+STAGE_BUDGET_METRIC: Final = Metric(
+    "otel_progress.stage.budget", "observable gauge", "s", "Time that a visit of the stage may take.", _STAGE
+)
+STAGE_RETRIES: Final = Metric(
+    "otel_progress.stage.retries", "counter", "{retry}", "Attempts after the first.", (*_STAGE, ERROR_TYPE)
+)
+STAGE_WAIT_METRIC: Final = Metric(
+    "otel_progress.stage.wait", "counter", "s", "Time between a failed attempt and the next.", _STAGE
+)
+STAGE_ITEMS: Final = Metric(
+    "otel_progress.stage.items", "counter", "{item}", "Items of batches that ended.", (*_STAGE, RESULT, ITEM_PLATFORM)
+)
+RUN_REVISIONS: Final = Metric(
+    "otel_progress.run.revisions", "histogram", "{revision}", "Revisions of a run.", (WORKFLOW_NAME,), COUNT_BUCKETS
+)
+RUN_PLATFORMS: Final = Metric(
+    "otel_progress.run.platforms", "histogram", "{platform}", "Platforms of a run.", (WORKFLOW_NAME,), COUNT_BUCKETS
+)
+DEAD_ENDS: Final = Metric(
+    "otel_progress.flow.dead_ends", "counter", "{transition}", "Actions returned that no edge takes.", _STAGE
+)
+METRICS: Final = (
+    RUN_DURATION,
+    STAGE_DURATION,
+    RUN_ACTIVE,
+    STAGE_ACTIVE,
+    STAGE_OLDEST_START,
+    STAGE_BUDGET_METRIC,
+    STAGE_RETRIES,
+    STAGE_WAIT_METRIC,
+    STAGE_ITEMS,
+    RUN_REVISIONS,
+    RUN_PLATFORMS,
+    DEAD_ENDS,
+)
+
+# --- the shared store -------------------------------------------------------------------------------------------------
+
+PROGRESS_METRICS: Final = "progress_metrics"
+PROGRESS_RUN: Final = "progress_run"
+MIRROR_FIELDS: Final = (
+    "start_time",
+    "end_time",
+    "platforms",
+    "revisions",
+    "completed",
+    "visits",
+    "seconds",
+    "result",
+    "retries",
+    "items_done",
+    "items_total",
+    "versions",
+    "error",
+    "trace_id",
+)
+RUN_FIELDS: Final = ("run_id", "workflow", "traceparent", "started")
+
+# --- environment variables --------------------------------------------------------------------------------------------
+
+OTEL_PROGRESS_MIRROR: Final = "OTEL_PROGRESS_MIRROR"
+"""`false` writes nothing into the shared store. Default: `true`."""
+OTEL_PROGRESS_DETAIL: Final = "OTEL_PROGRESS_DETAIL"
+"""Extra child spans: `none`, `phases`, `items` or `all`. Default: `none`."""
+OTEL_PROGRESS_CAPTURE_MESSAGES: Final = "OTEL_PROGRESS_CAPTURE_MESSAGES"
+"""`false` keeps the messages of exceptions out of telemetry; their types stay. Default: `true`."""
+OTEL_PROGRESS_NAME_LIMIT: Final = "OTEL_PROGRESS_NAME_LIMIT"
+"""Distinct workflow, stage and platform names (each) before the rest becomes `other`. Default: 200."""
+ENVIRONMENT: Final = (
+    OTEL_PROGRESS_MIRROR,
+    OTEL_PROGRESS_DETAIL,
+    OTEL_PROGRESS_CAPTURE_MESSAGES,
+    OTEL_PROGRESS_NAME_LIMIT,
+)

@@ -1,0 +1,72 @@
+"""A node that marks stages as it is passed, for flows whose nodes stay as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pocketflow import Node
+
+from . import _default
+from ._faults import report
+from ._record import now_timestamp
+from ._shared import platforms_of, read, read_platforms, read_revision
+
+if TYPE_CHECKING:
+    _Node = Node[dict[str, Any], dict[str, Any], str]  # Generic in its stub only.
+else:
+    _Node = Node
+
+_HOLDERS = ("workflow_state", "task_requirements", "quality_control")
+
+
+class ProgressTrackerNode(_Node):
+    """Marks the stage that `shared["workflow_state"]["current_stage"]` names, each time the flow passes it.
+
+    Every other stage that a tracker began in this run is completed, and the current one is begun, unless it is open. A
+    stage that a decorator or the instrumentor records is never counted twice: the tracker then only brings its
+    platforms and revisions up to date. It always goes on with the action `"default"`, works in sync and async flows,
+    and may stand in several places.
+
+        engagement >> ProgressTrackerNode() >> craft >> ProgressTrackerNode() >> publish >> ProgressTrackerNode(final=True)
+
+    Args:
+        final: complete what trackers have begun, instead of beginning a stage. The end of the run does it too.
+    """
+
+    def __init__(self, *, final: bool = False) -> None:
+        super().__init__()
+        self.final = final
+
+    def prep(self, shared: Any) -> dict[str, Any]:
+        """The three dicts that tell the progress; an empty one for each that `shared` lacks."""
+        return {holder: value if (value := read(shared, holder)) is not None else {} for holder in _HOLDERS}
+
+    def exec(self, prep_res: dict[str, Any]) -> dict[str, Any]:
+        """What they tell: `stage_start` (ISO 8601), `platforms_processed`, `revision_count`, `current_stage`."""
+        return {
+            "stage_start": now_timestamp(),
+            "platforms_processed": read_platforms(prep_res).count,
+            "revision_count": read_revision(prep_res) or 0,
+            "current_stage": read(prep_res["workflow_state"], "current_stage"),
+        }
+
+    def post(self, shared: Any, prep_res: dict[str, Any], exec_res: dict[str, Any]) -> str:
+        """Bring `progress_metrics` up to date; go on with `"default"`."""
+        try:
+            self._mark(shared, prep_res, exec_res)
+        except Exception as error:
+            report("ProgressTrackerNode could not mark the stage; the workflow goes on", error)
+        return "default"
+
+    def _mark(self, shared: Any, prep_res: dict[str, Any], exec_res: dict[str, Any]) -> None:
+        recorder = _default.get()
+        if self.final:
+            recorder.finish_tracked(shared)
+            return
+        stage = exec_res["current_stage"]
+        if stage is None or stage == "":
+            return
+        platforms = read_platforms(prep_res)
+        if platforms.count != exec_res["platforms_processed"]:  # An exec of the user's own knows better.
+            platforms = platforms_of(exec_res["platforms_processed"])
+        recorder.track(stage, shared=shared, platforms=platforms, revision=exec_res["revision_count"])
