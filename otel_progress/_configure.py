@@ -113,10 +113,8 @@ def start(
     service_name = service_name or os.environ.get(OTEL_SERVICE_NAME) or program_name()
     resource = Resource.create({**(resource_attributes or {}), SERVICE_NAME: service_name})
     # Exporters first: a wrong setting shall raise before anything is set up.
-    exporters = {
-        signal: _exporters(signal, endpoint, default)
-        for signal, default in (("traces", default_exporter), ("metrics", default_exporter), ("logs", "none"))
-    }
+    defaults: dict[_Signal, str] = {"traces": default_exporter, "metrics": default_exporter, "logs": "none"}
+    exporters = {signal: _exporters(signal, endpoint, default) for signal, default in defaults.items()}
     readers = [
         each if isinstance(each, MetricReader) else PeriodicExportingMetricReader(each) for each in exporters["metrics"]
     ]

@@ -11,8 +11,10 @@ from ._faults import Harmless
 
 
 def detach(token: Token[Any]) -> None:
-    """Undo `attach`. Where the code was left in another context (a generator closed from elsewhere) nothing is to undo,
-    and opentelemetry's own `detach` would log an error.
+    """Undo `attach`.
+
+    Where the code was left in another context (a generator closed from elsewhere) there is nothing to undo, and
+    opentelemetry's own `detach` would log an error.
     """
     try:
         token.var.reset(token)
@@ -34,7 +36,7 @@ class Attached(Harmless[None]):
         if self._context is not None:
             self._token = attach(self._context)
 
-    def leave(self, error: BaseException | None) -> None:
+    def leave(self, _error: BaseException | None) -> None:
         """Detach."""
         if self._token is not None:
             detach(self._token)

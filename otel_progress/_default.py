@@ -11,7 +11,7 @@ from ._spans import SpanSink
 
 def _make() -> Recorder:
     recorder = Recorder(settings=Settings.from_environment())
-    recorder.sinks = [SpanSink(recorder), MetricSink(recorder), MirrorSink(recorder)]
+    recorder.sinks += [SpanSink(recorder), MetricSink(recorder), MirrorSink(recorder)]
     return recorder
 
 

@@ -21,25 +21,29 @@ class _Opener(Protocol):
 
 def decorated(scope: Scope[Any], function: Callable[P, R]) -> Callable[P, R]:
     """`function` with every call recorded. Its kind is found once, here."""
-    inner = cast("Any", function.func if isinstance(function, functools.partial) else function)
+    target: Any = function
+    inner = _unwrap_partial(function)
     name = scope.name_for(name_of(getattr(inner, "__name__", type(inner).__name__)))
     module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", name)
     where = name_of(f"{module}.{qualname}" if module else qualname)
-    shared_in = _finder(function)
+    shared_in = _finder(target)
 
     def opening(args: tuple[Any, ...], kwargs: dict[str, Any], stepwise: bool = False) -> Opening[Any]:
         return scope.opening(Call(name, where, shared_in(args, kwargs)), stepwise=stepwise)
 
-    target = cast("Callable[..., Any]", function)
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(target):
         wrapper = _coroutine(target, opening)
-    elif inspect.isasyncgenfunction(function):
+    elif inspect.isasyncgenfunction(target):
         wrapper = _async_generator(target, opening)
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(target):
         wrapper = _generator(target, opening)
     else:
         wrapper = _plain(target, opening)
     return cast("Callable[P, R]", functools.wraps(target)(wrapper))
+
+
+def _unwrap_partial(function: Any) -> Any:
+    return function.func if isinstance(function, functools.partial) else function
 
 
 def _plain(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:

@@ -41,7 +41,7 @@ class MetricSink(Sink):
             return meter.create_counter(metric.name, metric.unit, metric.description)
 
         def observed(create: Callable[..., object], metric: Metric, read: Callable[[], Iterable[Observation]]) -> None:
-            def callback(options: CallbackOptions) -> Iterable[Observation]:
+            def callback(_options: CallbackOptions) -> Iterable[Observation]:
                 return read()
 
             create(metric.name, [callback], metric.unit, metric.description)

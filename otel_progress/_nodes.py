@@ -65,7 +65,7 @@ def _watch_subclasses(cls: type) -> None:
     if getattr(getattr(own, "__func__", None), _WRAPPED, False):
         return
 
-    def __init_subclass__(subclass: type, **kwargs: Any) -> None:
+    def init_subclass(subclass: type, **kwargs: Any) -> None:
         if own is None:
             super(cls, subclass).__init_subclass__(**kwargs)  # type: ignore[misc]
         else:
@@ -75,56 +75,67 @@ def _watch_subclasses(cls: type) -> None:
         except Exception as error:
             report(f"{subclass.__name__} cannot be recorded", error)
 
-    setattr(__init_subclass__, _WRAPPED, True)
-    cls.__init_subclass__ = classmethod(__init_subclass__)
+    setattr(init_subclass, _WRAPPED, True)
+    setattr(cls, "__init_subclass__", classmethod(init_subclass))  # noqa: B010 - type checkers know no such assignment
 
 
 def _wrap(cls: type, name: str) -> None:
+    """Put a recording method in the place of `cls`'s method `name`."""
     own = vars(cls).get(name)
     if getattr(own, _WRAPPED, False):
         return
-    if own is None:
-        # Looked up at every call: another base may stand between this class and the method's owner.
-        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return getattr(super(cls, self), name)(*args, **kwargs)
-    elif inspect.isfunction(own):
-        method = own
-    else:  # A staticmethod, a partialmethod, somebody else's wrapper.
-
-        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return own.__get__(self, type(self))(*args, **kwargs)
-
-    is_run = name in _RUNS
     awaits = name.endswith("_async") or (name == "_exec" and hasattr(cls, "_run_async"))
-    if awaits:
-
-        async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            around = _around(self, name, args, kwargs)
-            if around is None:
-                return await method(self, *args, **kwargs)
-            with around:
-                value = await method(self, *args, **kwargs)
-                if is_run:
-                    around.returned(value)
-                return value
-
-        wrapper: Callable[..., Any] = call_async
-    else:
-
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            around = _around(self, name, args, kwargs)
-            if around is None:
-                return method(self, *args, **kwargs)
-            with around:
-                value = method(self, *args, **kwargs)
-                if is_run:
-                    around.returned(value)
-                return value
-
-        wrapper = call
+    wrapper = (_recording_async if awaits else _recording)(_method(cls, name, own), name)
     functools.update_wrapper(wrapper, getattr(cls, name))
     setattr(wrapper, _WRAPPED, True)
     setattr(cls, name, wrapper)
+
+
+def _method(cls: type, name: str, own: Any) -> Callable[..., Any]:
+    """What to call for the method `name` of `cls`; `own` is None where the class inherits it."""
+    if inspect.isfunction(own):
+        return own
+
+    def bound(self: Any, *args: Any, **kwargs: Any) -> Any:  # A staticmethod, somebody else's wrapper.
+        return own.__get__(self, cls)(*args, **kwargs)
+
+    def inherited(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # Looked up at every call: another base may stand between this class and the method's owner.
+        return getattr(cast("Any", super(cls, self)), name)(*args, **kwargs)
+
+    return inherited if own is None else bound
+
+
+def _recording(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    is_run = name in _RUNS
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        around = _around(self, name, args, kwargs)
+        if around is None:
+            return method(self, *args, **kwargs)
+        with around:
+            value = method(self, *args, **kwargs)
+            if is_run:
+                around.returned(value)
+            return value
+
+    return call
+
+
+def _recording_async(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    is_run = name in _RUNS
+
+    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        around = _around(self, name, args, kwargs)
+        if around is None:
+            return await method(self, *args, **kwargs)
+        with around:
+            value = await method(self, *args, **kwargs)
+            if is_run:
+                around.returned(value)
+            return value
+
+    return call
 
 
 def _around(node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -132,7 +143,7 @@ def _around(node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     try:
         visit = _visit_of(node)
         if name in _RUNS:
-            scope: Scope[Any] | None = getattr(type(node), _SCOPE, None)
+            scope: Scope[Any] | None = getattr(cast("type[object]", type(node)), _SCOPE, None)
             return None if scope is None or visit is not None else _opening(scope, node, name, args, kwargs)
         if not isinstance(visit, Visit) or visit.recorder is None:
             return None
@@ -157,7 +168,7 @@ def _visit_of(node: object) -> Visit | Run | None:
 
 
 def _opening(scope: Scope[Any], node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Opening[Any]:
-    cls = type(node)
+    cls = cast("type[object]", type(node))
     shared = args[0] if args else kwargs.get("shared")
     call = Call(scope.name_for(cls.__name__), name_of(f"{cls.__module__}.{cls.__qualname__}.{name}"), shared, node)
     return scope.opening(call)
@@ -176,7 +187,7 @@ def _phase(visit: Visit, phase: str, subject: Any) -> Phase | None:
 
 def prepare(visit: Visit, node: object) -> None:
     """Say of a visit what its node's class tells: whether it works on a batch, whether exec will be called."""
-    cls = cast("type[object]", type(node))
+    cls = type(node)
     visit.batch = any(base.__name__ == "BatchNode" for base in cls.__mro__)
     if not any(hasattr(cls, flow) for flow in ("_orch", "_orch_async")):
         visit.attempts = 0  # Counted as they come. A flow has none, and a function one.

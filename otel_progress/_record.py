@@ -77,11 +77,11 @@ class Run(Recorded):
     """One execution of a workflow."""
 
     def __init__(
-        self, recorder: Recorder | None, id: str, workflow: str, *, implicit: bool = False, owned: bool = True
+        self, recorder: Recorder | None, run_id: str, workflow: str, *, implicit: bool = False, owned: bool = True
     ) -> None:
         self.recorder = recorder
         self.run = self
-        self.id = id
+        self.id = run_id
         self.workflow = workflow
         self.implicit = implicit
         """Begun by a stage that had no run around it: idle, not ended, when no visit is open."""

@@ -468,8 +468,9 @@ class Recorder:
     # --- what a tracker sees ------------------------------------------------------------------------------------------
 
     def track(self, stage: str, *, shared: Any, platforms: Any, revision: Any) -> None:
-        """A tracker was passed while `stage` is the current stage: complete the others that trackers began, and begin
-        this one, unless it is open or its own code records it.
+        """A tracker was passed while `stage` is the current stage.
+
+        The others that trackers began are completed; this one is begun, unless it is open or its own code records it.
         """
         stage = name_of(stage)
         run = self._run_for(shared)

@@ -126,8 +126,9 @@ class Registry:
                 self._by_store[id(shared)] = run
 
     def rest(self, run: Run, shared: Any) -> Run | None:
-        """No visit is open in a run that nothing ends: let go of its store. Gives the run that is idle longest, if
-        there are too many.
+        """No visit is open in a run that nothing ends: let go of its store.
+
+        Gives the run that is idle longest, if there are too many.
         """
         if (saved := saved_run(shared)) is None or saved["run_id"] != run.id:
             _last_idle.set((run, shared))

@@ -1,4 +1,4 @@
-"""Run files: what one program recorded, as OTLP JSON Lines (the file format of the OTLP file exporter specification)."""
+"""Run files: what one program recorded, as OTLP JSON Lines (the format of the OTLP file exporter specification)."""
 
 from __future__ import annotations
 

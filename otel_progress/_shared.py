@@ -1,7 +1,7 @@
 """Reading and writing `shared`, whatever it is, without surprising it.
 
-`shared` is mostly a dict, and may be any mapping, a dataclass, a plain object or None. It belongs to the workflow: it is
-read afresh every time, nothing in it is kept, and a fault of its own methods ends here.
+`shared` is mostly a dict, and may be any mapping, a dataclass, a plain object or None. It belongs to the workflow: it
+is read afresh every time, nothing in it is kept, and a fault of its own methods ends here.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class ProgressTrackerNode(_Node):
     platforms and revisions up to date. It always goes on with the action `"default"`, works in sync and async flows,
     and may stand in several places.
 
-        engagement >> ProgressTrackerNode() >> craft >> ProgressTrackerNode() >> publish >> ProgressTrackerNode(final=True)
+        engagement >> ProgressTrackerNode() >> craft >> ProgressTrackerNode(final=True)
 
     Args:
         final: complete what trackers have begun, instead of beginning a stage. The end of the run does it too.
