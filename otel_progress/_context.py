@@ -36,7 +36,7 @@ class Attached(Harmless[None]):
         if self._context is not None:
             self._token = attach(self._context)
 
-    def leave(self, _error: BaseException | None) -> None:
+    def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
         """Detach."""
         if self._token is not None:
             detach(self._token)

@@ -1,0 +1,195 @@
+"""What the tests share: a recorder with a clock and ids of the test's own, and memory instead of exporters."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+
+from otel_progress import _default, _faults
+from otel_progress._metrics import MetricSink
+from otel_progress._mirror import MirrorSink
+from otel_progress._processor import MembershipProcessor
+from otel_progress._recorder import Clock, Recorder
+from otel_progress._settings import Settings
+from otel_progress._spans import SpanSink
+
+START = 1_756_377_900_000_000_000  # 2025-08-28T10:45:00Z
+SECOND = 1_000_000_000
+
+
+class ManualTime:
+    """A clock that a test moves by hand; wall and monotonic time can be moved apart."""
+
+    def __init__(self) -> None:
+        self.wall = START
+        self.monotonic = 500 * SECOND
+
+    def passes(self, seconds: float) -> None:
+        """Let time go by."""
+        self.wall += round(seconds * SECOND)
+        self.monotonic += round(seconds * SECOND)
+
+
+class CountingIds(IdGenerator):
+    """Trace and span ids 1, 2, 3, ..."""
+
+    def __init__(self) -> None:
+        self._trace = itertools.count(1)
+        self._span = itertools.count(1)
+
+    def generate_trace_id(self) -> int:
+        return next(self._trace)
+
+    def generate_span_id(self) -> int:
+        return next(self._span)
+
+    def is_trace_id_random(self) -> bool:
+        return False
+
+
+@dataclass
+class Tree:
+    """A span with its children, without ids and times: what a test compares."""
+
+    name: str
+    children: list[Tree] = field(default_factory=list["Tree"])
+
+    def __repr__(self) -> str:
+        return self.name if not self.children else f"{self.name}{self.children!r}"
+
+
+@dataclass
+class Telemetry:
+    """Everything that was recorded."""
+
+    recorder: Recorder
+    time: ManualTime
+    exporter: InMemorySpanExporter
+    reader: InMemoryMetricReader
+    tracer_provider: TracerProvider
+
+    def spans(self, prefix: str = "") -> list[ReadableSpan]:
+        """The spans that have ended, in the order of their starts."""
+        found = [span for span in self.exporter.get_finished_spans() if span.name.startswith(prefix)]
+        return sorted(found, key=lambda span: (span.start_time or 0, span.context.span_id if span.context else 0))
+
+    def span(self, name: str) -> ReadableSpan:
+        """The one span with this name."""
+        (span,) = [span for span in self.exporter.get_finished_spans() if span.name == name]
+        return span
+
+    def trees(self) -> list[Tree]:
+        """The spans as trees."""
+        nodes = {span.context.span_id: Tree(span.name) for span in self.spans() if span.context}
+        roots: list[Tree] = []
+        for span in self.spans():
+            assert span.context is not None
+            node = nodes[span.context.span_id]
+            parent = nodes.get(span.parent.span_id) if span.parent else None
+            (parent.children if parent else roots).append(node)
+        return roots
+
+    def points(self, metric: str) -> list[tuple[dict[str, Any], Any]]:
+        """The data points of a metric: attributes without their prefix, and the value (of a histogram: its sum and
+        count)."""
+        data = self.reader.get_metrics_data()
+        found: list[tuple[dict[str, Any], Any]] = []
+        for resource in data.resource_metrics if data else ():
+            for scope in resource.scope_metrics:
+                for each in scope.metrics:
+                    if each.name != metric:
+                        continue
+                    for point in each.data.data_points:
+                        attributes = {
+                            key.removeprefix("otel_progress."): value for key, value in (point.attributes or {}).items()
+                        }
+                        if isinstance(point, HistogramDataPoint):
+                            found.append((attributes, (point.sum, point.count)))
+                        elif isinstance(point, NumberDataPoint):
+                            found.append((attributes, point.value))
+        return sorted(found, key=lambda each: sorted((key, str(value)) for key, value in each[0].items()))
+
+
+def make_telemetry(settings: Settings | None = None, time: ManualTime | None = None, **real: Any) -> Telemetry:
+    """A recorder with its sinks, all in memory."""
+    time = time or ManualTime()
+    exporter = InMemorySpanExporter()
+    reader = InMemoryMetricReader()
+    resource = Resource({"service.name": "tests"})
+    tracer_provider = TracerProvider(resource=resource, id_generator=CountingIds(), shutdown_on_exit=False)
+    tracer_provider.add_span_processor(MembershipProcessor())
+    tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
+    meter_provider = MeterProvider([reader], resource, shutdown_on_exit=False)
+    run_ids = (f"run-{number}" for number in itertools.count(1))
+    recorder = Recorder(
+        settings=settings,
+        clock=Clock(wall=lambda: time.wall, monotonic=lambda: time.monotonic),
+        new_run_id=lambda: next(run_ids),
+    )
+    recorder.workflow = "tests"
+    recorder.sinks += [SpanSink(recorder, tracer_provider), MetricSink(recorder, meter_provider), MirrorSink(recorder)]
+    return Telemetry(recorder, time, exporter, reader, tracer_provider)
+
+
+@pytest.fixture
+def telemetry() -> Generator[Telemetry]:
+    """A fresh recorder in the place of the process's own."""
+    yield from using(make_telemetry())
+
+
+@pytest.fixture
+def telemetry_with() -> Generator[Callable[[Settings], Telemetry]]:
+    """The same with settings of the test's own."""
+    previous = _default.get()
+    _faults.forget()
+
+    def make(settings: Settings) -> Telemetry:
+        made = make_telemetry(settings)
+        _default.use(made.recorder)
+        return made
+
+    yield make
+    _default.use(previous)
+
+
+def using(telemetry: Telemetry) -> Iterator[Telemetry]:
+    """Put a recorder in the place of the process's own for a while."""
+    _faults.forget()
+    previous = _default.use(telemetry.recorder)
+    try:
+        yield telemetry
+    finally:
+        _default.use(previous)
+
+
+@pytest.fixture
+def faults(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the package has reported so far; to be read at the end of a test."""
+    _faults.forget()
+    caplog.set_level("WARNING", logger="otel_progress")
+
+    class Messages(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            return iter([record.getMessage() for record in caplog.records if record.name == "otel_progress"])
+
+        def __len__(self) -> int:
+            return len(list(iter(self)))
+
+        def __eq__(self, other: object) -> bool:
+            return list(iter(self)) == other
+
+        def __repr__(self) -> str:
+            return repr(list(iter(self)))
+
+    return Messages()
