@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import atexit
+import functools
+import multiprocessing.util
 import os
 import queue
 import signal
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from types import FrameType, TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 from opentelemetry import metrics, trace
 from opentelemetry._logs import set_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE, OTEL_SERVICE_NAME
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
+from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE, OTEL_SDK_DISABLED
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from . import _default
 from ._faults import logger
@@ -36,10 +38,21 @@ from ._settings import DETAILS, Detail
 QUEUE_SIZE = 65_536
 """Spans that may wait for export, about 3 KB each. The SDK's own 2,048 lose spans in a burst of stages."""
 
-_Signal = Literal["traces", "metrics", "logs"]
-_ENTRY_POINTS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+_MOST_EXIT_TIMEOUTS = 10  # For a collector that takes batch after batch: so many times `exit_timeout`.
+_FORK_TIMEOUT = 1.0
 
-_active: Telemetry | None = None
+_Signal = Literal["traces", "metrics", "logs"]
+_OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+_OTLP_DEFAULTS = {"otlp_proto_grpc": "http://localhost:4317", "otlp_proto_http": "http://localhost:4318"}
+
+active: Telemetry | None = None
+"""What `configure` has set up in this process."""
+
+companions: list[SpanProcessor] = []
+"""Span processors that `otel-progress run` adds to whatever the program sets up."""
+
+terminated = False
+"""Whether SIGTERM has come and was turned into a SystemExit."""
 
 
 def configure(
@@ -55,18 +68,20 @@ def configure(
 ) -> Telemetry:
     """Set up traces and metrics for this process, exported by OTLP, from arguments and the `OTEL_*` variables.
 
-    An application that has providers of its own does not call it; otel_progress uses the global ones. Logs are set up
-    where `OTEL_LOGS_EXPORTER` asks for them. Called a second time it warns and changes nothing.
+    An application that has providers of its own does not call it; otel_progress uses the global ones. A logger provider
+    is set up where `OTEL_LOGS_EXPORTER` asks for one. Called a second time it warns and changes nothing.
 
     Args:
-        service_name: `service.name`; if left out, `OTEL_SERVICE_NAME`, else the program's name.
+        service_name: `service.name`; if left out, what `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` say, else the
+            program's name.
         endpoint: where the collector is, for all signals; if left out, `OTEL_EXPORTER_OTLP_ENDPOINT`, else
             `http://localhost:4318` (`http/protobuf`, the default protocol) or `http://localhost:4317` (`grpc`).
         resource_attributes: further attributes of the resource.
         mirror: whether `progress_metrics` is written into the workflow's store; see `OTEL_PROGRESS_MIRROR`.
         detail: `"none"`, `"phases"`, `"items"` or `"all"`; see `OTEL_PROGRESS_DETAIL`.
         capture_messages: whether messages of exceptions are exported; see `OTEL_PROGRESS_CAPTURE_MESSAGES`.
-        exit_timeout: seconds that the end of the process may wait for the collector.
+        exit_timeout: seconds that the end of the process waits for a collector that takes nothing. One that goes on
+            taking batch after batch is given up to ten times as long.
         flush_on_sigterm: turn SIGTERM into a SystemExit with code 143, so that open stages end and everything is
             exported. Only in the main thread and only where the program handles SIGTERM in no way of its own.
 
@@ -78,16 +93,19 @@ def configure(
     """
     if detail is not None and detail not in DETAILS:
         raise ValueError(f"detail must be one of {', '.join(DETAILS)}, not {detail!r}")
+    if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
+        raise ValueError(f"endpoint must begin with http:// or https://, as in http://localhost:4318; not {endpoint!r}")
     given = {"mirror": mirror, "detail": detail, "capture_messages": capture_messages}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return start(
+    telemetry = start(
         service_name,
         endpoint=endpoint,
         resource_attributes=resource_attributes,
-        changes=changes,
+        changes={name: value for name, value in given.items() if value is not None},
         exit_timeout=exit_timeout,
-        flush_on_sigterm=flush_on_sigterm,
     )
+    if flush_on_sigterm and not exit_on_sigterm():
+        logger.warning("SIGTERM is handled by the program, or this is not its main thread: flush_on_sigterm is ignored")
+    return telemetry
 
 
 def start(
@@ -97,114 +115,182 @@ def start(
     resource_attributes: Mapping[str, str | int | float | bool] | None = None,
     changes: Mapping[str, Any] | None = None,
     exit_timeout: float = 2.0,
-    flush_on_sigterm: bool = False,
     default_exporter: str = "otlp",
-    span_processors: Sequence[SpanProcessor] = (),
+    at_exit: bool = True,
 ) -> Telemetry:
     """`configure`, and what the command line needs beside it."""
-    global _active
-    if _active is not None:
-        logger.warning("configure() was called before, for service %r: this call changes nothing", _active.service_name)
-        return _active
+    global active
+    if active is not None:
+        logger.warning("configure() was called before, for service %r: this call changes nothing", active.service_name)
+        return active
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         logger.warning("the application has a tracer provider already: configure() leaves it alone and exports nothing")
-        return Telemetry("", (), exit_timeout)
-    recorder = _default.get()
-    service_name = service_name or os.environ.get(OTEL_SERVICE_NAME) or program_name()
-    resource = Resource.create({**(resource_attributes or {}), SERVICE_NAME: service_name})
+        return Telemetry("", exit_timeout)
     # Exporters first: a wrong setting shall raise before anything is set up.
-    defaults: dict[_Signal, str] = {"traces": default_exporter, "metrics": default_exporter, "logs": "none"}
-    exporters = {signal: _exporters(signal, endpoint, default) for signal, default in defaults.items()}
-    readers = [
-        each if isinstance(each, MetricReader) else PeriodicExportingMetricReader(each) for each in exporters["metrics"]
-    ]
-    meter_provider = MeterProvider(readers, resource, shutdown_on_exit=False)
-    tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=meter_provider)
-    queue_size = None if os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE) else QUEUE_SIZE
-    tracer_provider.add_span_processor(MembershipProcessor())
-    for processor in span_processors:
-        tracer_provider.add_span_processor(processor)
-    for exporter in exporters["traces"]:
-        processor = BatchSpanProcessor(exporter, max_queue_size=queue_size, meter_provider=meter_provider)
-        tracer_provider.add_span_processor(processor)
-    metrics.set_meter_provider(meter_provider)
-    trace.set_tracer_provider(tracer_provider)
-    providers: list[Any] = [tracer_provider, meter_provider]
-    if exporters["logs"]:
-        logger_provider = LoggerProvider(resource, shutdown_on_exit=False)
-        for exporter in exporters["logs"]:
-            logger_provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
-        set_logger_provider(logger_provider)
-        providers.append(logger_provider)
+    disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    made = None if disabled else exporters(endpoint, default_exporter)
+    attributes = {**(resource_attributes or {}), **({SERVICE_NAME: service_name} if service_name else {})}
+    resource = Resource.create(attributes)
+    service_name = str(resource.attributes[SERVICE_NAME])
+    if service_name.startswith("unknown_service"):
+        service_name = program_name()
+        resource = resource.merge(Resource({SERVICE_NAME: service_name}))
+    active = Telemetry(service_name, exit_timeout)
+    if made is not None:
+        active.set_up(resource, made, at_exit=at_exit)
+    recorder = _default.get()
     recorder.settings = replace(recorder.settings, **(changes or {}))
     recorder.workflow = recorder.workflow or service_name
-    _active = Telemetry(service_name, providers, exit_timeout)
-    if flush_on_sigterm:
-        exit_on_sigterm()
-    return _active
+    return active
 
 
-def _exporters(signal: _Signal, endpoint: str | None, default: str) -> list[Any]:
-    """The exporters that `OTEL_<SIGNAL>_EXPORTER` names."""
-    variable = f"OTEL_{signal.upper()}_EXPORTER"
-    found: list[Any] = []
+def exporters(endpoint: str | None, default: str) -> dict[_Signal, list[Callable[[], Any]]]:
+    """What makes the exporters that the `OTEL_*_EXPORTER` variables name, for each signal.
+
+    Raises:
+        ValueError: a variable names an exporter or a protocol that there is not.
+    """
+    defaults: dict[_Signal, str] = {"traces": default, "metrics": default, "logs": "none"}
+    return {kind: list(_named(kind, endpoint, names)) for kind, names in defaults.items()}
+
+
+def _named(kind: _Signal, endpoint: str | None, default: str) -> Sequence[Callable[[], Any]]:
+    variable = f"OTEL_{kind.upper()}_EXPORTER"
+    found: list[Callable[[], Any]] = []
     for name in (part.strip() for part in (os.environ.get(variable) or default).split(",")):
         if name in ("", "none"):
             continue
-        arguments: dict[str, Any] = {}
-        entry = name
-        if name == "otlp":
-            protocol = (
-                os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
-                or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-                or "http/protobuf"
-            ).strip()
-            if protocol not in _ENTRY_POINTS:
-                raise ValueError(f"OTLP protocol {protocol!r} is none of {', '.join(_ENTRY_POINTS)}")
-            entry = _ENTRY_POINTS[protocol]
-            if endpoint is not None:
-                path = f"/v1/{signal}" if protocol == "http/protobuf" else ""
-                arguments["endpoint"] = endpoint.rstrip("/") + path
-        points = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=entry))
-        if not points:
+        entry = _OTLP[protocol(kind)] if name == "otlp" else name
+        exporter = _exporter_class(kind, entry)
+        if exporter is None:
             raise ValueError(f"{variable} names {name!r}, and no installed package has such an exporter")
-        found.append(points[0].load()(**arguments))
+        if endpoint is not None and entry in _OTLP_DEFAULTS:
+            path = f"/v1/{kind}" if entry == _OTLP["http/protobuf"] else ""
+            exporter = functools.partial(exporter, endpoint=endpoint.rstrip("/") + path)
+        found.append(exporter)
     return found
+
+
+def protocol(kind: _Signal) -> str:
+    """The OTLP protocol that the variables ask for."""
+    for variable in (f"OTEL_EXPORTER_OTLP_{kind.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if value := os.environ.get(variable, "").strip():
+            if value not in _OTLP:
+                raise ValueError(f"{variable} is {value!r}; the protocols are {' and '.join(_OTLP)}")
+            return value
+    return "http/protobuf"
+
+
+@functools.cache
+def _exporter_class(kind: _Signal, entry: str) -> Callable[..., Any] | None:
+    points = list(entry_points(group=f"opentelemetry_{kind}_exporter", name=entry))
+    return points[0].load() if points else None
 
 
 class Telemetry:
     """The telemetry of this process: what `configure` set up."""
 
-    def __init__(self, service_name: str, providers: Sequence[Any], exit_timeout: float) -> None:
+    def __init__(self, service_name: str, exit_timeout: float) -> None:
         self.service_name = service_name
         self._exit_timeout = exit_timeout
-        self._workers = [(provider, _Worker(type(provider).__name__)) for provider in providers]
+        self.exporters: list[Exporter] = []
+        """Those of the spans."""
+        self._meter_provider: MeterProvider | None = None
+        self._push: list[Callable[[], Any]] = []
+        """What makes the exporters of the metrics."""
+        self._parts: list[Any] = []
+        """What is flushed and shut down. The metric readers come last."""
+        self._workers: list[_Worker] = []
         self._done = False
-        if providers:
+
+    def set_up(self, resource: Resource, made: Mapping[_Signal, Sequence[Callable[[], Any]]], *, at_exit: bool) -> None:
+        """Make the providers and set them as the global ones."""
+        readers: list[MetricReader] = []
+        for make in made["metrics"]:
+            exporter = make()
+            if isinstance(exporter, MetricReader):  # One that is asked, as Prometheus does.
+                readers.insert(0, exporter)
+            else:
+                readers.append(_Reader(exporter))
+                self._push.append(make)
+        self._meter_provider = MeterProvider(readers, resource, shutdown_on_exit=False)
+        tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=self._meter_provider)
+        self.exporters = [Exporter(make) for make in made["traces"]]
+        queue_size = None if os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE) else QUEUE_SIZE
+        for processor in (
+            MembershipProcessor(),
+            *companions,
+            *(BatchSpanProcessor(each, queue_size, meter_provider=self._meter_provider) for each in self.exporters),
+        ):
+            tracer_provider.add_span_processor(processor)
+        self._parts = [tracer_provider]
+        metrics.set_meter_provider(self._meter_provider)
+        trace.set_tracer_provider(tracer_provider)
+        if made["logs"]:
+            logger_provider = LoggerProvider(resource, shutdown_on_exit=False)
+            for make in made["logs"]:
+                exporter = cast("LogRecordExporter", Exporter(make))
+                logger_provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+            set_logger_provider(logger_provider)
+            self._parts.append(logger_provider)
+        self._parts += readers
+        self._workers = [_Worker(type(part).__name__) for part in self._parts]
+        if at_exit:
             atexit.register(self.shutdown)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+            # A child that multiprocessing has forked ends without exit handlers.
+            multiprocessing.util.register_after_fork(self, Telemetry._shutdown_with_child)
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Export what is waiting; stages that are open stay open. False where it took longer than `timeout` seconds."""
-        return self._each("force_flush", timeout)
+        return self._done or self._each("force_flush", timeout, timeout)
 
     def shutdown(self) -> None:
         """End what is open, export everything and stop, within `exit_timeout` seconds. Later calls do nothing."""
-        if self._done or not self._workers:
+        if self._done or not self._parts:
             return
+        _default.get().close()
         self._done = True
         atexit.unregister(self.shutdown)
-        _default.get().close()
-        if not self._each("shutdown", self._exit_timeout):
+        if not self._each("shutdown", self._exit_timeout, self._exit_timeout * _MOST_EXIT_TIMEOUTS):
             logger.warning(
                 "the collector did not take everything within %g s: the last telemetry is lost", self._exit_timeout
             )
 
-    def _each(self, method: str, timeout: float) -> bool:
-        deadline = time.monotonic() + timeout
-        jobs = [worker.submit(getattr(provider, method)) for provider, worker in self._workers]
+    def _each(self, method: str, timeout: float, longest: float) -> bool:
+        """Call `method` of every part. False where nothing was exported for `timeout` seconds, or after `longest`."""
+        begun = time.monotonic()
+        jobs = [worker.submit(getattr(part, method)) for part, worker in zip(self._parts, self._workers, strict=True)]
         for job in jobs:
-            job.wait(max(0.0, deadline - time.monotonic()))
-        return all(job.is_set() for job in jobs)
+            while not job.is_set():
+                last = max([begun, *(exporter.exported_at for exporter in self.exporters)])
+                left = min(last + timeout, begun + longest) - time.monotonic()
+                if left <= 0:
+                    return False
+                job.wait(left)
+        return True
+
+    def _forked(self) -> None:
+        """Go on in a forked child: with threads of its own, and with metrics that start at zero.
+
+        What the parent has counted is the parent's to export.
+        """
+        for worker in self._workers:
+            worker.start()
+        if self._push and not self._done:
+            # Not in this thread: a lock of the SDK that another thread of the parent held would never be free.
+            self._workers[0].submit(self._renew_readers).wait(_FORK_TIMEOUT)
+
+    def _renew_readers(self) -> None:
+        readers = [_Reader(make()) for make in self._push]
+        for reader in readers:
+            if self._meter_provider is not None:
+                self._meter_provider.add_metric_reader(reader)
+        self._parts[-len(readers) :] = readers
+
+    def _shutdown_with_child(self) -> None:
+        multiprocessing.util.Finalize(None, self.shutdown, exitpriority=-100)
 
     def __enter__(self) -> Telemetry:
         return self
@@ -215,6 +301,58 @@ class Telemetry:
         self.shutdown()
 
 
+class Exporter(SpanExporter):
+    """An exporter of any kind that a forked child makes anew, and that knows how it fares.
+
+    Parent and child must neither write to one connection nor wait for a lock that was held at the fork.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made = {os.getpid(): make()}  # The parent's stays here, so that the child does not close it.
+        self.exported = 0
+        self.failed = 0
+        self.exported_at = 0.0
+        """When it last succeeded, on the monotonic clock."""
+
+    def _own(self) -> Any:
+        process = os.getpid()
+        if process not in self._made:
+            self._made[process] = self._make()
+            self.exported = self.failed = 0
+        return self._made[process]
+
+    def export(self, spans: Sequence[Any]) -> Any:
+        """Export a batch."""
+        result = self._own().export(spans)
+        if result.name == "SUCCESS":
+            self.exported += len(spans)
+            self.exported_at = time.monotonic()
+        else:
+            self.failed += len(spans)
+        return result
+
+    def shutdown(self) -> None:
+        """Shut down."""
+        self._own().shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Export what the exporter itself holds back."""
+        return bool(self._own().force_flush(timeout_millis))
+
+
+class _Reader(PeriodicExportingMetricReader):
+    """Exports in the process that made it only; a forked child has one of its own."""
+
+    def __init__(self, exporter: Any) -> None:
+        self._process = os.getpid()
+        super().__init__(exporter)
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        if os.getpid() == self._process:
+            super()._receive_metrics(metrics_data, timeout_millis, **kwargs)  # pyright: ignore[reportUnknownMemberType] - its kwargs
+
+
 class _Worker:
     """A thread that waits for jobs, so that one that never ends can be left behind.
 
@@ -223,12 +361,10 @@ class _Worker:
 
     def __init__(self, name: str) -> None:
         self._name = f"otel-progress-{name}"
-        self._start()
-        if hasattr(os, "register_at_fork"):
-            restart = weakref.WeakMethod(self._start)
-            os.register_at_fork(after_in_child=lambda: (method := restart()) and method())
+        self.start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the thread: at first, and again in a forked child."""
         self._jobs: queue.SimpleQueue[tuple[Callable[[], object], threading.Event]] = queue.SimpleQueue()
         threading.Thread(target=self._work, args=(self._jobs,), name=self._name, daemon=True).start()
 
@@ -252,12 +388,26 @@ class _Worker:
 
 def exit_on_sigterm() -> bool:
     """Turn SIGTERM into a SystemExit with code 143. False where that cannot be or where the program handles it."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        logger.warning("SIGTERM is handled by the program, or this is not its main thread: flush_on_sigterm is ignored")
-        return False
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
+    present = signal.getsignal(signal.SIGTERM)
+    if present is not _leave:
+        if threading.current_thread() is not threading.main_thread() or present != signal.SIG_DFL:
+            return False
+        signal.signal(signal.SIGTERM, _leave)
     return True
+
+
+def die_of_sigterm_in_children() -> None:
+    """Let forked children die of SIGTERM as if `exit_on_sigterm` had not been called."""
+
+    def restore() -> None:
+        if signal.getsignal(signal.SIGTERM) is _leave:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=restore)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    global terminated
+    terminated = True
+    sys.exit(128 + number)

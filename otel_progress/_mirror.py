@@ -29,6 +29,7 @@ class MirrorSink(Sink):
         # A store that has been through another run shows this one only; what a user prepared stays.
         earlier = run.fresh and saved_run(run.shared) is not None
         with held(run.mirror_lock):
+            run.mirrored = run.entries()
             self._write_all(run, run.shared, {} if earlier else read(run.shared, PROGRESS_METRICS))
             if run.fresh or saved_run(run.shared) is None:
                 write(run.shared, PROGRESS_RUN, to_save(run))
@@ -49,14 +50,15 @@ class MirrorSink(Sink):
         if not self._recorder.settings.mirror:
             return
         with held(run.mirror_lock):
+            entry = run.mirrored[stage] = run.entry(stage) or {}
             for shared in (run.shared, own if own is not run.shared else None):
                 if shared is not None:
-                    self._write(run, stage, shared)
+                    self._write(run, stage, entry, shared)
 
-    def _write(self, run: Run, stage: str, shared: Any) -> None:
+    def _write(self, run: Run, stage: str, entry: dict[str, Any], shared: Any) -> None:
         metrics = read(shared, PROGRESS_METRICS)
         if type(shared) is dict and type(metrics) is dict and stage in metrics:
-            metrics[stage] = run.entry(stage)
+            metrics[stage] = entry
         else:  # A new stage, a cleared or replaced store, or one that hands out copies of what it holds.
             self._write_all(run, shared, metrics)
         if read(shared, PROGRESS_RUN) is None:
@@ -65,4 +67,4 @@ class MirrorSink(Sink):
     @staticmethod
     def _write_all(run: Run, shared: Any, metrics: Any) -> None:
         theirs = dict(cast("Mapping[str, Any]", metrics)) if isinstance(metrics, Mapping) else {}
-        write(shared, PROGRESS_METRICS, {**theirs, **run.entries()})
+        write(shared, PROGRESS_METRICS, {**theirs, **run.mirrored})

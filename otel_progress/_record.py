@@ -95,6 +95,8 @@ class Run(Recorded):
         """Guards the records below. Never held while code of the workflow (its store's methods) is called."""
         self.mirror_lock = threading.RLock()
         """Held while the store is written, so that no update is lost."""
+        self.mirrored: dict[str, dict[str, Any]] = {}
+        """The entries last written: making 10,000 of them anew for each new stage would take minutes."""
         self.stages: dict[str, StageRecord] = {}
         self.open: dict[Visit, None] = {}
         self.tracked: dict[str, Visit] = {}

@@ -1,0 +1,339 @@
+"""`shared["progress_metrics"]` and `shared["progress_run"]` in stores of every kind."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import copy
+import dataclasses
+import json
+import multiprocessing
+import pickle
+import threading
+import types
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
+
+import pytest
+
+from otel_progress import progress, stage, workflow
+from otel_progress._settings import Settings
+
+from .conftest import Telemetry
+
+
+@stage("draft")
+def draft(shared: Any) -> None: ...
+
+
+@stage("review")
+def review(shared: Any) -> None: ...
+
+
+class OwnMapping(MutableMapping[str, Any]):
+    """A mapping that is no dict."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        return self.data[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.data[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.data[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+@dataclasses.dataclass
+class Declared:
+    """A dataclass that declares the field."""
+
+    topic: str = "x"
+    progress_metrics: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+
+
+class Plain:
+    """Any object."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    """An object that refuses writes."""
+
+    topic: str = "x"
+
+
+class Refusing(OwnMapping):
+    """A mapping that refuses writes."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise PermissionError(key)
+
+
+class Broken(dict[str, Any]):
+    """A dict whose every method fails."""
+
+    def get(self, *args: Any) -> Any:
+        raise RuntimeError("get")
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise RuntimeError("set")
+
+
+def metrics_of(store: Any) -> Any:
+    return store["progress_metrics"] if hasattr(store, "__getitem__") else store.progress_metrics
+
+
+@pytest.mark.parametrize(
+    "make", [dict, OwnMapping, collections.OrderedDict, collections.UserDict, collections.ChainMap, Declared, Plain]
+)
+def test_every_store_that_takes_writes_shows_the_progress(telemetry: Telemetry, make: Callable[[], Any]) -> None:
+    store = make()
+    draft(store)
+    review(store)
+    assert list(metrics_of(store)) == ["draft", "review"]
+    assert len(telemetry.recorder.registry.runs()) == 1
+
+
+@pytest.mark.parametrize("make", [Frozen, Refusing, Broken, lambda: None, lambda: types.MappingProxyType({}), tuple])
+def test_a_store_that_takes_no_writes_leaves_the_record_in_the_run(
+    telemetry: Telemetry, faults: Callable[[], list[str]], make: Callable[[], Any]
+) -> None:
+    store = make()
+    with workflow("w", shared=store) as run:
+        draft(store)
+        review(store)
+    assert list(progress(run)) == ["draft", "review"]
+    assert faults() == []
+
+
+@pytest.mark.parametrize("make", [Frozen, lambda: types.MappingProxyType({})])
+def test_stages_join_by_a_store_that_takes_no_writes(telemetry: Telemetry, make: Callable[[], Any]) -> None:
+    store = make()
+    draft(store)
+    review(store)
+    telemetry.recorder.close()
+    assert repr(telemetry.trees()) == "[run tests[stage draft, stage review]]"
+
+
+def test_a_store_of_another_process_is_written_whole(telemetry: Telemetry) -> None:
+    with multiprocessing.get_context("spawn").Manager() as manager:
+        store = manager.dict()
+        draft(store)
+        review(store)
+        assert {name: entry["completed"] for name, entry in store["progress_metrics"].items()} == {
+            "draft": True,
+            "review": True,
+        }
+
+
+def test_the_mirror_holds_json_values_only(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {"version_history": []}
+    with workflow("w", shared=shared), stage("a", shared=shared, budget="1s") as visit:
+        visit.platform("twitter")
+        shared["version_history"].append({"version_id": 7, "action": "made", "content": object()})
+    del shared["version_history"]
+    assert json.loads(json.dumps(shared)) == shared
+    assert pickle.loads(pickle.dumps(shared)) == copy.deepcopy(shared) == shared
+    assert shared["progress_metrics"]["a"]["versions"] == ["7"]
+
+
+def test_progress_run_is_four_strings(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared):
+        pass
+    assert shared["progress_run"] == {
+        "run_id": "run-1",
+        "workflow": "w",
+        "traceparent": f"00-{1:032x}-{1:016x}-01",
+        "started": "2025-08-28T10:45:00+00:00",
+    }
+
+
+def test_the_fields_and_their_order(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+    draft(shared)
+    assert list(shared["progress_metrics"]["draft"]) == [
+        "start_time",
+        "end_time",
+        "platforms",
+        "revisions",
+        "completed",
+        "visits",
+        "seconds",
+        "result",
+        "retries",
+        "items_done",
+        "items_total",
+        "versions",
+        "error",
+        "trace_id",
+    ]
+
+
+def test_end_time_is_absent_while_any_visit_is_open(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared), stage("a"):
+        with stage("a"):
+            telemetry.time.passes(1)
+        entry = shared["progress_metrics"]["a"]
+        assert "end_time" not in entry
+        assert (entry["completed"], entry["result"], entry["visits"], entry["seconds"]) == (False, None, 2, 1.0)
+        telemetry.time.passes(1)
+    entry = shared["progress_metrics"]["a"]
+    assert (entry["end_time"], entry["completed"]) == ("2025-08-28T10:45:02+00:00", True)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        dict.clear,
+        lambda shared: shared.update(progress_metrics={}),
+        lambda shared: shared.update(progress_metrics=None),
+        lambda shared: shared.update(progress_metrics=[1, 2]),
+        lambda shared: shared.pop("progress_metrics"),
+        lambda shared: shared.update(progress_run="mine"),
+        lambda shared: shared.update(progress_run={"run_id": 5}),
+    ],
+)
+def test_a_store_that_is_cleared_or_replaced_in_mid_run_goes_on(
+    telemetry: Telemetry, faults: Callable[[], list[str]], spoil: Callable[[dict[str, Any]], Any]
+) -> None:
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared):
+        draft(shared)
+        with stage("edit"):
+            spoil(shared)
+        review(shared)
+    assert list(shared["progress_metrics"]) == ["draft", "edit", "review"]
+    assert all(entry["completed"] for entry in shared["progress_metrics"].values())
+    assert repr(telemetry.trees()) == "[run w[stage draft, stage edit, stage review]]"
+    assert faults() == []
+
+
+def test_what_a_user_prepared_stays(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {"progress_metrics": {"mine": 1}}
+    draft(shared)
+    assert list(shared["progress_metrics"]) == ["mine", "draft"]
+
+
+def test_a_reader_that_iterates_is_never_disturbed(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared):
+        draft(shared)
+        for name in shared["progress_metrics"]:
+            for key in shared["progress_metrics"][name]:
+                assert key
+                for number in range(3):
+                    with stage(f"more {number}"):
+                        pass
+                draft(shared)
+
+
+def test_mirror_off_writes_nothing_and_stages_still_join(telemetry_with: Any) -> None:
+    telemetry: Telemetry = telemetry_with(Settings(mirror=False))
+    shared: dict[str, Any] = {}
+    draft(shared)
+    review(shared)
+    other: dict[str, Any] = {}
+    draft(other)
+    telemetry.recorder.close()
+    assert shared == other == {}
+    assert repr(telemetry.trees()) == "[run tests[stage draft, stage review], run tests[stage draft]]"
+
+
+def test_two_hundred_threads_on_one_store_lose_nothing(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+    ready = threading.Barrier(200)
+
+    def work(number: int) -> None:
+        ready.wait()
+        with stage(f"stage {number % 20}", shared=shared) as visit:
+            visit.advance(1, total=1)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    metrics = shared["progress_metrics"]
+    assert len(metrics) == 20
+    assert {entry["visits"] for entry in metrics.values()} == {10}
+    assert {entry["items_done"] for entry in metrics.values()} == {10}
+    assert {entry["completed"] for entry in metrics.values()} == {True}
+    assert len({(span.attributes or {})["otel_progress.run.id"] for span in telemetry.spans("stage")}) == 1
+    assert sum(count for _, (_, count) in telemetry.points("otel_progress.stage.duration")) == 200
+
+
+def test_a_thousand_tasks_on_one_store_lose_nothing(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+
+    @stage("work")
+    async def work(shared: dict[str, Any], number: int) -> int:
+        await asyncio.sleep(0)
+        return number
+
+    async def use() -> list[int]:
+        return await asyncio.gather(*(work(shared, number) for number in range(1000)))
+
+    assert asyncio.run(use()) == list(range(1000))
+    entry = shared["progress_metrics"]["work"]
+    assert (entry["visits"], entry["completed"]) == (1000, True)
+    telemetry.recorder.close()
+    assert len(telemetry.spans("run")) == 1
+
+
+def test_a_store_with_a_lock_of_its_own_cannot_deadlock(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Locked(OwnMapping):
+        lock = threading.RLock()
+
+        def __setitem__(self, key: str, value: Any) -> None:
+            with self.lock:
+                super().__setitem__(key, value)
+
+    monkeypatch.setattr("otel_progress._registry._LOCK_TIMEOUT", 0.05)
+    store = Locked()
+    inside, entered = threading.Event(), threading.Event()
+
+    def other() -> None:
+        inside.wait(5)
+        entered.set()
+        review(store)
+
+    with workflow("w", shared=store), store.lock:  # This thread holds the store while the other writes the mirror.
+        thread = threading.Thread(target=other)
+        thread.start()
+        inside.set()
+        entered.wait(5)
+        for _ in range(50):
+            draft(store)
+    thread.join(10)
+    assert not thread.is_alive()
+    assert set(store["progress_metrics"]) == {"draft", "review"}
+
+
+@pytest.mark.parametrize("zone", ["", "+00:00", "Z"])
+def test_a_saved_entry_may_have_naive_or_aware_times(telemetry: Telemetry, zone: str) -> None:
+    shared: dict[str, Any] = {
+        "progress_run": {"run_id": "before", "workflow": "w", "traceparent": "", "started": ""},
+        "progress_metrics": {
+            "draft": {"start_time": f"2025-08-28T09:00:00{zone}", "visits": 2, "seconds": 5.5, "completed": True},
+            "odd": {"start_time": "yesterday"},
+            "odder": 5,
+        },
+    }
+    draft(shared)
+    entry = shared["progress_metrics"]["draft"]
+    assert (entry["start_time"], entry["visits"], entry["seconds"]) == ("2025-08-28T09:00:00+00:00", 3, 5.5)
+    assert shared["progress_metrics"]["odder"] == 5
+    assert shared["progress_run"]["run_id"] == "before"
