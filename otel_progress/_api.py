@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from . import _default, _nodes
 from ._functions import decorated
@@ -12,34 +12,34 @@ from ._record import Run, Visit
 from ._scopes import Call, Scope
 from ._settings import parse_duration
 
-P = ParamSpec("P")
-R = TypeVar("R")
+F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, ..., Any]")
 T = TypeVar("T", bound="Run | Visit")
 
 
 class _Way(Scope[T]):
     """A scope that is also a decorator."""
 
-    def __call__(self, target: Callable[P, R]) -> Callable[P, R]:
+    def __call__(self, target: F) -> F:
         """Record every call of `target`: a function of any kind, or a node class (changed in place).
 
         Raises:
             TypeError: `target` is neither callable nor a class with `prep`, `exec` or `post` and `_run`.
         """
-        if isinstance(target, (staticmethod, classmethod)):
-            inner = cast("staticmethod[P, R]", target)
-            return cast("Callable[P, R]", type(inner)(self(inner.__func__)))
-        if inspect.isclass(target):
-            if not _nodes.is_node_class(target):
-                kind = type(self).__name__
+        kind = type(self).__name__
+        what: Any = target
+        if isinstance(what, (staticmethod, classmethod)):
+            method: Any = cast("Any", what)
+            return type(method)(self(method.__func__))
+        if inspect.isclass(what):
+            if not _nodes.is_node_class(what):
                 raise TypeError(
-                    f"@{kind} takes a function, or a class with prep, exec or post and _run; {target.__name__} is none"
+                    f"@{kind} takes a function, or a class with prep, exec or post and _run; {what.__name__} is none"
                 )
-            _nodes.record_class(target, self)
-            return cast("Callable[P, R]", target)
-        if not callable(target):
-            raise TypeError(f"@{type(self).__name__} takes a function or a node class, not {type(target).__name__}")
-        return decorated(self, target)
+            _nodes.record_class(what, self)
+            return target
+        if not callable(what):
+            raise TypeError(f"@{kind} takes a function or a node class, not {type(what).__name__}")
+        return cast("F", decorated(self, what))
 
 
 class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `with stage("draft")`

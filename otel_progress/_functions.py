@@ -6,40 +6,36 @@ import functools
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 from ._scopes import Call, Opening, Scope
 from ._shared import name_of
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class _Opener(Protocol):
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any], stepwise: bool = False) -> Opening[Any]: ...
 
 
-def decorated(scope: Scope[Any], function: Callable[P, R]) -> Callable[P, R]:
+def decorated(scope: Scope[Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` with every call recorded. Its kind is found once, here."""
-    target: Any = function
     inner = _unwrap_partial(function)
     name = scope.name_for(name_of(getattr(inner, "__name__", type(inner).__name__)))
     module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", name)
     where = name_of(f"{module}.{qualname}" if module else qualname)
-    shared_in = _finder(target)
+    shared_in = _finder(function)
 
     def opening(args: tuple[Any, ...], kwargs: dict[str, Any], stepwise: bool = False) -> Opening[Any]:
         return scope.opening(Call(name, where, shared_in(args, kwargs)), stepwise=stepwise)
 
-    if inspect.iscoroutinefunction(target):
-        wrapper = _coroutine(target, opening)
-    elif inspect.isasyncgenfunction(target):
-        wrapper = _async_generator(target, opening)
-    elif inspect.isgeneratorfunction(target):
-        wrapper = _generator(target, opening)
+    if inspect.iscoroutinefunction(function):
+        wrapper = _coroutine(function, opening)
+    elif inspect.isasyncgenfunction(function):
+        wrapper = _async_generator(function, opening)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _generator(function, opening)
     else:
-        wrapper = _plain(target, opening)
-    return cast("Callable[P, R]", functools.wraps(target)(wrapper))
+        wrapper = _plain(function, opening)
+    return functools.wraps(function)(wrapper)
 
 
 def _unwrap_partial(function: Any) -> Any:

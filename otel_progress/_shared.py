@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsFloat, cast
+from typing import Any, cast
 
 LONGEST_NAME = 200
 _MOST_NAMES = 64
@@ -128,7 +128,7 @@ def revision_of(value: Any) -> int | None:
 
 def _whole(value: Any) -> int | None:
     """A number of any type (numpy's too) as a count; None where `value` is none."""
-    if isinstance(value, (bool, str)) or not isinstance(value, SupportsFloat):
+    if value is None or isinstance(value, (bool, str, bytes, bytearray)):
         return None
     try:
         number = float(value)

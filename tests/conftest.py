@@ -80,9 +80,9 @@ class Telemetry:
     tracer_provider: TracerProvider
 
     def spans(self, prefix: str = "") -> list[ReadableSpan]:
-        """The spans that have ended, in the order of their starts."""
+        """The spans that have ended, in the order in which they were made."""
         found = [span for span in self.exporter.get_finished_spans() if span.name.startswith(prefix)]
-        return sorted(found, key=lambda span: (span.start_time or 0, span.context.span_id if span.context else 0))
+        return sorted(found, key=lambda span: span.context.span_id if span.context else 0)
 
     def span(self, name: str) -> ReadableSpan:
         """The one span with this name."""
@@ -174,22 +174,8 @@ def using(telemetry: Telemetry) -> Iterator[Telemetry]:
 
 
 @pytest.fixture
-def faults(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the package has reported so far; to be read at the end of a test."""
+def faults(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Gives what the package has reported so far."""
     _faults.forget()
     caplog.set_level("WARNING", logger="otel_progress")
-
-    class Messages(list[str]):
-        def __iter__(self) -> Iterator[str]:
-            return iter([record.getMessage() for record in caplog.records if record.name == "otel_progress"])
-
-        def __len__(self) -> int:
-            return len(list(iter(self)))
-
-        def __eq__(self, other: object) -> bool:
-            return list(iter(self)) == other
-
-        def __repr__(self) -> str:
-            return repr(list(iter(self)))
-
-    return Messages()
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "otel_progress"]

@@ -214,10 +214,8 @@ def test_ten_thousand_names_become_other_with_one_warning(
     assert [count for attributes, (_, count) in durations if attributes["stage.name"] == "other"] == [9_800]
     assert len({span.name for span in telemetry.spans("stage")}) == 201
     assert len(telemetry.points("otel_progress.stage.active")) == 201
-    assert faults() == [
-        "more than 200 distinct stage names: further ones are counted as 'other' "
-        "(raise OTEL_PROGRESS_NAME_LIMIT if they are not user data)"
-    ]
+    (said,) = faults()
+    assert said.startswith("more than 200 distinct stage names: further ones are counted as 'other'")
 
 
 def test_a_wall_clock_that_goes_backwards_changes_no_duration(telemetry: Telemetry) -> None:
@@ -229,7 +227,10 @@ def test_a_wall_clock_that_goes_backwards_changes_no_duration(telemetry: Telemet
             telemetry.time.passes(1)
     a, b = telemetry.spans("stage")
     assert (a.start_time or 0) < (a.end_time or 0) <= (b.start_time or 0) < (b.end_time or 0)
-    assert [attributes["stage.name"] for attributes, _ in telemetry.points("otel_progress.stage.duration")] == ["a", "b"]
+    assert [attributes["stage.name"] for attributes, _ in telemetry.points("otel_progress.stage.duration")] == [
+        "a",
+        "b",
+    ]
     assert [total for _, (total, _) in telemetry.points("otel_progress.stage.duration")] == [2.0, 1.0]
 
 
@@ -319,7 +320,7 @@ def test_nothing_of_the_store_or_of_arguments_is_told(telemetry: Telemetry) -> N
     )
 
 
-WORKFLOW = '''
+WORKFLOW = """
 import asyncio, json, sys
 {prelude}
 
@@ -346,7 +347,7 @@ try:
 except LookupError as error:
     said.append([type(error).__name__, error.args, vars(error), error.__context__])
 print(json.dumps([said, shared["two"]]))
-'''
+"""
 
 
 @pytest.mark.parametrize("disabled", ["", "true"])
@@ -406,4 +407,3 @@ def test_after_a_fork_the_child_joins_and_the_parent_ends_what_it_began(tmp_path
         "parent stage around True True",
         "parent run w True None",
     ]
-

@@ -269,7 +269,7 @@ def test_two_hundred_threads_on_one_store_lose_nothing(telemetry: Telemetry) -> 
     assert {entry["visits"] for entry in metrics.values()} == {10}
     assert {entry["items_done"] for entry in metrics.values()} == {10}
     assert {entry["completed"] for entry in metrics.values()} == {True}
-    assert len({(span.attributes or {})["otel_progress.run.id"] for span in telemetry.spans("stage")}) == 1
+    assert len({str((span.attributes or {})["otel_progress.run.id"]) for span in telemetry.spans("stage")}) == 1
     assert sum(count for _, (_, count) in telemetry.points("otel_progress.stage.duration")) == 200
 
 
@@ -291,9 +291,7 @@ def test_a_thousand_tasks_on_one_store_lose_nothing(telemetry: Telemetry) -> Non
     assert len(telemetry.spans("run")) == 1
 
 
-def test_a_store_with_a_lock_of_its_own_cannot_deadlock(
-    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_with_a_lock_of_its_own_cannot_deadlock(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
     class Locked(OwnMapping):
         lock = threading.RLock()
 

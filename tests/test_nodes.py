@@ -16,10 +16,6 @@ from otel_progress._settings import Settings
 
 from .conftest import Telemetry
 
-# PocketFlow's classes are generic in its stub only.
-# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false, reportUnknownMemberType=false
-# pyright: reportIncompatibleMethodOverride=false, reportUnknownVariableType=false, reportUntypedBaseClass=false
-
 Shared = dict[str, Any]
 
 

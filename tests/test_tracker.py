@@ -13,9 +13,6 @@ from otel_progress import ProgressTrackerNode, stage, workflow
 
 from .conftest import Telemetry
 
-# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false, reportUnknownMemberType=false
-# pyright: reportIncompatibleMethodOverride=false, reportUnknownVariableType=false, reportUntypedBaseClass=false
-
 Shared = dict[str, Any]
 
 

@@ -1,0 +1,238 @@
+"""The exact spans and metrics of a run, against the contract."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import SpanKind, StatusCode
+
+from otel_progress import names, stage, workflow
+from otel_progress._metrics import MetricSink
+from otel_progress._recorder import Recorder
+from otel_progress._spans import SpanSink
+
+from .conftest import START, Telemetry
+
+
+def test_a_whole_run_exactly(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {
+        "task_requirements": {"platforms": ["twitter", "linkedin"]},
+        "quality_control": {"revision_count": 1},
+        "version_history": [{"version_id": "v0"}],
+    }
+    with workflow("campaign", shared=shared):
+        telemetry.time.passes(1)
+        with stage("edit", budget="2m"):
+            telemetry.time.passes(2)
+            shared["version_history"].append({"version_id": "v1", "action": "revised"})
+        with pytest.raises(LookupError), stage("edit"):
+            telemetry.time.passes(3)
+            raise LookupError("no such source")
+    run, first, second = telemetry.spans()
+    common = {"otel_progress.workflow.name": "campaign", "otel_progress.run.id": "run-1"}
+    assert (run.name, run.kind, run.status.status_code) == ("run campaign", SpanKind.INTERNAL, StatusCode.UNSET)
+    assert run.attributes == {**common, "otel_progress.result": "success"}
+    assert (run.start_time, run.end_time) == (START, START + 6_000_000_000)
+    edit = {
+        **common,
+        "otel_progress.stage.name": "edit",
+        "otel_progress.stage.platforms": ("twitter", "linkedin"),
+        "otel_progress.stage.platform_count": 2,
+        "otel_progress.stage.revision": 1,
+        "otel_progress.stage.attempts": 1,
+    }
+    assert (first.name, first.kind, first.status.status_code) == ("stage edit", SpanKind.INTERNAL, StatusCode.UNSET)
+    assert first.attributes == {
+        **edit,
+        "otel_progress.stage.visit": 1,
+        "otel_progress.stage.result": "success",
+        "otel_progress.stage.budget": 120.0,
+    }
+    assert (first.start_time, first.end_time) == (START + 1_000_000_000, START + 3_000_000_000)
+    (event,) = first.events
+    assert (event.name, event.timestamp, dict(event.attributes or {})) == (
+        "version",
+        first.end_time,
+        {"otel_progress.version.id": "v1", "otel_progress.version.action": "revised"},
+    )
+    assert second.attributes == {
+        **edit,
+        "otel_progress.stage.visit": 2,
+        "otel_progress.stage.result": "failure",
+        "error.type": "LookupError",
+    }
+    assert (second.status.status_code, second.status.description) == (StatusCode.ERROR, "LookupError: no such source")
+    assert [link.context for link in second.links] == [first.context]
+    assert [event.name for event in second.events] == ["exception"]
+    assert {span.parent.span_id if span.parent else None for span in (first, second)} == {
+        run.context.span_id if run.context else None
+    }
+    scope = run.instrumentation_scope
+    assert scope is not None
+    assert (scope.name, scope.version, scope.schema_url) == (
+        "otel_progress",
+        "0.1.0",
+        "https://opentelemetry.io/schemas/1.30.0",
+    )
+    labels = {"workflow.name": "campaign", "stage.name": "edit"}
+    assert telemetry.points("otel_progress.run.duration") == [
+        ({"workflow.name": "campaign", "result": "success"}, (6.0, 1))
+    ]
+    assert telemetry.points("otel_progress.stage.duration") == [
+        ({**labels, "error.type": "LookupError", "result": "failure", "visit": "repeat"}, (3.0, 1)),
+        ({**labels, "result": "success", "visit": "first"}, (2.0, 1)),
+    ]
+    assert telemetry.points("otel_progress.run.revisions") == [({"workflow.name": "campaign"}, (1, 1))]
+    assert telemetry.points("otel_progress.run.platforms") == [({"workflow.name": "campaign"}, (2, 1))]
+    assert telemetry.points("otel_progress.stage.budget") == [(labels, 120.0)]
+    assert telemetry.points("otel_progress.run.active") == [({"workflow.name": "campaign"}, 0)]
+    assert telemetry.points("otel_progress.stage.active") == [(labels, 0)]
+    assert telemetry.points("otel_progress.stage.oldest_start") == []
+
+
+def test_what_is_going_on_is_read_when_it_is_asked_for(telemetry: Telemetry) -> None:
+    with workflow("w"):
+        telemetry.time.passes(5)
+        with stage("a"):
+            telemetry.time.passes(5)
+            with stage("a"), stage("b"):
+                labels = {"workflow.name": "w"}
+                assert telemetry.points("otel_progress.run.active") == [(labels, 1)]
+                assert telemetry.points("otel_progress.stage.active") == [
+                    ({**labels, "stage.name": "a"}, 2),
+                    ({**labels, "stage.name": "b"}, 1),
+                ]
+                assert telemetry.points("otel_progress.stage.oldest_start") == [
+                    ({**labels, "stage.name": "a"}, START / 1e9 + 5),
+                    ({**labels, "stage.name": "b"}, START / 1e9 + 10),
+                ]
+
+
+def test_every_instrument_is_as_its_description_says(telemetry: Telemetry) -> None:
+    from pocketflow import BatchNode
+
+    @stage("all", budget=1)
+    class All(BatchNode):  # pyright: ignore[reportMissingTypeArgument, reportUntypedBaseClass]
+        def prep(self, shared: Any) -> list[int]:
+            return [1, 0]
+
+        def exec(self, prep_res: int) -> None:
+            if not prep_res and not tries:
+                tries.append(1)
+                raise ValueError
+
+    tries: list[int] = []
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared):
+        All(max_retries=2).run(shared)  # pyright: ignore[reportUnknownMemberType]
+        with stage("open"):
+            data = telemetry.reader.get_metrics_data()
+    data = data or pytest.fail("no metrics")
+    (resource,) = data.resource_metrics
+    (scope,) = resource.scope_metrics
+    assert (scope.scope.name, scope.scope.version) == ("otel_progress", "0.1.0")
+    found = {metric.name: metric for metric in scope.metrics}
+    described = {metric.name: metric for metric in names.METRICS}
+    late = {"otel_progress.run.duration", "otel_progress.run.revisions", "otel_progress.run.platforms"}
+    assert set(found) == set(described) - late - {"otel_progress.flow.dead_ends"}
+    for name, metric in found.items():
+        assert (metric.unit, metric.description) == (described[name].unit, described[name].description)
+        for point in metric.data.data_points:
+            assert set(point.attributes or {}) <= set(described[name].attributes)
+            if isinstance(point, HistogramDataPoint):
+                assert tuple(point.explicit_bounds) == described[name].buckets
+
+
+def test_the_buckets_of_the_durations() -> None:
+    assert names.DURATION_BUCKETS == (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+    assert names.COUNT_BUCKETS == (0, 1, 2, 3, 5, 8, 13)
+
+
+def test_metrics_are_recorded_where_the_span_is_not_sampled() -> None:
+    reader = InMemoryMetricReader()
+    recorder = Recorder()
+    recorder.sinks += [
+        SpanSink(recorder, TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)),
+        MetricSink(recorder, MeterProvider([reader], shutdown_on_exit=False)),
+    ]
+    run = recorder.start_run("w")
+    visit = recorder.start_visit("a", shared={})
+    assert visit.span.is_recording() is False
+    recorder.end(visit)
+    recorder.end(run)
+    data = reader.get_metrics_data() or pytest.fail("no metrics")
+    recorded = {metric.name for metric in data.resource_metrics[0].scope_metrics[0].metrics}
+    assert {"otel_progress.stage.duration", "otel_progress.run.duration"} <= recorded
+
+
+def test_an_exemplar_points_at_the_span_of_its_stage(telemetry: Telemetry) -> None:
+    with workflow("w"), stage("a"):
+        telemetry.time.passes(1)
+    data = telemetry.reader.get_metrics_data() or pytest.fail("no metrics")
+    found: dict[str, tuple[int, int]] = {}
+    for metric in data.resource_metrics[0].scope_metrics[0].metrics:
+        for point in metric.data.data_points:
+            if isinstance(point, HistogramDataPoint) and metric.name.endswith("duration"):
+                (exemplar,) = point.exemplars
+                found[metric.name] = (exemplar.trace_id or 0, exemplar.span_id or 0)
+    for metric, name in (("otel_progress.stage.duration", "stage a"), ("otel_progress.run.duration", "run w")):
+        context = telemetry.span(name).context
+        assert context is not None
+        assert found[metric] == (context.trace_id, context.span_id)
+
+
+def test_a_span_of_another_library_says_where_it_belongs(telemetry: Telemetry) -> None:
+    other = telemetry.tracer_provider.get_tracer("some.http.client")
+    with workflow("w"):
+        with other.start_as_current_span("GET outside"):
+            pass
+        with stage("a"), other.start_as_current_span("GET inside"), other.start_as_current_span("connect"):
+            pass
+    with other.start_as_current_span("GET elsewhere"):
+        pass
+    run = {"otel_progress.workflow.name": "w", "otel_progress.run.id": "run-1"}
+    assert telemetry.span("GET outside").attributes == run
+    assert telemetry.span("GET inside").attributes == {**run, "otel_progress.stage.name": "a"}
+    assert telemetry.span("connect").attributes == {**run, "otel_progress.stage.name": "a"}
+    assert telemetry.span("GET elsewhere").attributes == {}
+    assert repr(telemetry.trees()) == "[run w[GET outside, stage a[GET inside[connect]]], GET elsewhere]"
+
+
+def test_a_run_belongs_to_the_trace_that_it_starts_in(telemetry: Telemetry) -> None:
+    server = telemetry.tracer_provider.get_tracer("server")
+    with server.start_as_current_span("POST /campaign"), workflow("w"), stage("a"):
+        pass
+    assert repr(telemetry.trees()) == "[POST /campaign[run w[stage a]]]"
+
+
+def test_a_thread_without_context_finds_its_run_by_the_store(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+
+    def work() -> None:
+        assert trace.get_current_span() is trace.INVALID_SPAN
+        with stage("a", shared=shared):
+            pass
+
+    with workflow("w", shared=shared):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert repr(telemetry.trees()) == "[run w[stage a]]"
+
+
+def test_without_an_sdk_the_mirror_still_works() -> None:
+    recorder = Recorder()
+    recorder.sinks += [SpanSink(recorder, trace.NoOpTracerProvider())]
+    shared: dict[str, Any] = {}
+    run = recorder.start_run("w", shared=shared)
+    visit = recorder.start_visit("a", shared=shared)
+    recorder.end(visit)
+    recorder.end(run)
+    assert run.run.entries()["a"]["trace_id"] is None
