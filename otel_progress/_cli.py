@@ -6,17 +6,27 @@ import argparse
 import atexit
 import importlib.machinery
 import importlib.util
+import logging
 import os
 import signal
 import sys
+import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
+from opentelemetry import trace
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+)
 from rich.console import Console
 
 from . import _default, _report
-from ._configure import Telemetry, exit_on_sigterm, start
+from ._configure import die_of_sigterm_in_children, exit_on_sigterm, exporters, process, start
+from ._faults import report
 from ._model import WorkflowTotals
 from ._record import Run
 from ._recorder import Sink
@@ -24,22 +34,41 @@ from ._runfile import RunFile
 from ._version import __version__
 
 _KEEP = 50
+_ENDPOINTS = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT)
+
+_HELP = """\
+See where a staged workflow is, what it costs and what holds it up.
+
+Stages are PocketFlow nodes, and whatever a program marks with otel_progress's
+@stage, workflow() and ProgressTrackerNode."""
+
+_EXAMPLES = """\
+examples:
+  otel-progress run app.py
+  otel-progress run -m package.module --its-own option
+  otel-progress run --help
+"""
 
 _RUN_HELP = """\
 Run a Python program, unchanged, and record its staged workflows.
 
-When the program has ended, one table says for every stage how often it was
-visited, how long it took and how it ended. The record is kept in
-.otel-progress/runs as OTLP JSON Lines, which Jaeger's upload box takes. Where
-OTEL_EXPORTER_OTLP_ENDPOINT is set, traces and metrics are exported there too.
+When the program has ended, a table says for every stage how often it was
+visited, how long it took, its share of the time, and how it ended: the longest
+bar is what to look at first. The record itself is kept in .otel-progress/runs
+as OTLP JSON Lines, which Jaeger shows (Search > Upload).
 
-The program keeps its standard output, its exit code, Ctrl-C and SIGTERM;
-otel-progress prints to standard error only."""
+Without more settings nothing leaves this machine. With OTEL_EXPORTER_OTLP_ENDPOINT
+set, traces and metrics are exported there too. A program that calls configure()
+or has OpenTelemetry providers of its own goes on exporting as it does without us.
+
+The program keeps its standard output, its arguments, its exit code, Ctrl-C and
+SIGTERM; otel-progress prints to standard error only."""
 
 _RUN_EXAMPLES = """\
 examples:
   otel-progress run app.py --its-own option
   otel-progress run -m package.module
+  otel-progress run app.py 2>table.txt | next-program
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-progress run app.py
 """
 
@@ -47,7 +76,11 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
     parser = argparse.ArgumentParser(
-        prog="otel-progress", description="See where a staged workflow is, what it costs and what holds it up."
+        prog="otel-progress",
+        description=_HELP,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"otel-progress {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
@@ -57,27 +90,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=_RUN_HELP,
         epilog=_RUN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
         usage="otel-progress run [options] (script.py | -m module) [arguments of the program ...]",
     )
     run.add_argument("-m", dest="module", action="store_true", help="run a module, as `python -m` does")
     run.add_argument(
-        "--service-name", help="service.name of the telemetry (default: OTEL_SERVICE_NAME, else the program's name)"
+        "--service-name",
+        metavar="NAME",
+        help="service.name of the telemetry (default: OTEL_SERVICE_NAME, else the program's name)",
     )
-    run.add_argument("--keep", type=_positive, default=_KEEP, metavar="N", help=f"run files to keep (default: {_KEEP})")
+    run.add_argument(
+        "--keep", type=_positive, default=_KEEP, metavar="N", help="run files to keep, the newest ones (default: 50)"
+    )
     run.add_argument("program", help="path of the script, or name of the module after -m")
     run.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    try:
-        code, module = _load_module(options.program) if options.module else _load_script(options.program)
-    except (OSError, ImportError, SyntaxError, ValueError) as error:
-        print(f"otel-progress: cannot run {options.program}: {_reason(error)}", file=sys.stderr)  # noqa: T201
-        return 2
-    sys.argv = [str(module.__file__), *options.arguments]
-    sys.modules["__main__"] = module
-    _Recording(options.service_name, options.keep)
-    sys.excepthook = _excepthook
-    exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this is for
-    return 0
+    return _run(parser.parse_args(arguments))
 
 
 def _positive(text: str) -> int:
@@ -86,27 +113,48 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error)
+def _run(options: argparse.Namespace) -> int:
+    sys.argv = ["-m" if options.module else options.program, *options.arguments]  # As Python has it.
+    try:
+        code, module = (_load_module if options.module else _load_script)(options.program)
+        sys.argv[0] = str(module.__file__ if options.module else options.program)
+        recording = _Recording(options.service_name, options.keep)
+    except SyntaxError as error:
+        traceback.print_exception(type(error), error, None)
+        return 1
+    except (OSError, ImportError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        print(f"otel-progress: cannot run {options.program}: {reason}", file=sys.stderr)  # noqa: T201
+        return 2
+    sys.modules["__main__"] = module
+    sys.modules["__mp_main__"] = module  # So multiprocessing calls it, which has been imported by now.
+    recording.begin()
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this is for
+    except BaseException:
+        sys.excepthook = _without_our_frames(sys.excepthook, code)
+        raise
+    finally:
+        recording.set_up()  # For stages in the program's threads and exit handlers: it is too late there.
+    return 0
 
 
 def _load_script(program: str) -> tuple[types.CodeType, types.ModuleType]:
     path = Path(program)
     if path.is_dir():
         raise ValueError("it is a folder; name the script in it")
-    loader = importlib.machinery.SourceFileLoader("__main__", str(path))
-    code = loader.source_to_code(path.read_bytes(), str(path))
+    absolute = os.path.abspath(program)  # noqa: PTH100 - as Python does: symbolic links stay in the name
+    loader = importlib.machinery.SourceFileLoader("__main__", absolute)
+    code = loader.source_to_code(path.read_bytes(), absolute)
     module = types.ModuleType("__main__")
-    module.__file__ = program
+    module.__file__ = absolute
     module.__loader__ = loader
-    sys.path[0] = str(path.resolve().parent)
+    _first_on_path(path.resolve().parent)
     return code, module
 
 
 def _load_module(program: str) -> tuple[types.CodeType, types.ModuleType]:
-    sys.path[0] = str(Path.cwd())
+    _first_on_path(Path.cwd())
     spec = importlib.util.find_spec(program)
     if spec is not None and spec.submodule_search_locations is not None:
         spec = importlib.util.find_spec(f"{program}.__main__")
@@ -123,73 +171,130 @@ def _load_module(program: str) -> tuple[types.CodeType, types.ModuleType]:
     return code, module
 
 
-def _excepthook(kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None) -> None:
-    """Show an uncaught exception as Python would have shown it without us."""
-    while traceback is not None and _is_ours(traceback.tb_frame.f_code.co_filename):
-        traceback = traceback.tb_next
-    sys.__excepthook__(kind, error.with_traceback(traceback), traceback)
+def _first_on_path(folder: Path) -> None:
+    """Put the program's folder where ours is."""
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = str(folder)
 
 
-def _is_ours(filename: str) -> bool:
-    return filename == __file__ or Path(filename).stem == Path(sys.argv[0]).stem == "otel-progress"
+_Hook = Callable[[type[BaseException], BaseException, "types.TracebackType | None"], object]
+
+
+def _without_our_frames(hook: _Hook, code: types.CodeType) -> _Hook:
+    """`hook`, shown tracebacks that begin with the program's own `code`."""
+
+    def shown(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+        own = trace
+        while own is not None and own.tb_frame.f_code is not code:
+            own = own.tb_next
+        hook(kind, error.with_traceback(own or trace), own or trace)
+
+    return shown
 
 
 class _Recording(Sink):
-    """Telemetry for a program, from before it starts until the table after its end.
+    """What is recorded of a program, from before it starts until the table after its end.
 
     The end is an exit handler, registered before the program can register any: so it comes after the program's threads
-    and handlers, and the exit code stays Python's business.
+    and handlers, and the exit code stays Python's business. Providers are set up as late as can be, when the first run
+    starts: so a program that has providers of its own, or calls `configure`, is first.
     """
 
     def __init__(self, service_name: str | None, keep: int) -> None:
+        self._service_name = service_name
         self._keep = keep
+        self._pid = os.getpid()
         self._workflows: dict[str, WorkflowTotals] = {}
-        self._terminated = False
+        self._is_set_up = False
+        self._endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
+        self._exporter = "otlp" if self._endpoint else "none"
+        exporters(None, self._exporter)  # Says what is wrong before the program starts, and imports.
+
+    def begin(self) -> None:
+        """Take part in the process that the program is about to run in."""
         atexit.register(self._finish)
         if exit_on_sigterm():
-            leave = signal.getsignal(signal.SIGTERM)
-
-            def note(number: int, frame: types.FrameType | None) -> None:
-                self._terminated = True
-                if callable(leave):
-                    leave(number, frame)
-
-            signal.signal(signal.SIGTERM, note)
+            die_of_sigterm_in_children()
         self._file = RunFile(Path(sys.argv[0]).stem)
-        endpoints = [
-            name for name in os.environ if name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("ENDPOINT")
-        ]
-        self._endpoint = os.environ[endpoints[0]] if endpoints else None
-        self._telemetry: Telemetry = start(
-            service_name,
-            default_exporter="otlp" if endpoints else "none",
-            span_processors=[self._file.processor],
-        )
-        _default.get().sinks.append(self)
+        if self._file.processor is not None:
+            process.companions.append(self._file.processor)
+        _default.get().sinks.insert(0, self)
+        _instrument()
+
+    def run_started(self, run: Run) -> None:  # noqa: ARG002 - as a sink is called
+        """Set up what the program has not set up by itself."""
+        self.set_up()
 
     def run_ended(self, run: Run) -> None:
         """Add the run to the table."""
         self._workflows.setdefault(run.workflow, WorkflowTotals(run.workflow)).add(run)
 
+    def set_up(self) -> None:
+        """Have the run file written, whoever has set up the providers."""
+        if self._is_set_up:
+            return
+        self._is_set_up = True
+        try:
+            if process.telemetry is not None:
+                return
+            provider = trace.get_tracer_provider()
+            if isinstance(provider, trace.ProxyTracerProvider):
+                start(self._service_name, default_exporter=self._exporter, at_exit=False)
+            elif add := getattr(provider, "add_span_processor", None):
+                for processor in process.companions:
+                    add(processor)
+        except Exception as error:
+            report("the run cannot be recorded", error)
+
     def _finish(self) -> None:
-        self._telemetry.shutdown()
+        try:
+            if process.telemetry is not None:
+                process.telemetry.shutdown()
+            _default.get().close()
+            if os.getpid() == self._pid:
+                for processor in process.companions:
+                    processor.shutdown()
+                self._print()
+        finally:
+            if process.terminated:  # Die of the signal, as the program would have without us.
+                for flush in (sys.stdout.flush, sys.stderr.flush, logging.shutdown):
+                    flush()
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _print(self) -> None:
         kept = self._file.finish(self._keep)
-        console = Console(stderr=True)
+        console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console.width = 120  # A log has no margin.
         if self._workflows:
-            console.print()
             _report.show(console, self._workflows.values())
         else:
             console.print("otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?")
         if kept:
-            console.print(f"Record: {self._file.path}", style="dim", soft_wrap=True, highlight=False)
+            console.print(f"Record: {self._file.path}", style="dim")
         elif self._workflows:
-            console.print("Record: none, no span was sampled", style="dim", highlight=False)
-        if self._endpoint is not None:
-            console.print(f"Exported to {self._endpoint}", style="dim", soft_wrap=True, highlight=False)
-        if self._terminated:  # Die of the signal, as the program would have without us.
-            sys.stdout.flush()
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTERM)
+            console.print("Record: none, no span was sampled", style="dim")
+        telemetry = process.telemetry
+        if telemetry is None:
+            return
+        for exporter in telemetry.exporters:
+            if exporter.endpoint is None:
+                continue
+            if telemetry.complete and not exporter.failed:
+                console.print(f"Exported: {exporter.exported} spans to {exporter.endpoint}", style="dim")
+            else:
+                console.print(f"Exported: {exporter.exported} spans only, not all, to {exporter.endpoint}", style="red")
+
+
+def _instrument() -> None:
+    """Record the frameworks that otel_progress knows, as `opentelemetry-instrument` does."""
+    for point in entry_points(group="opentelemetry_instrumentor"):
+        if point.value.partition(".")[0] == __package__:
+            try:
+                point.load()().instrument(raise_exception_on_conflict=True)
+            except Exception:  # noqa: S112 - the framework is not there, or not in a version that is known
+                continue
 
 
 if __name__ == "__main__":

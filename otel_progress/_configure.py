@@ -7,12 +7,13 @@ import functools
 import multiprocessing.util
 import os
 import queue
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from types import FrameType, TracebackType
 from typing import Any, Literal, cast
@@ -45,14 +46,19 @@ _Signal = Literal["traces", "metrics", "logs"]
 _OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 _OTLP_DEFAULTS = {"otlp_proto_grpc": "http://localhost:4317", "otlp_proto_http": "http://localhost:4318"}
 
-active: Telemetry | None = None
-"""What `configure` has set up in this process."""
 
-companions: list[SpanProcessor] = []
-"""Span processors that `otel-progress run` adds to whatever the program sets up."""
+@dataclass
+class _Process:
+    """What has been set up in this process."""
 
-terminated = False
-"""Whether SIGTERM has come and was turned into a SystemExit."""
+    telemetry: Telemetry | None = None
+    companions: list[SpanProcessor] = field(default_factory=list[SpanProcessor])
+    """Span processors that `otel-progress run` adds to whatever the program sets up."""
+    terminated: bool = False
+    """Whether SIGTERM has come and was turned into a SystemExit."""
+
+
+process = _Process()
 
 
 def configure(
@@ -119,10 +125,10 @@ def start(
     at_exit: bool = True,
 ) -> Telemetry:
     """`configure`, and what the command line needs beside it."""
-    global active
-    if active is not None:
-        logger.warning("configure() was called before, for service %r: this call changes nothing", active.service_name)
-        return active
+    before = process.telemetry
+    if before is not None:
+        logger.warning("configure() was called before, for service %r: this call changes nothing", before.service_name)
+        return before
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         logger.warning("the application has a tracer provider already: configure() leaves it alone and exports nothing")
         return Telemetry("", exit_timeout)
@@ -135,13 +141,13 @@ def start(
     if service_name.startswith("unknown_service"):
         service_name = program_name()
         resource = resource.merge(Resource({SERVICE_NAME: service_name}))
-    active = Telemetry(service_name, exit_timeout)
+    telemetry = process.telemetry = Telemetry(service_name, exit_timeout)
     if made is not None:
-        active.set_up(resource, made, at_exit=at_exit)
+        telemetry.set_up(resource, made, at_exit=at_exit)
     recorder = _default.get()
     recorder.settings = replace(recorder.settings, **(changes or {}))
     recorder.workflow = recorder.workflow or service_name
-    return active
+    return telemetry
 
 
 def exporters(endpoint: str | None, default: str) -> dict[_Signal, list[Callable[[], Any]]]:
@@ -160,7 +166,7 @@ def _named(kind: _Signal, endpoint: str | None, default: str) -> Sequence[Callab
     for name in (part.strip() for part in (os.environ.get(variable) or default).split(",")):
         if name in ("", "none"):
             continue
-        entry = _OTLP[protocol(kind)] if name == "otlp" else name
+        entry = _OTLP[_protocol(kind)] if name == "otlp" else name
         exporter = _exporter_class(kind, entry)
         if exporter is None:
             raise ValueError(f"{variable} names {name!r}, and no installed package has such an exporter")
@@ -171,8 +177,7 @@ def _named(kind: _Signal, endpoint: str | None, default: str) -> Sequence[Callab
     return found
 
 
-def protocol(kind: _Signal) -> str:
-    """The OTLP protocol that the variables ask for."""
+def _protocol(kind: _Signal) -> str:
     for variable in (f"OTEL_EXPORTER_OTLP_{kind.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if value := os.environ.get(variable, "").strip():
             if value not in _OTLP:
@@ -202,6 +207,8 @@ class Telemetry:
         """What is flushed and shut down. The metric readers come last."""
         self._workers: list[_Worker] = []
         self._done = False
+        self.complete = True
+        """Whether everything could be exported, as far as that is known after `shutdown`."""
 
     def set_up(self, resource: Resource, made: Mapping[_Signal, Sequence[Callable[[], Any]]], *, at_exit: bool) -> None:
         """Make the providers and set them as the global ones."""
@@ -219,7 +226,7 @@ class Telemetry:
         queue_size = None if os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE) else QUEUE_SIZE
         for processor in (
             MembershipProcessor(),
-            *companions,
+            *process.companions,
             *(BatchSpanProcessor(each, queue_size, meter_provider=self._meter_provider) for each in self.exporters),
         ):
             tracer_provider.add_span_processor(processor)
@@ -253,7 +260,8 @@ class Telemetry:
         _default.get().close()
         self._done = True
         atexit.unregister(self.shutdown)
-        if not self._each("shutdown", self._exit_timeout, self._exit_timeout * _MOST_EXIT_TIMEOUTS):
+        self.complete = self._each("shutdown", self._exit_timeout, self._exit_timeout * _MOST_EXIT_TIMEOUTS)
+        if not self.complete:
             logger.warning(
                 "the collector did not take everything within %g s: the last telemetry is lost", self._exit_timeout
             )
@@ -316,11 +324,17 @@ class Exporter(SpanExporter):
         """When it last succeeded, on the monotonic clock."""
 
     def _own(self) -> Any:
-        process = os.getpid()
-        if process not in self._made:
-            self._made[process] = self._make()
+        pid = os.getpid()
+        if pid not in self._made:
+            self._made[pid] = self._make()
             self.exported = self.failed = 0
-        return self._made[process]
+        return self._made[pid]
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where it exports to, if that is a collector; without a password."""
+        endpoint = getattr(self._own(), "_endpoint", None)
+        return None if endpoint is None else re.sub("//[^/@]*@", "//", str(endpoint))
 
     def export(self, spans: Sequence[Any]) -> Any:
         """Export a batch."""
@@ -408,6 +422,5 @@ def die_of_sigterm_in_children() -> None:
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
-    global terminated
-    terminated = True
+    process.terminated = True
     sys.exit(128 + number)

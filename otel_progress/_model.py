@@ -23,6 +23,15 @@ class StageTotals:
     results: Counter[str] = field(default_factory=Counter[str])
     """How the last visit ended, for each run."""
 
+    def add(self, other: StageTotals) -> None:
+        """Add what `other` tells."""
+        self.visits += other.visits
+        self.seconds += other.seconds
+        self.platforms = max(self.platforms, other.platforms)
+        self.revisions = max(self.revisions, other.revisions)
+        self.retries += other.retries
+        self.results.update(other.results)
+
 
 @dataclass
 class WorkflowTotals:
@@ -33,8 +42,6 @@ class WorkflowTotals:
     seconds: float = 0.0
     results: Counter[str] = field(default_factory=Counter[str])
     stages: dict[str, StageTotals] = field(default_factory=dict[str, StageTotals])
-    trace_id: str | None = None
-    """Of the last run."""
 
     def add(self, run: Run) -> None:
         """Add a run that has ended."""
@@ -42,11 +49,13 @@ class WorkflowTotals:
         self.seconds += run.seconds
         self.results[run.result or "success"] += 1
         for name, entry in run.entries().items():
-            stage = self.stages.setdefault(name, StageTotals(name))
-            stage.visits += entry["visits"]
-            stage.seconds += entry["seconds"]
-            stage.platforms = max(stage.platforms, entry["platforms"])
-            stage.revisions = max(stage.revisions, entry["revisions"])
-            stage.retries += entry["retries"]
-            stage.results[entry["result"] or "abandoned"] += 1
-            self.trace_id = entry["trace_id"] or self.trace_id
+            stage = StageTotals(
+                name,
+                entry["visits"],
+                entry["seconds"],
+                entry["platforms"],
+                entry["revisions"],
+                entry["retries"],
+                Counter([entry["result"] or "abandoned"]),
+            )
+            self.stages.setdefault(name, StageTotals(name)).add(stage)

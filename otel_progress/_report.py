@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable
 
@@ -9,32 +10,37 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ._model import WorkflowTotals
+from ._model import StageTotals, WorkflowTotals
 
 _BAR = 6
+_WIDE = 100  # Columns of a terminal from which the headers fit into one line,
+_NARROW = 72  # and below which there is no place for bars.
+_MOST_ROWS = 50
 _STYLES = {"success": "green", "fallback": "yellow", "failure": "red", "cancelled": "yellow", "abandoned": "red"}
 
 
 def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
     """Print one table with a row for every stage of every workflow."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("stage", no_wrap=True, overflow="ellipsis")
+    counts = ("platforms", "revisions") if console.width >= _WIDE else ("plat-\nforms", "revi-\nsions")
+    table = Table(box=None, padding=(0, 2 if console.width >= _WIDE else 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("stage", overflow="fold", vertical="bottom")
     for column in ("visits", "time"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("share", no_wrap=True)
-    for column in ("platforms", "revisions", "retries"):
+    for column in (*counts, "retries"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("result", min_width=7)
-    for index, workflow in enumerate(workflows):
-        if index:
-            table.add_section()
-        slowest = max((stage.seconds for stage in workflow.stages.values()), default=0.0)
-        for stage in workflow.stages.values():
+    blocks = ("█", "░") if console.encoding.startswith("utf") else ("#", ".")
+    bar = 0 if console.width < _NARROW else _BAR
+    for workflow in workflows:
+        rows = _rows(workflow)
+        slowest = max((stage.seconds for stage in rows), default=0.0)
+        for stage in rows:
             table.add_row(
                 Text(stage.name, style="bold" if stage.seconds == slowest else ""),
                 str(stage.visits),
                 duration(stage.seconds),
-                _share(stage.seconds, workflow.seconds),
+                _share(stage.seconds / (workflow.seconds or 1.0), bar, blocks),
                 str(stage.platforms),
                 str(stage.revisions),
                 str(stage.retries),
@@ -43,35 +49,48 @@ def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
         runs = "1 run" if workflow.runs == 1 else f"{workflow.runs} runs"
         table.add_row(
             Text(f"{workflow.name} ({runs})", style="italic"),
-            str(sum(stage.visits for stage in workflow.stages.values())),
+            str(sum(stage.visits for stage in rows)),
             duration(workflow.seconds),
             "",
-            "",
-            "",
-            str(sum(stage.retries for stage in workflow.stages.values())),
+            str(max((stage.platforms for stage in rows), default=0)),
+            str(max((stage.revisions for stage in rows), default=0)),
+            str(sum(stage.retries for stage in rows)),
             _results(workflow.results),
             style="dim",
+            end_section=True,
         )
     console.print(table)
 
 
 def duration(seconds: float) -> str:
-    """`seconds` for people: `3.2 ms`, `4.51 s`, `2 min 05 s`, `1 h 12 min`."""
+    """`seconds` for people: `3.2 ms`, `4.51 s`, `2m 05s`, `1h 12m`."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.{1 if seconds < 0.09995 else 0}f} ms"
     if seconds < 59.995:
         return f"{seconds:.2f} s"
     whole = round(seconds)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+        return f"{whole // 60}m {whole % 60:02}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02}m"
 
 
-def _share(seconds: float, total: float) -> Text:
+def _rows(workflow: WorkflowTotals) -> list[StageTotals]:
+    """The stages in the order in which they first started; of very many the slowest, and the others as one."""
+    stages = list(workflow.stages.values())
+    if len(stages) <= _MOST_ROWS:
+        return stages
+    slowest = {stage.name for stage in heapq.nlargest(_MOST_ROWS - 1, stages, key=lambda stage: stage.seconds)}
+    others = StageTotals(f"({len(stages) - len(slowest)} more stages)")
+    for stage in stages:
+        if stage.name not in slowest:
+            others.add(stage)
+    return [*(stage for stage in stages if stage.name in slowest), others]
+
+
+def _share(share: float, bar: int, blocks: tuple[str, str]) -> Text:
     """Share of the runs' wall time. Stages that overlap or hold each other add up to more than the whole."""
-    share = seconds / total if total else 0.0
-    filled = min(_BAR, round(share * _BAR))
-    return Text.assemble(f"{share:4.0%} ", ("█" * filled, "cyan"), ("░" * (_BAR - filled), "dim"))
+    filled = min(bar, round(share * bar))
+    return Text.assemble(f"{share:4.0%} ", (blocks[0] * filled, "cyan"), (blocks[1] * (bar - filled), "dim"))
 
 
 def _results(results: Counter[str]) -> Text:
