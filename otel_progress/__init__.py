@@ -7,6 +7,8 @@
     @stage("content_generation", budget="2m")     # a node class or a function of any kind
     class ContentCraftsman(Node): ...
 
+    PocketFlowInstrumentor().instrument()         # or: every flow and node of PocketFlow, no other change
+
     with workflow("pr_campaign", shared=shared):  # a run
         with stage("publish") as visit:           # a visit
             visit.advance(1, total=6)
@@ -14,13 +16,19 @@
 The progress is then in `shared["progress_metrics"]`, in traces and in metrics. See docs/reference.md for every name.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ._api import progress, stage, workflow
-from ._configure import Telemetry, configure
 from ._record import Run, Visit
 from ._version import __version__
 from .tracker import ProgressTrackerNode
 
+if TYPE_CHECKING:
+    from ._configure import Telemetry, configure
+    from .instrumentor import PocketFlowInstrumentor
+
 __all__ = [
+    "PocketFlowInstrumentor",
     "ProgressTrackerNode",
     "Run",
     "Telemetry",
@@ -31,3 +39,14 @@ __all__ = [
     "stage",
     "workflow",
 ]
+
+_LATER = {"Telemetry": "_configure", "configure": "_configure", "PocketFlowInstrumentor": "instrumentor"}
+
+
+def __getattr__(name: str) -> Any:
+    # The SDK and the instrumentor's machinery are imported by those who ask for them.
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)

@@ -127,7 +127,18 @@ class workflow(_Way[Run]):  # noqa: N801 - read as a word, as `stage`
 
     def begin(self, call: Call) -> Run | Visit:
         """Start a run, or a visit inside one."""
-        return _default.get().start_run(call.name, shared=call.shared, node=call.node, function=call.function)
+        item, platform = _nodes.item_of(call.node)
+        recorded = _default.get().start_run(
+            call.name,
+            shared=call.shared,
+            node=call.node,
+            function=call.function,
+            item=item,
+            item_platform=platform,
+        )
+        if isinstance(recorded, Visit) and call.node is not None:
+            _nodes.prepare(recorded, call.node)
+        return recorded
 
     def given(self, recorded: Run | Visit) -> Run:
         """The run."""

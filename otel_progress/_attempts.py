@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sized
 from contextvars import Token
 from typing import Any
 
@@ -15,9 +16,9 @@ from opentelemetry.context import attach, get_current
 
 from ._context import detach
 from ._faults import Harmless
-from ._record import NANO, Attempt, Item, Part, Visit
+from ._record import NANO, Attempt, Item, Part, Run, Visit
 from ._recorder import Recorder, result_of
-from ._shared import read
+from ._shared import name_of, read
 from .names import SPAN_ITEM, Result
 
 
@@ -128,10 +129,12 @@ class Fallback(_Call):
 class Phase(Harmless[None]):
     """prep, exec or post of a visit; a span where `detail` asks for it."""
 
-    def __init__(self, recorder: Recorder, visit: Visit, name: str) -> None:
+    def __init__(self, recorder: Recorder, visit: Visit, name: str, *, counts: bool = False) -> None:
         self._recorder = recorder
         self._visit = visit
         self._name = name
+        self._counts = counts
+        """Whether what it returns are the items of a batch flow."""
         self._part: Part | None = None
         self._token: Token[Any] | None = None
 
@@ -145,6 +148,12 @@ class Phase(Harmless[None]):
             self._part = self._recorder.start_part(self._visit, self._name)
             self._token = attach(self._part.context)
 
+    def got(self, value: object) -> None:
+        """Count the items of a batch flow."""
+        if self._counts and isinstance(value, Sized):
+            self._visit.expect(len(value))
+            self._recorder.changed(self._visit)
+
     def leave(self, error: BaseException | None) -> None:
         """End it."""
         if self._token is not None:
@@ -153,6 +162,40 @@ class Phase(Harmless[None]):
         if self._part is not None:
             self._part.noted = self._visit.noted
             self._recorder.end(self._part, error)
+
+
+class FlowItem(Harmless[None]):
+    """The run of a batch flow's nodes for one item."""
+
+    def __init__(
+        self, recorder: Recorder, owner: Visit | Run, node: object, params: object, platform: str | None
+    ) -> None:
+        self._recorder = recorder
+        self._owner = owner
+        self._node = node
+        self._params = params
+        self._platform = None if platform is None else name_of(platform)
+
+    def instead(self) -> None:
+        """Nothing."""
+
+    def enter(self) -> None:
+        """Begin it; a span only where `detail` asks for it."""
+        recorder = self._recorder
+        make = recorder.start_part if recorder.settings.items else recorder.make_part
+        self._part = make(self._owner, SPAN_ITEM, self._platform)
+        self._part.node, self._part.item = self._node, self._params
+        self._token = attach(self._part.context)
+
+    def leave(self, error: BaseException | None) -> None:
+        """End it, and count it where the flow is a stage."""
+        detach(self._token)
+        if self._recorder.settings.items:
+            self._recorder.end(self._part, error)
+        self._part.node = self._part.item = None
+        if isinstance(self._owner, Visit) and self._recorder.is_open(self._owner):
+            self._owner.count(1, result_of(error), self._platform)
+            self._recorder.changed(self._owner)
 
 
 def _platform_of(visit: Visit, subject: Any) -> str | None:

@@ -54,6 +54,16 @@ class Harmless(Generic[T]):
         """What `with ... as` gives where `enter` failed."""
         raise NotImplementedError
 
+    def got(self, value: object) -> None:
+        """Note what the code returned."""
+
+    def returned(self, value: object) -> None:
+        """Note what the code returned; a fault of that is reported."""
+        try:
+            self.got(value)
+        except Exception as error:
+            report(f"{type(self).__name__} could not note what was returned", error)
+
     def __enter__(self) -> T:
         self._entered = False
         try:

@@ -1,208 +1,211 @@
-"""Recording node classes: any class with `prep`, `exec` or `post` around one `shared`, called through `_run`.
+"""What the calls of a node's methods mean: any class with `prep`, `exec` or `post` around one `shared`.
 
-Methods are wrapped on classes, never on instances, and nothing is kept on a node: a flow copies its nodes before every
-visit. One visit stays one visit however many wrapped methods call each other through super(): the wrapper sees that the
-visit at hand is of this very node.
+Nothing is kept on a node. One visit stays one visit however many wrapped methods call each other through super(): the
+context says which node's call is at hand.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Sized
 from typing import Any, cast
 
 from . import _default
-from ._attempts import Exec, Fallback, Phase, worker
-from ._faults import report
+from ._attempts import Exec, Fallback, FlowItem, Phase, worker
+from ._faults import Harmless, report
+from ._patch import Patches
 from ._record import Part, Run, Visit
-from ._scopes import Call, Opening, Scope
+from ._scopes import Call, Scope
 from ._shared import name_of
 
 _SCOPE = "__otel_progress_scope__"
-_WRAPPED = "__otel_progress_wrapped__"
-_PHASES = {"prep": "prep", "prep_async": "prep", "post": "post", "post_async": "post", "_exec": "exec"}
 _RUNS = ("_run", "_run_async")
+_EXECS = ("exec", "exec_async")
 _FALLBACKS = ("exec_fallback", "exec_fallback_async")
-_METHODS = (*_RUNS, "exec", "exec_async", *_FALLBACKS, *_PHASES)
-PLATFORM_PARAM = "platform"
+_PHASES = {"prep": "prep", "prep_async": "prep", "post": "post", "post_async": "post", "_exec": "exec"}
+_FLOWS = ("_orch", "_orch_async")
+METHODS = (*_RUNS, *_EXECS, *_FALLBACKS, *_PHASES, *_FLOWS, "get_next_node")
+
+UNRECORDED: Any = object()
+"""Scope of a class that is no stage, the tracker's for one."""
+
+automatic: Callable[[Any, Any], Scope[Any] | None] | None = None
+"""Gives the scope for a node (and its store) whose class has none; set while an instrumentor is at work."""
 
 
 def is_node_class(cls: type) -> bool:
     """Whether `cls` has the shape of a node."""
     steps = ("prep", "exec", "post", "prep_async", "exec_async", "post_async")
-    return any(callable(getattr(cls, run, None)) for run in ("_run", "_run_async")) and any(
+    return any(callable(getattr(cls, run, None)) for run in _RUNS) and any(
         callable(getattr(cls, step, None)) for step in steps
     )
 
 
+def is_flow(node: object) -> bool:
+    """Whether `node` runs other nodes."""
+    return any(hasattr(type(node), method) for method in _FLOWS)
+
+
+def has_scope(cls: type) -> bool:
+    """Whether `cls` or a base of it is decorated."""
+    return hasattr(cls, _SCOPE)
+
+
 def record_class(cls: type, scope: Scope[Any]) -> None:
     """Record every visit of `cls` and its subclasses by `scope`; a subclass that has its own scope keeps that."""
+    watched = has_scope(cls)
     setattr(cls, _SCOPE, scope)
-    for name in _METHODS:
-        if hasattr(cls, name):
-            _wrap(cls, name)
-    for subclass in _subclasses(cls):
-        _wrap_own(subclass)
-    _watch_subclasses(cls)
+    _decorated.wrap(cls, inherited=True)
+    if not watched:
+        _decorated.watch(cls)
 
 
-def _wrap_own(cls: type) -> None:
-    for name in _METHODS:
-        if name in vars(cls):
-            _wrap(cls, name)
+def leave_out(cls: type) -> None:
+    """Never record `cls`, whatever records its bases."""
+    setattr(cls, _SCOPE, UNRECORDED)
 
 
-def _subclasses(cls: type) -> Iterable[type]:
-    for subclass in cls.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)
+def node_name(node: object) -> str:
+    """A node's own name, else its class's.
 
-
-def _watch_subclasses(cls: type) -> None:
-    """Wrap what later subclasses of `cls` override."""
-    own = vars(cls).get("__init_subclass__")
-    if getattr(getattr(own, "__func__", None), _WRAPPED, False):
-        return
-
-    def init_subclass(subclass: type, **kwargs: Any) -> None:
-        if own is None:
-            super(cls, subclass).__init_subclass__(**kwargs)  # type: ignore[misc]
-        else:
-            own.__get__(None, subclass)(**kwargs)
-        try:
-            _wrap_own(subclass)
-        except Exception as error:
-            report(f"{subclass.__name__} cannot be recorded", error)
-
-    setattr(init_subclass, _WRAPPED, True)
-    setattr(cls, "__init_subclass__", classmethod(init_subclass))  # noqa: B010 - type checkers know no such assignment
-
-
-def _wrap(cls: type, name: str) -> None:
-    """Put a recording method in the place of `cls`'s method `name`."""
-    own = vars(cls).get(name)
-    if getattr(own, _WRAPPED, False):
-        return
-    awaits = name.endswith("_async") or (name == "_exec" and hasattr(cls, "_run_async"))
-    wrapper = (_recording_async if awaits else _recording)(_method(cls, name, own), name)
-    functools.update_wrapper(wrapper, getattr(cls, name))
-    setattr(wrapper, _WRAPPED, True)
-    setattr(cls, name, wrapper)
-
-
-def _method(cls: type, name: str, own: Any) -> Callable[..., Any]:
-    """What to call for the method `name` of `cls`; `own` is None where the class inherits it."""
-    if inspect.isfunction(own):
-        return own
-
-    def bound(self: Any, *args: Any, **kwargs: Any) -> Any:  # A staticmethod, somebody else's wrapper.
-        return own.__get__(self, cls)(*args, **kwargs)
-
-    def inherited(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # Looked up at every call: another base may stand between this class and the method's owner.
-        return getattr(cast("Any", super(cls, self)), name)(*args, **kwargs)
-
-    return inherited if own is None else bound
-
-
-def _recording(method: Callable[..., Any], name: str) -> Callable[..., Any]:
-    is_run = name in _RUNS
-
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        around = _around(self, name, args, kwargs)
-        if around is None:
-            return method(self, *args, **kwargs)
-        with around:
-            value = method(self, *args, **kwargs)
-            if is_run:
-                around.returned(value)
-            return value
-
-    return call
-
-
-def _recording_async(method: Callable[..., Any], name: str) -> Callable[..., Any]:
-    is_run = name in _RUNS
-
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        around = _around(self, name, args, kwargs)
-        if around is None:
-            return await method(self, *args, **kwargs)
-        with around:
-            value = await method(self, *args, **kwargs)
-            if is_run:
-                around.returned(value)
-            return value
-
-    return call
-
-
-def _around(node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What a call of the wrapped method `name` means: a context manager for it, or None where it means nothing."""
-    try:
-        visit = _visit_of(node)
-        if name in _RUNS:
-            scope: Scope[Any] | None = getattr(cast("type[object]", type(node)), _SCOPE, None)
-            return None if scope is None or visit is not None else _opening(scope, node, name, args, kwargs)
-        if not isinstance(visit, Visit) or visit.recorder is None:
-            return None
-        subject = args[0] if args else None
-        if name in _PHASES:
-            return _phase(visit, _PHASES[name], subject)
-        item = visit.items.get(worker())
-        if item is not None and item.running:
-            return None  # A call of super().
-        return (Fallback if name in _FALLBACKS else Exec)(visit.recorder, visit, subject)
-    except Exception as error:
-        report(f"a call of {name} could not be recorded", error)
-        return None
-
-
-def _visit_of(node: object) -> Visit | Run | None:
-    """The visit (or run) at hand, if it is one of this very node."""
-    current = _default.get().current()
-    if isinstance(current, Part):
-        current = current.visit
-    return current if isinstance(current, (Visit, Run)) and current.node is node else None
-
-
-def _opening(scope: Scope[Any], node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Opening[Any]:
-    cls = cast("type[object]", type(node))
-    shared = args[0] if args else kwargs.get("shared")
-    call = Call(scope.name_for(cls.__name__), name_of(f"{cls.__module__}.{cls.__qualname__}.{name}"), shared, node)
-    return scope.opening(call)
-
-
-def _phase(visit: Visit, phase: str, subject: Any) -> Phase | None:
-    if phase in visit.phases or visit.recorder is None:
-        return None  # A call of super().
-    if phase == "exec" and visit.batch and visit.items_total is None and isinstance(subject, Sized):
-        visit.expect(len(subject))
-        visit.recorder.changed(visit)
-    if phase == "exec" or visit.recorder.settings.phases:
-        return Phase(visit.recorder, visit, phase)
-    return None
-
-
-def prepare(visit: Visit, node: object) -> None:
-    """Say of a visit what its node's class tells: whether it works on a batch, whether exec will be called."""
+    Only its class and its `__dict__` are looked at: some nodes answer every attribute.
+    """
     cls = type(node)
-    visit.batch = any(base.__name__ == "BatchNode" for base in cls.__mro__)
-    if not any(hasattr(cls, flow) for flow in ("_orch", "_orch_async")):
-        visit.attempts = 0  # Counted as they come. A flow has none, and a function one.
+    for key in ("name", "node_name"):
+        own: Any = getattr(node, "__dict__", {}).get(key)
+        own = own if own is not None else next((vars(base)[key] for base in cls.__mro__ if key in vars(base)), None)
+        if isinstance(own, str) and own.strip():
+            return name_of(own)
+    return cls.__name__
 
 
-def item_of(node: object) -> tuple[object, str | None]:
+def item_of(node: object, params: Any = None) -> tuple[object, str | None]:
     """Which item of a batch flow a node works on, and the platform that it names: from the parameters a flow sets."""
-    params = getattr(node, "__dict__", {}).get("params")
+    if params is None:
+        params = getattr(node, "__dict__", {}).get("params")
     if not isinstance(params, dict) or not params:
         return None, None
     values = cast("dict[Any, Any]", params)
-    platform = values.get(PLATFORM_PARAM)
+    platform = values.get(_default.get().settings.platform_key)
     # By identity where a value is no plain one: its own __eq__ and __hash__ are the workflow's code.
     item = tuple(
         (str(key), value if isinstance(value, (str, int, float, bool, type(None))) else id(value))
         for key, value in values.items()
     )
     return item, platform if isinstance(platform, str) else None
+
+
+def prepare(visit: Visit, node: object) -> None:
+    """Say of a visit what its node's class tells: whether it works on a batch, whether exec will be called."""
+    visit.batch = any(base.__name__ == "BatchNode" for base in type(node).__mro__)
+    if not is_flow(node):
+        visit.attempts = 0  # Counted as they come. A flow has none, and a function one.
+
+
+def around(node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Harmless[Any] | None:
+    """What a call of the wrapped method `name` means: a context manager for it, or None where it means nothing."""
+    try:
+        owner = _at_hand(node)
+        if owner is None:
+            return _opening(node, name, args, kwargs) if name in _RUNS else None
+        if name in _FLOWS:
+            return _flow_item(owner, node, args, kwargs)
+        if name == "get_next_node":
+            return _Transition(owner, *args, **kwargs)
+        if name in _RUNS or not isinstance(owner, Visit):
+            return None  # A call of super().
+        return _step(owner, node, name, args[0] if args else next(iter(kwargs.values()), None))
+    except Exception as error:
+        report(f"a call of {name} could not be recorded", error)
+        return None
+
+
+_decorated = Patches(METHODS, around)
+
+
+def _at_hand(node: object) -> Visit | Run | None:
+    """The visit or run at hand, if it is one of this very node."""
+    current = _default.get().current()
+    while isinstance(current, Part) and current.node is not node:
+        current = current.owner
+    if current is None or current.node is not node:
+        return None
+    return current.owner if isinstance(current, Part) else cast("Visit | Run", current)
+
+
+def _opening(node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Harmless[Any] | None:
+    cls = cast("type[object]", type(node))
+    shared = args[0] if args else kwargs.get("shared")
+    scope: Scope[Any] | None = getattr(cls, _SCOPE, None)
+    if scope is UNRECORDED:
+        return None
+    if scope is None:
+        scope = automatic(node, shared) if automatic is not None else None
+    if scope is None:
+        return None
+    return scope.opening(
+        Call(scope.name_for(node_name(node)), name_of(f"{cls.__module__}.{cls.__qualname__}.{name}"), shared, node)
+    )
+
+
+def _step(visit: Visit, node: object, name: str, subject: Any) -> Harmless[Any] | None:
+    recorder = visit.recorder
+    if recorder is None:
+        return None
+    phase = _PHASES.get(name)
+    if phase is None:
+        item = visit.items.get(worker())
+        if item is not None and item.running:
+            return None  # A call of super().
+        return (Fallback if name in _FALLBACKS else Exec)(recorder, visit, subject)
+    if phase in visit.phases:
+        return None  # A call of super().
+    if phase == "exec" and visit.batch and visit.items_total is None and isinstance(subject, Sized):
+        visit.expect(len(subject))
+        recorder.changed(visit)
+    batch_flow = phase == "prep" and is_batch_flow(node)
+    if phase == "exec" or batch_flow or recorder.settings.phases:
+        return Phase(recorder, visit, phase, counts=batch_flow)
+    return None
+
+
+def is_batch_flow(node: object) -> bool:
+    """Whether `node` runs its nodes once for each item that prep returns."""
+    return any(base.__name__ == "BatchFlow" for base in type(node).__mro__)
+
+
+def _flow_item(owner: Visit | Run, node: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FlowItem | None:
+    params = args[1] if len(args) > 1 else kwargs.get("params")
+    recorder = owner.recorder
+    if params is None or recorder is None or not is_batch_flow(node):
+        return None
+    current = recorder.current()
+    if isinstance(current, Part) and current.node is node and current.item is params:
+        return None  # A call of super().
+    return FlowItem(recorder, owner, node, params, item_of(node, params)[1])
+
+
+class _Transition(Harmless[None]):
+    """One choice of the next node: a dead end is told."""
+
+    def __init__(self, owner: Visit | Run, curr: Any, action: Any = None) -> None:
+        self._owner = owner
+        self._node = curr
+        self._action = action
+
+    def enter(self) -> None:
+        """Nothing."""
+
+    def leave(self, error: BaseException | None) -> None:
+        """Nothing."""
+
+    def instead(self) -> None:
+        """Nothing."""
+
+    def got(self, value: object) -> None:
+        """Tell of an action that no edge takes where there are edges."""
+        if value is None and self._owner.recorder is not None and getattr(self._node, "__dict__", {}).get("successors"):
+            scope: Any = getattr(cast("type[object]", type(self._node)), _SCOPE, None)
+            name = node_name(self._node)
+            stage = scope.name_for(name) if isinstance(scope, Scope) else name
+            action = "default" if not self._action else name_of(self._action)
+            self._owner.recorder.tell("dead_end", self._owner, name_of(stage), action)

@@ -295,15 +295,17 @@ class Visit(Recorded):
 
 
 class Part(Recorded):
-    """A phase or an item inside a visit, recorded where `detail` asks for it."""
+    """A phase or an item inside a visit or run, recorded where `detail` asks for it."""
 
-    def __init__(self, visit: Visit, name: str) -> None:
-        self.recorder = visit.recorder
-        self.run = visit.run
-        self.visit = visit
-        self.parent = visit
+    def __init__(self, owner: Visit | Run, name: str, platform: str | None = None) -> None:
+        self.recorder = owner.recorder
+        self.run = owner.run
+        self.owner = owner
+        self.parent = owner
         self.name = name
-        self.platform: str | None = None
+        self.platform = platform
+        self.item: object = None
+        """The parameters of a batch flow's item."""
 
 
 @dataclass(eq=False)

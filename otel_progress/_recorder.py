@@ -82,6 +82,9 @@ class Sink:
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:
         """Exec is tried again, `wait` seconds after it failed with `error_type`."""
 
+    def dead_end(self, owner: Visit | Run, stage: str, action: str) -> None:
+        """The node of `stage` returned an action that no edge takes, and its flow ended there."""
+
     def items_ended(self, visit: Visit, count: int, result: Result, platform: str | None) -> None:
         """`count` items of a batch ended with `result`."""
 
@@ -197,15 +200,27 @@ class Recorder:
     # --- runs ---------------------------------------------------------------------------------------------------------
 
     def start_run(
-        self, workflow: str, *, shared: Any = None, node: object = None, function: str | None = None
+        self,
+        workflow: str,
+        *,
+        shared: Any = None,
+        node: object = None,
+        function: str | None = None,
+        item: object = None,
+        item_platform: str | None = None,
     ) -> Run | Visit:
-        """Begin a run; inside another one, a visit that may hold visits."""
+        """Begin a run; inside another one, a visit that may hold visits.
+
+        The arguments are those of `start_visit`.
+        """
         with held(self.registry.starting):
             around = self.registry.find(shared)
             if around is None and (ambient := self.current()) is not None and self.is_open(ambient.run):
                 around = ambient.run
             if around is not None and (around.open or not around.implicit):
-                return self.start_visit(workflow, shared=shared, node=node, function=function)
+                return self.start_visit(
+                    workflow, shared=shared, node=node, function=function, item=item, item_platform=item_platform
+                )
             if around is not None:  # Idle, begun by an earlier stage. What follows is a workflow of its own.
                 self._end_run(around, None, None, around.last_activity)
             saved = saved_run(shared)
@@ -455,22 +470,27 @@ class Recorder:
         self._note(visit)
         self.tell("stage_changed", visit.run, visit.stage)
 
-    def start_part(self, visit: Visit, name: str, platform: str | None = None) -> Part:
-        """Begin a phase or an item inside a visit."""
-        part = Part(visit, name)
-        part.platform = platform
-        part.started = self.now(visit.run)
+    def make_part(self, owner: Visit | Run, name: str, platform: str | None = None) -> Part:
+        """A part that no sink is told of."""
+        part = Part(owner, name, platform)
+        part.started = self.now(owner.run)
         part.parent_context = get_current()
         part.context = set_value(_KEY, part, part.parent_context)
+        return part
+
+    def start_part(self, owner: Visit | Run, name: str, platform: str | None = None) -> Part:
+        """Begin a phase or an item inside a visit or run."""
+        part = self.make_part(owner, name, platform)
         self.tell("part_started", part)
         return part
 
     # --- what a tracker sees ------------------------------------------------------------------------------------------
 
-    def track(self, stage: str, *, shared: Any, platforms: Any, revision: Any) -> None:
+    def track(self, stage: object, *, shared: Any, platforms: Any = None, revision: Any = None) -> None:
         """A tracker was passed while `stage` is the current stage.
 
         The others that trackers began are completed; this one is begun, unless it is open or its own code records it.
+        Platforms and revision are read from the store where they are None.
         """
         stage = name_of(stage)
         run = self._run_for(shared)
@@ -478,25 +498,21 @@ class Recorder:
         with run.lock:
             others = [visit for name, visit in run.tracked.items() if name != stage]
             record = run.stages.get(stage)
-            opened = [visit for visit in run.open if visit.stage == stage]
+            visits = [visit for visit in run.open if visit.stage == stage]
         for other in others:
             self._end_visit(other, None)
-        if not opened and (record is None or not record.by_code):
-            visit = Visit(self, run, stage)
-            visit.tracked = True
-            visit.given_platforms, visit.given_revision = platforms, revision
-            self._read(visit)
+        visit = Visit(self, run, stage)
+        visit.tracked = True
+        visit.given_platforms, visit.given_revision = platforms, revision
+        self._read(visit)
+        if not visits and (record is None or not record.by_code):
             self._begin_visit(visit)
-        else:
-            for visit in opened:
-                if visit.tracked:
-                    visit.given_platforms, visit.given_revision = platforms, revision
-                self._read(visit)
-                self._note(visit)
-            if record is not None and not opened:
-                with run.lock:
-                    record.platform_count = platforms_of(platforms).count
-                    record.revision = revision_of(revision) or record.revision
+        else:  # Open, or recorded by its own code: what was read goes to its record only.
+            for each in visits:
+                if each.tracked:
+                    each.given_platforms, each.given_revision = platforms, revision
+                self._read(each)
+            self._note(visit)
             self.tell("stage_changed", run, stage)
         self._rest_if_idle(run, shared)
 

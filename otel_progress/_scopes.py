@@ -63,7 +63,7 @@ class Opening(Harmless[T]):
         """One that records nothing."""
         return self._scope.nothing()
 
-    def returned(self, value: object) -> None:
+    def got(self, value: object) -> None:
         """Note what a node returned: the action that its flow goes on with."""
         if isinstance(self.recorded, Visit):
             self.recorded.action = "default" if value is None else name_of(value)

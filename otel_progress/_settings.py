@@ -28,6 +28,13 @@ class Settings:
     name_limit: int = 200
     """Distinct workflow, stage and platform names (each) on metrics and span names."""
 
+    include: tuple[str, ...] = ()
+    """Patterns of the stages that an instrumentor records; none: all."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of the stages that an instrumentor leaves out."""
+    platform_key: str = "platform"
+    """The parameter of a batch flow's item that names its platform."""
+
     @property
     def phases(self) -> bool:
         """Whether prep, exec and post become spans."""
@@ -52,6 +59,9 @@ class Settings:
             detail=detail,
             capture_messages=_boolean(env, names.OTEL_PROGRESS_CAPTURE_MESSAGES, default.capture_messages),
             name_limit=_positive(env, names.OTEL_PROGRESS_NAME_LIMIT, default.name_limit),
+            include=_list(env, names.OTEL_PROGRESS_INCLUDE),
+            exclude=_list(env, names.OTEL_PROGRESS_EXCLUDE),
+            platform_key=env.get(names.OTEL_PROGRESS_PLATFORM_KEY, "").strip() or default.platform_key,
         )
 
 
@@ -64,6 +74,10 @@ def _boolean(env: Mapping[str, str], name: str, default: bool) -> bool:
     if value:
         report(f"{name}={value!r} is neither true nor false; using {str(default).lower()}")
     return default
+
+
+def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
 
 
 def _positive(env: Mapping[str, str], name: str, default: int) -> int:

@@ -71,7 +71,7 @@ class SpanSink(Sink):
 
     def part_started(self, part: Part) -> None:
         """Start the span of a phase or an item."""
-        attributes = _place(part.visit)
+        attributes = _place(part.owner)
         if part.platform is not None:
             attributes[names.ITEM_PLATFORM] = part.platform
         self._start(part, part.name, attributes)
@@ -88,6 +88,10 @@ class SpanSink(Sink):
         )
         self._fail(span, attempt.error, attempt.ended, record=True)
         span.end(attempt.ended)
+
+    def dead_end(self, owner: Visit | Run, stage: str, action: str) -> None:
+        """Say it on the span of the flow, as an event."""
+        owner.span.add_event(names.EVENT_DEAD_END, {names.STAGE_NAME: stage, names.STAGE_ACTION: action})
 
     def _start(
         self, recorded: Recorded, name: str, attributes: Attributes, links: Sequence[Link] | None = None
@@ -129,12 +133,11 @@ class SpanSink(Sink):
             span.add_event(names.EVENT_EXCEPTION, event, at)
 
 
-def _place(visit: Visit) -> Attributes:
-    return {
-        names.WORKFLOW_NAME: visit.run.workflow,
-        names.RUN_ID: visit.run.id,
-        names.STAGE_NAME: visit.stage,
-    }
+def _place(owner: Visit | Run) -> Attributes:
+    place: Attributes = {names.WORKFLOW_NAME: owner.run.workflow, names.RUN_ID: owner.run.id}
+    if isinstance(owner, Visit):
+        place[names.STAGE_NAME] = owner.stage
+    return place
 
 
 def _outcome(visit: Visit) -> Attributes:

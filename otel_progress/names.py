@@ -24,6 +24,8 @@ SPAN_PHASES: Final = ("prep", "exec", "post")
 
 EVENT_VERSION: Final = "version"
 """Span event: an entry was added to `version_history` during the visit."""
+EVENT_DEAD_END: Final = "dead_end"
+"""Span event: a node returned an action that no edge takes, and its flow ended there."""
 EVENT_EXCEPTION: Final = "exception"
 
 # --- attributes -------------------------------------------------------------------------------------------------------
@@ -175,9 +177,18 @@ OTEL_PROGRESS_CAPTURE_MESSAGES: Final = "OTEL_PROGRESS_CAPTURE_MESSAGES"
 """`false` keeps the messages of exceptions out of telemetry; their types stay. Default: `true`."""
 OTEL_PROGRESS_NAME_LIMIT: Final = "OTEL_PROGRESS_NAME_LIMIT"
 """Distinct workflow, stage and platform names (each) before the rest becomes `other`. Default: 200."""
+OTEL_PROGRESS_INCLUDE: Final = "OTEL_PROGRESS_INCLUDE"
+"""Stages that the instrumentor records: comma-separated names, `*` and `?` as in file names. Default: all."""
+OTEL_PROGRESS_EXCLUDE: Final = "OTEL_PROGRESS_EXCLUDE"
+"""Stages that the instrumentor leaves out, written in the same way. Default: none."""
+OTEL_PROGRESS_PLATFORM_KEY: Final = "OTEL_PROGRESS_PLATFORM_KEY"
+"""The parameter of a batch flow's item that names its platform. Default: `platform`."""
 ENVIRONMENT: Final = (
     OTEL_PROGRESS_MIRROR,
     OTEL_PROGRESS_DETAIL,
     OTEL_PROGRESS_CAPTURE_MESSAGES,
     OTEL_PROGRESS_NAME_LIMIT,
+    OTEL_PROGRESS_INCLUDE,
+    OTEL_PROGRESS_EXCLUDE,
+    OTEL_PROGRESS_PLATFORM_KEY,
 )

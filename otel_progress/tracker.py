@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from pocketflow import Node
 
-from . import _default
+from . import _default, _nodes
 from ._faults import report
 from ._record import now_timestamp
-from ._shared import platforms_of, read, read_platforms, read_revision
+from ._shared import read, read_platforms, read_revision
 
 if TYPE_CHECKING:
     _Node = Node[dict[str, Any], dict[str, Any], str]  # Generic in its stub only.
@@ -66,7 +66,14 @@ class ProgressTrackerNode(_Node):
         stage = exec_res["current_stage"]
         if stage is None or stage == "":
             return
-        platforms = read_platforms(prep_res)
-        if platforms.count != exec_res["platforms_processed"]:  # An exec of the user's own knows better.
-            platforms = platforms_of(exec_res["platforms_processed"])
-        recorder.track(stage, shared=shared, platforms=platforms, revision=exec_res["revision_count"])
+        # What an exec of the user's own makes of them is given; else the store is read, again at the stage's end.
+        platforms, revision = exec_res["platforms_processed"], exec_res["revision_count"]
+        recorder.track(
+            stage,
+            shared=shared,
+            platforms=None if platforms == read_platforms(prep_res).count else platforms,
+            revision=None if revision == (read_revision(prep_res) or 0) else revision,
+        )
+
+
+_nodes.leave_out(ProgressTrackerNode)

@@ -66,7 +66,7 @@ def test_passing_it_opens_one_stage_and_completes_the_others(telemetry: Telemetr
     assert plan == {
         "start_time": "2025-08-28T10:45:00+00:00",
         "end_time": "2025-08-28T10:45:02+00:00",
-        "platforms": 0,
+        "platforms": 2,
         "revisions": 0,
         "completed": True,
         "visits": 1,
@@ -280,7 +280,7 @@ def test_several_trackers_in_a_loop(telemetry: Telemetry) -> None:
     metrics = shared["progress_metrics"]
     assert {name: (entry["visits"], entry["revisions"]) for name, entry in metrics.items()} == {
         "edit": (3, 2),
-        "check": (3, 2),
+        "check": (3, 3),
     }
     assert all(entry["completed"] for entry in metrics.values())
 

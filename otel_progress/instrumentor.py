@@ -1,0 +1,189 @@
+"""PocketFlow without a change: every flow a run, every visit of a node a stage.
+
+    from otel_progress import PocketFlowInstrumentor
+
+    PocketFlowInstrumentor().instrument()
+
+or `opentelemetry-instrument python app.py`, or `otel-progress run app.py`. The outermost flow is the run; a flow inside
+it is a stage that holds stages. A flow directly inside a `workflow` block is that run. Stages are named by the node's
+own `name` or `node_name`, else by its class; `@stage("...")` on a class wins.
+
+PocketFlow is one file that many people copy into their project: `instrument(module=their_copy)`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from types import ModuleType
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.trace import Span
+
+from . import _default, _nodes
+from ._api import stage, workflow
+from ._context import Attached
+from ._faults import report
+from ._metrics import MetricSink
+from ._patch import Patches
+from ._record import Run, Visit
+from ._recorder import Recorder, Sink
+from ._scopes import Call, Scope
+from ._settings import DETAILS, Settings
+from ._spans import SpanSink
+
+NameHook = Callable[[Any], "str | None"]
+"""The name of a node's stage; None: the usual one."""
+SpanHook = Callable[[Span, Any], object]
+"""Adds attributes to a new span, given its node (or flow)."""
+
+
+class PocketFlowInstrumentor(BaseInstrumentor):
+    """Records every flow and node of PocketFlow; see the module.
+
+    Keyword arguments of `instrument()`:
+
+    - `tracer_provider`, `meter_provider`: in the place of the global ones.
+    - `module`: the module (or modules) that holds the classes; the installed `pocketflow` if left out. A further call
+      with another module adds that.
+    - `name_hook`, `span_hook`: name a stage (not one that `@stage` names), add attributes to a new span.
+    - `include`, `exclude`: patterns of stage names, such as `["Content*"]`; see `OTEL_PROGRESS_INCLUDE`.
+    - `detail`: `"none"`, `"phases"`, `"items"` or `"all"`; see `OTEL_PROGRESS_DETAIL`.
+    - `platform_key`: the parameter of a batch flow's item that names its platform.
+    """
+
+    _patches: Patches | None = None
+    _modules: tuple[ModuleType, ...] = ()
+    _before: tuple[Settings, Recorder, list[Any]] | None = None
+    _name_hook: NameHook | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """The PocketFlow versions whose classes are known."""
+        return ("pocketflow >= 0.0.2",)
+
+    def instrument(self, **kwargs: Any) -> Any:
+        """Begin to record; see the class. A second call only adds a `module` that is not recorded yet."""
+        if self.is_instrumented_by_opentelemetry and "module" in kwargs:
+            self._add_modules(kwargs["module"])
+            return None
+        return super().instrument(**kwargs)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        recorder = _default.get()
+        changes = {key: kwargs[key] for key in ("detail", "platform_key") if kwargs.get(key) is not None}
+        changes.update({key: tuple(kwargs[key]) for key in ("include", "exclude") if kwargs.get(key) is not None})
+        if changes.get("detail", DETAILS[0]) not in DETAILS:
+            raise ValueError(f"detail must be one of {', '.join(DETAILS)}, not {changes['detail']!r}")
+        self._before = (recorder.settings, recorder, list(recorder.sinks))
+        recorder.settings = replace(recorder.settings, **changes)
+        if (tracer_provider := kwargs.get("tracer_provider")) is not None:
+            recorder.sinks[:] = [_exchanged(each, SpanSink(recorder, tracer_provider)) for each in recorder.sinks]
+        if (meter_provider := kwargs.get("meter_provider")) is not None:
+            recorder.sinks[:] = [_exchanged(each, MetricSink(recorder, meter_provider)) for each in recorder.sinks]
+        _mark_spans_inside(tracer_provider or trace.get_tracer_provider())
+        self._name_hook = kwargs.get("name_hook")
+        if (span_hook := kwargs.get("span_hook")) is not None:
+            recorder.sinks.append(_HookSink(span_hook))
+        self._patches = Patches(_nodes.METHODS, _nodes.around)
+        _nodes.automatic = self._scope
+        self._add_modules(kwargs.get("module") or importlib.import_module("pocketflow"))
+
+    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
+        _nodes.automatic = None
+        if self._patches is not None:
+            self._patches.undo(keep=_nodes.has_scope)
+        if self._before is not None:
+            settings, recorder, sinks = self._before
+            recorder.settings = settings
+            recorder.sinks[:] = sinks
+        self._modules, self._patches, self._before = (), None, None
+
+    def _add_modules(self, modules: ModuleType | Collection[ModuleType]) -> None:
+        for module in (modules,) if isinstance(modules, ModuleType) else tuple(modules):
+            base = getattr(module, "BaseNode", None)
+            if not isinstance(base, type):
+                raise ValueError(f"{module.__name__} has no class BaseNode: it is no copy of PocketFlow")
+            if module in self._modules or self._patches is None:
+                continue
+            self._modules += (module,)
+            self._patches.wrap(base, inherited=False)
+            self._patches.watch(base)
+
+    def _scope(self, node: Any, shared: Any) -> Scope[Any] | None:
+        """How a node is recorded whose class is not decorated; None where it is not."""
+        name = self._hooked_name(node) or _nodes.node_name(node)
+        recorder = _default.get()
+        flow = _nodes.is_flow(node)
+        run = _whole_run(recorder, shared) if flow else None
+        if run is not None:
+            return _TheRun(recorder, run)
+        settings = recorder.settings
+        wanted = not settings.include or any(fnmatchcase(name, pattern) for pattern in settings.include)
+        if not wanted or any(fnmatchcase(name, pattern) for pattern in settings.exclude):
+            return None
+        return workflow(name) if flow else stage(name)
+
+    def _hooked_name(self, node: Any) -> str | None:
+        if self._name_hook is None:
+            return None
+        try:
+            return self._name_hook(node)
+        except Exception as error:
+            report("name_hook failed; the stage has its usual name", error)
+            return None
+
+
+def _exchanged(sink: Any, new: Any) -> Any:
+    return new if isinstance(sink, type(new)) else sink
+
+
+def _mark_spans_inside(provider: Any) -> None:
+    """Let spans that other instrumentation makes inside a stage say so, if `provider` is the SDK's."""
+    if hasattr(provider, "add_span_processor"):
+        from ._processor import MembershipProcessor  # noqa: PLC0415 - imports the SDK, which may be missing
+
+        provider.add_span_processor(MembershipProcessor())
+
+
+def _whole_run(recorder: Recorder, shared: Any) -> Run | None:
+    """The run that a flow which starts here is: that of a `workflow` block directly around it, over the same store."""
+    current = recorder.current()
+    if not isinstance(current, Run) or current.implicit or current.node is not None or not recorder.is_open(current):
+        return None
+    return current if current.shared is None or current.shared is shared else None
+
+
+class _HookSink(Sink):
+    """Calls the user's hook with every new span of a flow or node."""
+
+    def __init__(self, hook: SpanHook) -> None:
+        self._hook = hook
+
+    def run_started(self, run: Run) -> None:
+        """Call it for a flow."""
+        if run.node is not None:
+            self._hook(run.span, run.node)
+
+    def visit_started(self, visit: Visit) -> None:
+        """Call it for a node, or a flow inside a flow."""
+        if visit.node is not None:
+            self._hook(visit.span, visit.node)
+
+
+class _TheRun(Scope[Any]):
+    """A flow that is the run around it: no span of its own."""
+
+    def __init__(self, recorder: Recorder, run: Run) -> None:
+        super().__init__()
+        self._recorder = recorder
+        self._run = run
+
+    def opening(self, call: Call, *, stepwise: bool = False) -> Any:  # noqa: ARG002 - a flow is no generator
+        """Say which flow the run is, so that flows inside it are stages."""
+        part = self._recorder.make_part(self._run, call.name)
+        part.node = call.node
+        return Attached(part.context)
