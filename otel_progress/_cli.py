@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
+import importlib
 import importlib.machinery
 import importlib.util
 import logging
@@ -208,7 +210,11 @@ class _Recording(Sink):
         self._is_set_up = False
         self._endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
         self._exporter = "otlp" if self._endpoint else "none"
-        exporters(None, self._exporter)  # Says what is wrong before the program starts, and imports.
+        # What is wrong is said before the program starts, and what takes long is not done in the first run's time.
+        exporters(None, self._exporter)
+        if self._endpoint:
+            with contextlib.suppress(ImportError):
+                importlib.import_module("requests")
 
     def begin(self) -> None:
         """Take part in the process that the program is about to run in."""
@@ -216,7 +222,7 @@ class _Recording(Sink):
         if exit_on_sigterm():
             die_of_sigterm_in_children()
         self._file = RunFile(Path(sys.argv[0]).stem)
-        if self._file.processor is not None:
+        if self._file.path is not None:
             process.companions.append(self._file.processor)
         _default.get().sinks.insert(0, self)
         _instrument()
@@ -241,8 +247,8 @@ class _Recording(Sink):
             if isinstance(provider, trace.ProxyTracerProvider):
                 start(self._service_name, default_exporter=self._exporter, at_exit=False)
             elif add := getattr(provider, "add_span_processor", None):
-                for processor in process.companions:
-                    add(processor)
+                for make in process.companions:
+                    add(make())
         except Exception as error:
             report("the run cannot be recorded", error)
 
@@ -252,8 +258,6 @@ class _Recording(Sink):
                 process.telemetry.shutdown()
             _default.get().close()
             if os.getpid() == self._pid:
-                for processor in process.companions:
-                    processor.shutdown()
                 self._print()
         finally:
             if process.terminated:  # Die of the signal, as the program would have without us.
@@ -269,7 +273,7 @@ class _Recording(Sink):
             console.width = 120  # A log has no margin.
         if self._workflows:
             _report.show(console, self._workflows.values())
-        else:
+        elif not kept:
             console.print("otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?")
         if kept:
             console.print(f"Record: {self._file.path}", style="dim")
@@ -284,7 +288,8 @@ class _Recording(Sink):
             if telemetry.complete and not exporter.failed:
                 console.print(f"Exported: {exporter.exported} spans to {exporter.endpoint}", style="dim")
             else:
-                console.print(f"Exported: {exporter.exported} spans only, not all, to {exporter.endpoint}", style="red")
+                what = f"Exported: {exporter.exported} spans to {exporter.endpoint}, which did not take the rest"
+                console.print(what, style="red")
 
 
 def _instrument() -> None:

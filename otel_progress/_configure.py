@@ -52,8 +52,8 @@ class _Process:
     """What has been set up in this process."""
 
     telemetry: Telemetry | None = None
-    companions: list[SpanProcessor] = field(default_factory=list[SpanProcessor])
-    """Span processors that `otel-progress run` adds to whatever the program sets up."""
+    companions: list[Callable[[], SpanProcessor]] = field(default_factory=list[Callable[[], SpanProcessor]])
+    """What makes the span processors that `otel-progress run` adds to whatever the program sets up."""
     terminated: bool = False
     """Whether SIGTERM has come and was turned into a SystemExit."""
 
@@ -226,7 +226,7 @@ class Telemetry:
         queue_size = None if os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE) else QUEUE_SIZE
         for processor in (
             MembershipProcessor(),
-            *process.companions,
+            *(make() for make in process.companions),
             *(BatchSpanProcessor(each, queue_size, meter_provider=self._meter_provider) for each in self.exporters),
         ):
             tracer_provider.add_span_processor(processor)
@@ -248,6 +248,8 @@ class Telemetry:
             os.register_at_fork(after_in_child=self._forked)
             # A child that multiprocessing has forked ends without exit handlers.
             multiprocessing.util.register_after_fork(self, Telemetry._shutdown_with_child)
+            if multiprocessing.parent_process() is not None:
+                self._shutdown_with_child()
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Export what is waiting; stages that are open stay open. False where it took longer than `timeout` seconds."""

@@ -29,28 +29,32 @@ _WRITE_EVERY_MS = 500.0  # What a killed process may lose.
 
 
 class RunFile:
-    """A new run file, and the span processor that fills it. There is no file until something is recorded."""
+    """A new run file. There is none until something is recorded."""
 
     def __init__(self, program: str, folder: Path = FOLDER) -> None:
         self.path: Path | None = None
         """None where nothing can be written anywhere."""
-        self.processor: BatchSpanProcessor | None = None
-        runs = _writable(folder)
-        if runs is None:
-            return
-        now = datetime.now(timezone.utc)
-        safe = "".join(char if char.isalnum() or char in "-_." else "_" for char in name_of(program))[:60]
-        self.path = runs / f"{now:%Y%m%dT%H%M%SZ}-{safe}-{secrets.token_hex(3)}{_SUFFIX}"
-        self._absolute = self.path.absolute()  # The program may change its working directory.
+        self._processor: BatchSpanProcessor | None = None
+        if (runs := _writable(folder)) is not None:
+            now = datetime.now(timezone.utc)
+            safe = "".join(char if char.isalnum() or char in "-_." else "_" for char in name_of(program))[:60]
+            self.path = runs / f"{now:%Y%m%dT%H%M%SZ}-{safe}-{secrets.token_hex(3)}{_SUFFIX}"
+            self._absolute = self.path.absolute()  # The program may change its working directory.
+
+    def processor(self) -> BatchSpanProcessor:
+        """A span processor that fills the file."""
         stream = cast("IO[str]", _Appending(self._absolute))
-        self.processor = BatchSpanProcessor(
+        self._processor = BatchSpanProcessor(
             Exporter(lambda: FileSpanExporter(stream=stream)),
             max_queue_size=QUEUE_SIZE,
             schedule_delay_millis=_WRITE_EVERY_MS,
         )
+        return self._processor
 
     def finish(self, keep: int) -> bool:
-        """Delete the oldest run files beyond `keep`. Whether this one is there."""
+        """Write the rest and delete the oldest run files beyond `keep`. Whether this one is there."""
+        if self._processor is not None:
+            self._processor.shutdown()
         if self.path is None:
             return False
         files = sorted(self._absolute.parent.glob(f"*{_SUFFIX}"))  # Their names begin with the time.

@@ -76,7 +76,11 @@ class Receiver:
         """For each request that came: protocol, signal and, over HTTP, encoding."""
         self.answers = True
         """False: requests are accepted, and nothing is ever answered."""
+        self.delay = 0.0
+        """Seconds that every answer takes."""
         self.closing = threading.Event()
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         self.http = ""
         self.grpc = ""
         self._changed = threading.Condition()
@@ -90,6 +94,14 @@ class Receiver:
         with self._changed:
             assert self._changed.wait_for(condition, TIMEOUT), f"did not happen; arrived: {self.names()}"
 
+    def pause(self) -> None:
+        """Let requests wait."""
+        self._goes_on.clear()
+
+    def resume(self) -> None:
+        """Take those in that wait, and all others."""
+        self._goes_on.set()
+
     def receive(self, protocol: str, request: Any) -> bool:
         """Take a request in; False where it is not to be answered."""
         if not self.answers:
@@ -98,6 +110,8 @@ class Receiver:
                 self._changed.notify_all()
             self.closing.wait()
             return False
+        self._goes_on.wait()
+        self.closing.wait(self.delay)
         with self._changed:
             self.requests.append(protocol)
             for resource_spans in getattr(request, "resource_spans", ()):
@@ -253,7 +267,7 @@ def start(folder: Path, command: Sequence[str], **variables: str) -> subprocess.
         [sys.executable, *command],
         cwd=folder,
         env=environment(**variables),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
