@@ -194,8 +194,10 @@ class Recorder:
         recorded.exception = error
         self.tell(event, recorded)
         recorded.exception = None
-        if error is not None and recorded.parent is not None:
-            recorded.parent.noted = (id(error), type(error))
+        around = recorded.parent
+        while error is not None and around is not None:
+            around.noted = (id(error), type(error))
+            around = around.parent if isinstance(around, Part) else None  # Not every part is told of its end.
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 

@@ -68,11 +68,12 @@ class PocketFlowInstrumentor(BaseInstrumentor):
     def instrument(self, **kwargs: Any) -> Any:
         """Begin to record; see the class. A second call only adds a `module` that is not recorded yet."""
         if self.is_instrumented_by_opentelemetry and "module" in kwargs:
-            self._add_modules(kwargs["module"])
+            self._add_modules(_modules(kwargs["module"]))
             return None
         return super().instrument(**kwargs)
 
     def _instrument(self, **kwargs: Any) -> None:
+        modules = _modules(kwargs.get("module") or importlib.import_module("pocketflow"))
         recorder = _default.get()
         changes = {key: kwargs[key] for key in ("detail", "platform_key") if kwargs.get(key) is not None}
         changes.update({key: tuple(kwargs[key]) for key in ("include", "exclude") if kwargs.get(key) is not None})
@@ -90,7 +91,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
             recorder.sinks.append(_HookSink(span_hook))
         self._patches = Patches(_nodes.METHODS, _nodes.around)
         _nodes.automatic = self._scope
-        self._add_modules(kwargs.get("module") or importlib.import_module("pocketflow"))
+        self._add_modules(modules)
 
     def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
         _nodes.automatic = None
@@ -102,16 +103,12 @@ class PocketFlowInstrumentor(BaseInstrumentor):
             recorder.sinks[:] = sinks
         self._modules, self._patches, self._before = (), None, None
 
-    def _add_modules(self, modules: ModuleType | Collection[ModuleType]) -> None:
-        for module in (modules,) if isinstance(modules, ModuleType) else tuple(modules):
-            base = getattr(module, "BaseNode", None)
-            if not isinstance(base, type):
-                raise ValueError(f"{module.__name__} has no class BaseNode: it is no copy of PocketFlow")
-            if module in self._modules or self._patches is None:
-                continue
-            self._modules += (module,)
-            self._patches.wrap(base, inherited=False)
-            self._patches.watch(base)
+    def _add_modules(self, modules: Collection[ModuleType]) -> None:
+        for module in modules:
+            if self._patches is not None and module not in self._modules:
+                self._modules += (module,)
+                self._patches.wrap(module.BaseNode, inherited=False)
+                self._patches.watch(module.BaseNode)
 
     def _scope(self, node: Any, shared: Any) -> Scope[Any] | None:
         """How a node is recorded whose class is not decorated; None where it is not."""
@@ -135,6 +132,14 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         except Exception as error:
             report("name_hook failed; the stage has its usual name", error)
             return None
+
+
+def _modules(given: ModuleType | Collection[ModuleType]) -> tuple[ModuleType, ...]:
+    modules = (given,) if isinstance(given, ModuleType) else tuple(given)
+    for module in modules:
+        if not isinstance(getattr(module, "BaseNode", None), type):
+            raise ValueError(f"{module.__name__} has no class BaseNode: it is no copy of PocketFlow")
+    return modules
 
 
 def _exchanged(sink: Any, new: Any) -> Any:
