@@ -130,6 +130,8 @@ class StageRecord:
     """What one run knows of one stage, over all its visits."""
 
     started: int
+    start_time: str = ""
+    """`started` as text: it is asked for at every change."""
     ended: int | None = None
     open: int = 0
     visits: int = 0
@@ -154,23 +156,27 @@ class StageRecord:
 
     def entry(self) -> dict[str, Any]:
         """As `progress_metrics` shows it: JSON values only."""
-        ended = {} if self.open or self.ended is None else {"end_time": timestamp(self.ended)}
-        return {
-            "start_time": timestamp(self.started),
-            **ended,
-            "platforms": len(self.own_platforms) or self.platform_count,
-            "revisions": self.revision,
-            "completed": not self.open and self.result in COMPLETED,
-            "visits": self.visits,
-            "seconds": round(self.seconds, 6),
-            "result": None if self.open else self.result,
-            "retries": self.retries,
-            "items_done": self.items_done,
-            "items_total": self.items_total,
-            "versions": list(self.versions),
-            "error": None if self.open else self.error,
-            "trace_id": self.trace_id,
-        }
+        self.start_time = self.start_time or timestamp(self.started)
+        entry: dict[str, Any] = {"start_time": self.start_time}
+        if not self.open and self.ended is not None:
+            entry["end_time"] = timestamp(self.ended)
+        entry.update(
+            {
+                "platforms": len(self.own_platforms) or self.platform_count,
+                "revisions": self.revision,
+                "completed": not self.open and self.result in COMPLETED,
+                "visits": self.visits,
+                "seconds": round(self.seconds, 6),
+                "result": None if self.open else self.result,
+                "retries": self.retries,
+                "items_done": self.items_done,
+                "items_total": self.items_total,
+                "versions": list(self.versions),
+                "error": None if self.open else self.error,
+                "trace_id": self.trace_id,
+            }
+        )
+        return entry
 
     @classmethod
     def from_entry(cls, entry: Any) -> StageRecord | None:

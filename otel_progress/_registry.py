@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Generator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -26,19 +24,24 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 _last_idle: ContextVar[tuple[Run, Any] | None] = ContextVar("otel_progress_last_idle", default=None)
 
 
-@contextmanager
-def held(lock: threading.RLock) -> Generator[None]:
+class held:  # noqa: N801 - read as a word: `with held(lock)`
     """Hold `lock`, but do not wait for it for ever.
 
     It is held while methods of the workflow's store run. A store with a lock of its own could deadlock with it; then a
     lost update in the mirror is the smaller harm.
     """
-    acquired = lock.acquire(timeout=_LOCK_TIMEOUT)
-    try:
-        yield
-    finally:
-        if acquired:
-            lock.release()
+
+    __slots__ = ("_acquired", "_lock")
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._acquired = self._lock.acquire(timeout=_LOCK_TIMEOUT)
+
+    def __exit__(self, *_: object) -> None:
+        if self._acquired:
+            self._lock.release()
 
 
 def saved_run(shared: Any) -> dict[str, str] | None:

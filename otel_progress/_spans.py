@@ -47,10 +47,6 @@ class SpanSink(Sink):
     def visit_started(self, visit: Visit) -> None:
         """Start the visit's span, with a link to the visit that it repeats."""
         attributes = {**_place(visit), names.STAGE_VISIT: visit.number}
-        if visit.function is not None:
-            attributes[names.CODE_FUNCTION_NAME] = visit.function
-        if visit.item_platform is not None:
-            attributes[names.ITEM_PLATFORM] = visit.item_platform
         links = [Link(visit.previous)] if visit.previous is not None and visit.previous.is_valid else None
         self._start(visit, f"{names.SPAN_STAGE} {self._bound.stage(visit.stage)}", attributes, links)
         context = visit.span.get_span_context()
