@@ -12,11 +12,13 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 import types
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any, cast
 
 from opentelemetry import trace
 from opentelemetry.sdk.environment_variables import (
@@ -32,6 +34,7 @@ from ._faults import report
 from ._model import WorkflowTotals
 from ._record import Run
 from ._recorder import Sink
+from ._registry import held
 from ._runfile import RunFile
 from ._version import __version__
 
@@ -59,11 +62,11 @@ visited, how long it took, its share of the time, and how it ended: the longest
 bar is what to look at first. The record itself is kept in .otel-progress/runs
 as OTLP JSON Lines, which Jaeger shows (Search > Upload).
 
-Without more settings nothing leaves this machine. With OTEL_EXPORTER_OTLP_ENDPOINT
-set, traces and metrics are exported there too. A program that calls configure()
-or has OpenTelemetry providers of its own goes on exporting as it does without us.
+Nothing leaves this machine unless OTEL_EXPORTER_OTLP_ENDPOINT is set: then
+traces and metrics are exported there as well. A program that calls configure()
+or has OpenTelemetry providers of its own goes on exporting as it always does.
 
-The program keeps its standard output, its arguments, its exit code, Ctrl-C and
+The program keeps its arguments, its standard output, its exit code, Ctrl-C and
 SIGTERM; otel-progress prints to standard error only."""
 
 _RUN_EXAMPLES = """\
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_RUN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        usage="otel-progress run [options] (script.py | -m module) [arguments of the program ...]",
+        usage="otel-progress run [options] (script.py | -m module) [its arguments ...]",
     )
     run.add_argument("-m", dest="module", action="store_true", help="run a module, as `python -m` does")
     run.add_argument(
@@ -208,6 +211,7 @@ class _Recording(Sink):
         self._pid = os.getpid()
         self._workflows: dict[str, WorkflowTotals] = {}
         self._is_set_up = False
+        self._setting_up = threading.RLock()
         self._endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
         self._exporter = "otlp" if self._endpoint else "none"
         # What is wrong is said before the program starts, and what takes long is not done in the first run's time.
@@ -239,18 +243,23 @@ class _Recording(Sink):
         """Have the run file written, whoever has set up the providers."""
         if self._is_set_up:
             return
-        self._is_set_up = True
-        try:
-            if process.telemetry is not None:
-                return
-            provider = trace.get_tracer_provider()
-            if isinstance(provider, trace.ProxyTracerProvider):
-                start(self._service_name, default_exporter=self._exporter, at_exit=False)
-            elif add := getattr(provider, "add_span_processor", None):
-                for make in process.companions:
-                    add(make())
-        except Exception as error:
-            report("the run cannot be recorded", error)
+        with held(self._setting_up):
+            if not self._is_set_up:
+                try:
+                    self._set_up()
+                except Exception as error:
+                    report("the run cannot be recorded", error)
+                self._is_set_up = True
+
+    def _set_up(self) -> None:
+        if process.telemetry is not None:
+            return
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, trace.ProxyTracerProvider):
+            start(self._service_name, default_exporter=self._exporter, at_exit=False)
+        elif add := getattr(provider, "add_span_processor", None):
+            for make in process.companions:
+                add(make())
 
     def _finish(self) -> None:
         try:
@@ -297,9 +306,24 @@ def _instrument() -> None:
     for point in entry_points(group="opentelemetry_instrumentor"):
         if point.value.partition(".")[0] == __package__:
             try:
-                point.load()().instrument(raise_exception_on_conflict=True)
+                instrumentor = point.load()()
+                instrumentor.instrument(raise_exception_on_conflict=True)
             except Exception:  # noqa: S112 - the framework is not there, or not in a version that is known
                 continue
+            _give_way(instrumentor)
+
+
+def _give_way(instrumentor: Any) -> None:
+    """Let the program's own `instrument()`, with the arguments that it gives, take the place of ours."""
+    cls = cast("Any", type(instrumentor))
+    instrument = cls.instrument
+
+    def instead(self: Any, **kwargs: Any) -> Any:
+        cls.instrument = instrument
+        self.uninstrument()
+        return instrument(self, **kwargs)
+
+    cls.instrument = instead
 
 
 if __name__ == "__main__":

@@ -15,50 +15,52 @@ from ._model import StageTotals, WorkflowTotals
 _BAR = 6
 _WIDE = 100  # Columns of a terminal from which the headers fit into one line,
 _NARROW = 72  # and below which there is no place for bars.
+_OTHERS = 52  # What the columns beside the first take, without bars.
+_COLUMNS = ("stage", "visits", "time", "share", "platforms", "revisions", "retries", "result")
+_COLUMNS_IN_TWO_LINES = (
+    "\nstage",
+    "\nvisits",
+    "\ntime",
+    "\nshare",
+    "plat-\nforms",
+    "revi-\nsions",
+    "\nretries",
+    "\nresult",
+)
 _MOST_ROWS = 50
 _STYLES = {"success": "green", "fallback": "yellow", "failure": "red", "cancelled": "yellow", "abandoned": "red"}
 
 
 def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
     """Print one table with a row for every stage of every workflow."""
-    counts = ("platforms", "revisions") if console.width >= _WIDE else ("plat-\nforms", "revi-\nsions")
-    table = Table(box=None, padding=(0, 2 if console.width >= _WIDE else 1, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("stage", overflow="fold", vertical="bottom")
-    for column in ("visits", "time"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("share", no_wrap=True)
-    for column in (*counts, "retries"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("result", min_width=7)
+    parts = [(workflow, _rows(workflow), _whole(workflow)) for workflow in workflows]
+    wide, bar = console.width >= _WIDE, 0 if console.width < _NARROW else _BAR
+    longest = max((len(row.name) for _, rows, whole in parts for row in (*rows, whole)), default=0)
+    table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="bold")
+    stage, *counts, result = _COLUMNS if wide else _COLUMNS_IN_TWO_LINES
+    table.add_column(stage, overflow="fold", min_width=min(longest, max(12, console.width - _OTHERS - bar)))
+    for name in counts:
+        table.add_column(name, justify="left" if name.strip() == "share" else "right", no_wrap=True)
+    table.add_column(result, no_wrap=True)
     blocks = ("█", "░") if console.encoding.startswith("utf") else ("#", ".")
-    bar = 0 if console.width < _NARROW else _BAR
-    for workflow in workflows:
-        rows = _rows(workflow)
-        slowest = max((stage.seconds for stage in rows), default=0.0)
-        for stage in rows:
+    for workflow, rows, whole in parts:
+        if table.row_count:
+            table.add_row()
+        slowest = max((row.seconds for row in rows), default=0.0)
+        for row in (*rows, whole):
+            is_whole = row is whole
+            share = Text() if is_whole else _share(row.seconds / (workflow.seconds or 1.0), bar, blocks)
             table.add_row(
-                Text(stage.name, style="bold" if stage.seconds == slowest else ""),
-                str(stage.visits),
-                duration(stage.seconds),
-                _share(stage.seconds / (workflow.seconds or 1.0), bar, blocks),
-                str(stage.platforms),
-                str(stage.revisions),
-                str(stage.retries),
-                _results(stage.results),
+                Text(row.name, style="italic" if is_whole else "bold" if row.seconds == slowest else ""),
+                str(row.visits),
+                duration(row.seconds),
+                share,
+                str(row.platforms),
+                str(row.revisions),
+                str(row.retries),
+                _results(row.results, ", " if wide else "\n"),
+                style="dim" if is_whole else "",
             )
-        runs = "1 run" if workflow.runs == 1 else f"{workflow.runs} runs"
-        table.add_row(
-            Text(f"{workflow.name} ({runs})", style="italic"),
-            str(sum(stage.visits for stage in rows)),
-            duration(workflow.seconds),
-            "",
-            str(max((stage.platforms for stage in rows), default=0)),
-            str(max((stage.revisions for stage in rows), default=0)),
-            str(sum(stage.retries for stage in rows)),
-            _results(workflow.results),
-            style="dim",
-            end_section=True,
-        )
     console.print(table)
 
 
@@ -87,16 +89,25 @@ def _rows(workflow: WorkflowTotals) -> list[StageTotals]:
     return [*(stage for stage in stages if stage.name in slowest), others]
 
 
+def _whole(workflow: WorkflowTotals) -> StageTotals:
+    """The workflow's own row: its wall time and results, the counts of its stages."""
+    whole = StageTotals(f"{workflow.name} ({workflow.runs} run{'' if workflow.runs == 1 else 's'})")
+    for stage in workflow.stages.values():
+        whole.add(stage)
+    whole.seconds, whole.results = workflow.seconds, workflow.results
+    return whole
+
+
 def _share(share: float, bar: int, blocks: tuple[str, str]) -> Text:
     """Share of the runs' wall time. Stages that overlap or hold each other add up to more than the whole."""
     filled = min(bar, round(share * bar))
     return Text.assemble(f"{share:4.0%} ", (blocks[0] * filled, "cyan"), (blocks[1] * (bar - filled), "dim"))
 
 
-def _results(results: Counter[str]) -> Text:
+def _results(results: Counter[str], between: str) -> Text:
     if sum(results.values()) == 1:
         (only,) = results
         return Text(only, style=_STYLES.get(only, ""))
-    return Text(", ").join(
+    return Text(between).join(
         Text(f"{count} {name}", style=_STYLES.get(name, "")) for name, count in results.most_common()
     )

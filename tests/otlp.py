@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -275,11 +276,13 @@ def start(folder: Path, command: Sequence[str], **variables: str) -> subprocess.
     )
 
 
-def run(folder: Path, command: Sequence[str], **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, command: Sequence[str], typed: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run Python with the arguments `command` in `folder`, to its end."""
     with start(folder, command, **variables) as process:
         try:
-            out, err = process.communicate(timeout=TIMEOUT)
+            out, err = process.communicate(typed, TIMEOUT)
         except BaseException:
             process.kill()
             raise
@@ -291,3 +294,11 @@ def run_code(folder: Path, code: str, **variables: str) -> subprocess.CompletedP
     ended = run(folder, [str(write(folder, code))], **variables)
     assert ended.returncode == 0, ended.stderr
     return ended
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition that nothing announces."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen"
+        threading.Event().wait(0.02)

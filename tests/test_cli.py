@@ -1,0 +1,473 @@
+"""`otel-progress run`: the program behaves as if Python had run it; beside it there is a table and a record."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_progress._cli import main
+
+from . import otlp
+
+RUN = ["-m", "otel_progress", "run"]
+
+STAGES = """
+from otel_progress import stage, workflow
+with workflow("campaign", shared={"task_requirements": {"platforms": ["x", "y"]}}):
+    with stage("draft"):
+        pass
+"""
+
+
+@pytest.fixture
+def receiver() -> Generator[otlp.Receiver]:
+    with otlp.receiver() as received:
+        yield received
+
+
+def rows(stderr: str) -> dict[str, list[str]]:
+    """The table: visits, platforms, revisions, retries and result of each stage; of the workflow too."""
+    found: dict[str, list[str]] = {}
+    for line in stderr.splitlines():
+        if match := re.match(r"(\S.*?)\s+(\d+)\s+[\d.]+ m?s\s.*?(\d+)\s+(\d+)\s+(\d+)\s+(\D+)$", line):
+            name, *values = match.groups()
+            found[name] = [value.strip() for value in values]
+    return found
+
+
+def run_files(folder: Path) -> list[Path]:
+    return sorted((folder / ".otel-progress" / "runs").glob("*.jsonl"))
+
+
+def recorded(folder: Path) -> list[str]:
+    """Names of the spans in the one run file."""
+    (file,) = run_files(folder)
+    return sorted(span["name"] for span in spans(file))
+
+
+def spans(file: Path) -> list[dict[str, Any]]:
+    return [
+        span
+        for line in file.read_text("utf-8").splitlines()
+        for resource in json.loads(line)["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+
+
+def test_a_table_and_a_record(tmp_path: Path) -> None:
+    program = otlp.write(
+        tmp_path,
+        """
+        from otel_progress import stage, workflow
+        shared = {"task_requirements": {"platforms": ["x", "linkedin"]}, "quality_control": {"revision_count": 0}}
+        with workflow("campaign", shared=shared):
+            for revision in range(3):
+                shared["quality_control"]["revision_count"] = revision
+                with stage("write"):
+                    print("written")
+            try:
+                with stage("publish"):
+                    raise OSError("closed")
+            except OSError:
+                pass
+        """,
+    )
+    ended = otlp.run(tmp_path, [*RUN, str(program)])
+    assert (ended.returncode, ended.stdout) == (0, "written\n" * 3)
+    assert rows(ended.stderr) == {
+        "write": ["3", "2", "2", "0", "success"],
+        "publish": ["1", "2", "2", "0", "failure"],
+        "campaign (1 run)": ["4", "2", "2", "0", "success"],
+    }
+    assert recorded(tmp_path) == ["run campaign", "stage publish", *["stage write"] * 3]
+    (file,) = run_files(tmp_path)
+    assert ended.stderr.splitlines()[-1] == f"Record: {file.relative_to(tmp_path)}"
+    assert (tmp_path / ".otel-progress" / ".gitignore").read_text() == "*\n"
+
+
+PROGRAMS = {
+    "arguments, names and paths": """
+        import sys
+        print(sys.argv, __name__, __file__, __package__, __spec__, __doc__, sys.path[0])
+        print(input())
+        """,
+    "imports what lies beside it": "import beside\nprint(beside.__file__)",
+    "exit code": "import sys\nsys.exit(3)",
+    "exit text": "import sys\nsys.exit('because')",
+    "exception": """
+        def work():
+            try:
+                1 / 0
+            except ArithmeticError as error:
+                raise ValueError("broken") from error
+        work()
+        """,
+    "exception hook of its own": """
+        import sys, traceback
+        sys.excepthook = lambda kind, error, trace: print(kind, [frame.line for frame in traceback.extract_tb(trace)])
+        1 / 0
+        """,
+    "interrupted": "raise KeyboardInterrupt",
+    "syntax error": "print('never')\ndef (",
+    "threads and exit handlers": """
+        import atexit, threading
+        atexit.register(print, "exit handler")
+        goes_on = threading.Event()
+        def outlive():
+            goes_on.wait()
+            print("thread")
+        threading.Thread(target=outlive).start()
+        print("main")
+        goes_on.set()
+        """,
+    "pickles classes of its own": """
+        import pickle, __main__
+        class Draft: pass
+        print(type(pickle.loads(pickle.dumps(Draft()))) is __main__.Draft)
+        """,
+    "multiprocessing, spawned": """
+        import multiprocessing
+        class Draft:
+            def __init__(self, value): self.value = value
+        def twice(draft): return Draft(draft.value * 2)
+        if __name__ == "__main__":
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                print(pool.map(twice, [Draft(4)])[0].value)
+        """,
+    "multiprocessing, forked and terminated": """
+        import multiprocessing
+        def wait(queue):
+            queue.put("ready")
+            multiprocessing.Event().wait()
+        if __name__ == "__main__":
+            processes = multiprocessing.get_context("fork")
+            queue = processes.Queue()
+            child = processes.Process(target=wait, args=(queue,))
+            child.start()
+            queue.get()
+            child.terminate()
+            child.join()
+            print(child.exitcode)
+        """,
+    "forked": """
+        import os, sys
+        child = os.fork()
+        if child == 0:
+            sys.exit(5)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """,
+    "asyncio": """
+        import asyncio
+        async def work(): raise RuntimeError("in a task")
+        asyncio.run(work())
+        """,
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_behaves_as_python_runs_it(tmp_path: Path, name: str) -> None:
+    otlp.write(tmp_path, "pass", "beside.py")
+    otlp.write(tmp_path, PROGRAMS[name])
+    arguments = ["program.py", "-m", "--", "--help", "file name"]
+    plain, ours = (otlp.run(tmp_path, [*way, *arguments], typed="typed\n") for way in ([], RUN))
+    assert (ours.stdout, ours.returncode) == (plain.stdout, plain.returncode)
+    assert ours.stderr.startswith(plain.stderr)
+    after = "" if name == "syntax error" else "otel-progress: no stage was recorded"
+    assert ours.stderr[len(plain.stderr) :].startswith(after)
+    assert run_files(tmp_path) == []
+
+
+def test_modules(tmp_path: Path) -> None:
+    package = tmp_path / "studio"
+    package.mkdir()
+    otlp.write(package, "name = 'studio'", "__init__.py")
+    otlp.write(
+        package, f"from . import name\nimport sys\nprint(name, sys.argv, __package__, __spec__.name){STAGES}", "app.py"
+    )
+    otlp.write(package, "from .app import name\nprint(__file__, __name__)", "__main__.py")
+    for module in ("studio.app", "studio"):
+        plain = otlp.run(tmp_path, ["-m", module, "--help"])
+        ours = otlp.run(tmp_path, [*RUN, "-m", module, "--help"])
+        assert (ours.stdout, ours.returncode, plain.stderr) == (plain.stdout, plain.returncode, "")
+        assert rows(ours.stderr)["draft"] == ["1", "2", "0", "0", "success"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.py"], "cannot run missing.py: No such file or directory"),
+        (["."], "cannot run .: it is a folder; name the script in it"),
+        (["-m", "no_such_module"], "cannot run no_such_module: no module no_such_module"),
+        (
+            ["-m", "sys"],
+            "cannot run sys: no module sys (or it is a package without __main__, or not written in Python)",
+        ),
+    ],
+)
+def test_what_cannot_be_run(tmp_path: Path, arguments: list[str], message: str) -> None:
+    ended = otlp.run(tmp_path, [*RUN, *arguments])
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"otel-progress: {message}")
+
+
+def test_a_wrong_variable_is_said_before_the_program_starts(tmp_path: Path) -> None:
+    program = otlp.write(tmp_path, "print('started')")
+    ended = otlp.run(tmp_path, [*RUN, str(program)], OTEL_TRACES_EXPORTER="jaeger")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.endswith("OTEL_TRACES_EXPORTER names 'jaeger', and no installed package has such an exporter\n")
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "otel-progress run app.py" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", "--help"])
+    shown = capsys.readouterr().out
+    for said in (
+        "script.py | -m module",
+        ".otel-progress/runs",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "--keep N",
+        "exit code",
+    ):
+        assert said in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "--keep", "0", "app.py"])
+    assert "'0' is not a positive whole number" in capsys.readouterr().err
+
+
+def test_the_installed_command(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("otel-progress")
+    assert command.exists()
+    program = otlp.write(tmp_path, "1 / 0")
+    plain = otlp.run(tmp_path, [str(program)])
+    ended = subprocess.run([command, "run", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(plain.stderr)
+    assert "otel_progress" not in ended.stderr.partition("no stage was recorded")[0]
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "failure"), (signal.SIGINT, "cancelled")])
+def test_signals(tmp_path: Path, number: signal.Signals, name: str) -> None:
+    program = otlp.write(
+        tmp_path,
+        """
+        import sys
+        from otel_progress import stage, workflow
+        try:
+            with workflow("campaign"), stage("draft"):
+                print("ready", flush=True)
+                sys.stdin.read()
+        finally:
+            print("tidied up")
+        """,
+    )
+    with otlp.start(tmp_path, [*RUN, str(program)]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=otlp.TIMEOUT)
+    assert (process.returncode, out) == (-number, "tidied up\n")
+    assert rows(errors)["draft"] == ["1", "0", "0", "0", name]
+    assert ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
+    assert recorded(tmp_path) == ["run campaign", "stage draft"]
+
+
+@pytest.mark.parametrize("ending", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_what_ended_before_a_sudden_end_is_in_the_record(tmp_path: Path, ending: str) -> None:
+    program = otlp.write(
+        tmp_path,
+        f"""
+        import os, signal, sys
+        from otel_progress import stage, workflow
+        with workflow("campaign"):
+            with stage("draft"):
+                pass
+            print("ended", flush=True)
+            sys.stdin.read()
+            {ending}
+        """,
+    )
+    with otlp.start(tmp_path, [*RUN, str(program)]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ended\n"
+        otlp.wait_until(lambda: bool(run_files(tmp_path)) and recorded(tmp_path) == ["stage draft"])
+        _, errors = process.communicate(timeout=otlp.TIMEOUT)
+    assert (process.returncode, errors) == (3 if "exit" in ending else -signal.SIGKILL, "")
+    assert recorded(tmp_path) == ["stage draft"]
+
+
+def test_threads_and_exit_handlers_are_recorded_too(tmp_path: Path) -> None:
+    program = otlp.write(
+        tmp_path,
+        """
+        import atexit, threading
+        from otel_progress import stage
+        main_ended = threading.Event()
+        def later(name):
+            with stage(name): pass
+        def outlive():
+            main_ended.wait()
+            later("thread")
+        atexit.register(later, "exit handler")
+        threading.Thread(target=outlive).start()
+        main_ended.set()
+        """,
+    )
+    ended = otlp.run(tmp_path, [*RUN, str(program)])
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert set(rows(ended.stderr)) == {"thread", "exit handler", "program (2 runs)"}
+    assert recorded(tmp_path) == ["run program", "run program", "stage exit handler", "stage thread"]
+
+
+def test_forked_children_write_to_the_same_record(tmp_path: Path) -> None:
+    program = otlp.write(
+        tmp_path,
+        """
+        import multiprocessing
+        from otel_progress import stage, workflow
+        def work(number):
+            for _ in range(200):
+                with stage("in child"): pass
+        with workflow("campaign"):
+            processes = multiprocessing.get_context("fork")
+            children = [processes.Process(target=work, args=(number,)) for number in range(3)]
+            for child in children: child.start()
+            for _ in range(200):
+                with stage("in parent"): pass
+            for child in children: child.join()
+            print([child.exitcode for child in children])
+        """,
+    )
+    ended = otlp.run(tmp_path, ["-W", "ignore", *RUN, str(program)])
+    assert (ended.returncode, ended.stdout) == (0, "[0, 0, 0]\n")
+    assert rows(ended.stderr)["in parent"][0] == "200"
+    names = recorded(tmp_path)
+    assert {name: names.count(name) for name in set(names)} == {
+        "run campaign": 1,
+        "stage in child": 600,
+        "stage in parent": 200,
+    }
+
+
+def test_exported_as_well_where_an_endpoint_is_set(tmp_path: Path, receiver: otlp.Receiver) -> None:
+    program = otlp.write(tmp_path, STAGES)
+    command = [*RUN, "--service-name", "studio", str(program)]
+    ended = otlp.run(tmp_path, command, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.http)
+    assert f"Exported: 2 spans to {receiver.http}/v1/traces" in ended.stderr
+    assert receiver.names() == recorded(tmp_path) == ["run campaign", "stage draft"]
+    assert {span.resource["service.name"] for span in receiver.spans} == {"studio"}
+    assert "otel_progress.stage.duration" in {point.metric for point in receiver.points}
+
+
+def test_nothing_is_exported_unasked(tmp_path: Path) -> None:
+    program = otlp.write(tmp_path, STAGES)
+    ended = otlp.run(tmp_path, [*RUN, str(program)])
+    assert "Exported" not in ended.stderr
+    assert "Failed to" not in ended.stderr
+
+
+def test_a_collector_that_refuses_is_said_and_the_record_is_kept(tmp_path: Path) -> None:
+    program = otlp.write(tmp_path, STAGES + "raise SystemExit(4)")
+    with otlp.refusing() as endpoint:
+        secret = endpoint.replace("//", "//user:secret@")
+        ended = otlp.run(tmp_path, [*RUN, str(program)], OTEL_EXPORTER_OTLP_ENDPOINT=secret)
+    assert ended.returncode == 4
+    assert f"Exported: 0 spans to {endpoint}/v1/traces, which did not take the rest" in ended.stderr
+    assert recorded(tmp_path) == ["run campaign", "stage draft"]
+
+
+def test_a_program_that_configures_is_let_do_so(tmp_path: Path, receiver: otlp.Receiver) -> None:
+    program = otlp.write(
+        tmp_path,
+        f"""
+        from otel_progress import configure
+        telemetry = configure("own", endpoint={receiver.http!r}, flush_on_sigterm=True)
+        {STAGES.replace(chr(10), chr(10) + " " * 8)}
+        """,
+    )
+    ended = otlp.run(tmp_path, [*RUN, "--service-name", "ours", str(program)])
+    assert receiver.names() == recorded(tmp_path) == ["run campaign", "stage draft"]
+    assert {span.resource["service.name"] for span in receiver.spans} == {"own"}
+    assert [line.split()[0] for line in ended.stderr.splitlines()] == [
+        "stage",
+        "draft",
+        "campaign",
+        "Record:",
+        "Exported:",
+    ]
+
+
+def test_a_program_with_providers_of_its_own_keeps_them(tmp_path: Path) -> None:
+    program = otlp.write(
+        tmp_path,
+        f"""
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+        own = TracerProvider()
+        own.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name + ", ")))
+        trace.set_tracer_provider(own)
+        {STAGES.replace(chr(10), chr(10) + " " * 8)}
+        """,
+    )
+    ended = otlp.run(tmp_path, [*RUN, str(program)])
+    assert ended.stdout == "stage draft, run campaign, "
+    assert recorded(tmp_path) == ["run campaign", "stage draft"]
+    assert rows(ended.stderr)["draft"][0] == "1"
+
+
+def test_an_unchanged_pocketflow_program_is_recorded(tmp_path: Path) -> None:
+    flow = """
+        from pocketflow import Flow, Node
+        class Draft(Node): pass
+        class Check(Node): pass
+        draft, check = Draft(), Check()
+        draft >> check
+        Flow(start=draft).run({})
+        """
+    program = otlp.write(tmp_path, flow)
+    ended = otlp.run(tmp_path, [*RUN, str(program)])
+    assert list(rows(ended.stderr)) == ["Draft", "Check", "Flow (1 run)"]
+    own = "PocketFlowInstrumentor().instrument(name_hook=lambda node: 'my ' + type(node).__name__)"
+    program = otlp.write(
+        tmp_path, f"from otel_progress import PocketFlowInstrumentor\n{own}\n" + otlp.textwrap.dedent(flow)
+    )
+    ended = otlp.run(tmp_path, [*RUN, str(program)])
+    assert list(rows(ended.stderr))[:2] == ["my Draft", "my Check"]
+    assert "already instrumented" not in ended.stderr
+
+
+@pytest.mark.parametrize("variables", [{"OTEL_TRACES_SAMPLER": "always_off"}, {"OTEL_SDK_DISABLED": "true"}])
+def test_without_spans_there_is_still_a_table(tmp_path: Path, variables: dict[str, str]) -> None:
+    program = otlp.write(tmp_path, STAGES)
+    ended = otlp.run(tmp_path, [*RUN, str(program)], **variables)
+    assert rows(ended.stderr)["draft"] == ["1", "2", "0", "0", "success"]
+    assert ended.stderr.endswith("Record: none, no span was sampled\n")
+
+
+def test_the_record_stays_where_the_program_was_started(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    program = otlp.write(tmp_path, "import os\nos.chdir('elsewhere')" + STAGES)
+    ended = otlp.run(tmp_path, [*RUN, "--keep", "1", str(program)])
+    assert recorded(tmp_path) == ["run campaign", "stage draft"]
+    assert ended.stderr.splitlines()[-1].startswith("Record: .otel-progress/runs/")
+
+
+def test_standard_error_may_be_anything(tmp_path: Path) -> None:
+    program = otlp.write(tmp_path, "import io, sys\nsys.stderr = io.StringIO()\nsys.stderr.close()" + STAGES)
+    ended = otlp.run(tmp_path, [*RUN, str(program)], PYTHONIOENCODING="ascii", COLUMNS="80")
+    assert ended.returncode == 0
+    assert "draft" in ended.stderr
+    assert re.search(r" \d+% [#.]{6} ", ended.stderr)

@@ -1,0 +1,136 @@
+"""The table at the end of `otel-progress run`, to the letter."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from otel_progress import stage, workflow
+from otel_progress._model import StageTotals, WorkflowTotals
+from otel_progress._report import duration, show
+
+from .conftest import Telemetry
+
+CAMPAIGN = WorkflowTotals(
+    "pr_campaign",
+    runs=1,
+    seconds=170.0,
+    results=Counter(["success"]),
+    stages={
+        stage.name: stage
+        for stage in (
+            StageTotals("engagement_manager", 1, 0.0123, 0, 0, 0, Counter(["success"])),
+            StageTotals("content_generation", 3, 131.5, 6, 2, 2, Counter(["fallback"])),
+            StageTotals("fact_check", 3, 38.4, 6, 2, 0, Counter(["failure"])),
+        )
+    },
+)
+
+
+def shown(*workflows: WorkflowTotals, width: int = 80, encoding: str = "utf-8") -> str:
+    """The table as it is printed into a file, without the blanks at the ends of the lines."""
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    show(Console(file=file, width=width), workflows)
+    file.seek(0)
+    return "\n".join(line.rstrip() for line in file.read().splitlines())
+
+
+def test_in_eighty_columns_everything_is_there() -> None:
+    assert (
+        shown(CAMPAIGN)
+        == """\
+                                               plat- revi-
+stage               visits    time share       forms sions retries result
+engagement_manager       1 12.3 ms   0% ░░░░░░     0     0       0 success
+content_generation       3  2m 12s  77% █████░     6     2       2 fallback
+fact_check               3 38.40 s  23% █░░░░░     6     2       0 failure
+pr_campaign (1 run)      7  2m 50s                 6     2       2 success"""
+    )
+
+
+def test_with_more_room_headers_are_whole() -> None:
+    assert shown(CAMPAIGN, width=120).splitlines()[:2] == [
+        "stage                visits     time  share        platforms  revisions  retries  result",
+        "engagement_manager        1  12.3 ms    0% ░░░░░░          0          0        0  success",
+    ]
+
+
+def test_with_little_room_bars_are_left_out_and_names_folded() -> None:
+    assert "content_generation       3  2m 12s  77%      6     2       2 fallback" in shown(CAMPAIGN, width=70)
+    narrow = shown(CAMPAIGN, width=64)
+    assert "\ncontent_gene      3  2m 12s  77%      6     2       2 fallback\nration\n" in narrow
+    assert "…" not in narrow
+
+
+def test_several_workflows_and_runs() -> None:
+    results = Counter({"success": 11, "failure": 1})
+    nightly = WorkflowTotals("nightly", 12, 4_320.0, results)
+    nightly.stages["extract [all]"] = StageTotals("extract [all]", 12, 4_000.0, 0, 0, 0, results)
+    assert shown(CAMPAIGN, nightly).endswith("""
+pr_campaign (1 run)      7  2m 50s                 6     2       2 success
+
+extract [all]           12  1h 06m  93% ██████     0     0       0 11 success
+                                                                   1 failure
+nightly (12 runs)       12  1h 12m                 0     0       0 11 success
+                                                                   1 failure""")
+    assert " 11 success, 1 failure" in shown(CAMPAIGN, nightly, width=120)
+
+
+def test_of_very_many_stages_the_slowest_are_shown() -> None:
+    many = WorkflowTotals("many", 1, 100.0, Counter(["success"]))
+    for number in range(200):
+        name = f"stage {number}"
+        many.stages[name] = StageTotals(name, 1, 9.0 if number == 150 else 0.25, 0, 0, 1, Counter(["success"]))
+    lines = shown(many).splitlines()
+    assert len(lines) == 2 + 50 + 1
+    assert any(line.startswith("stage 150 ") for line in lines)
+    assert lines[-2].startswith("(151 more stages)")
+    assert lines[-2].endswith("151 success")
+    assert lines[-1].split()[-2:] == ["200", "success"]  # Retries of all.
+
+
+def test_where_there_are_no_blocks_it_uses_ascii() -> None:
+    assert " 77% #####. " in shown(CAMPAIGN, encoding="ascii")
+
+
+def test_a_workflow_without_stages() -> None:
+    assert shown(WorkflowTotals("empty", 1, 0.0, Counter(["success"]))).splitlines()[-1].startswith("empty (1 run)")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0.0 ms"),
+        (0.00004, "0.0 ms"),
+        (0.0123, "12.3 ms"),
+        (0.09996, "100 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1.00 s"),
+        (59.994, "59.99 s"),
+        (59.996, "1m 00s"),
+        (3599.4, "59m 59s"),
+        (3599.6, "1h 00m"),
+        (90_000.0, "25h 00m"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_totals_add_up_over_runs(telemetry: Telemetry) -> None:
+    totals = WorkflowTotals("campaign")
+    for revisions, platforms in ((2, "x, y"), (5, "x")):
+        shared = {"quality_control": {"revision_count": revisions}, "task_requirements": {"platforms": platforms}}
+        with workflow("campaign", shared=shared) as run:
+            with stage("draft"):
+                telemetry.time.passes(1.5)
+            with pytest.raises(ValueError, match="no"), stage("draft"):
+                telemetry.time.passes(0.5)
+                raise ValueError("no")
+            telemetry.time.passes(1.0)
+        totals.add(run)
+    assert (totals.runs, totals.seconds, totals.results) == (2, 6.0, Counter({"success": 2}))
+    assert totals.stages == {"draft": StageTotals("draft", 4, 4.0, 2, 5, 0, Counter({"failure": 2}))}
