@@ -276,17 +276,20 @@ def start(folder: Path, command: Sequence[str], **variables: str) -> subprocess.
     )
 
 
-def run(
-    folder: Path, command: Sequence[str], typed: str | None = None, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, command: Sequence[str], **variables: str) -> subprocess.CompletedProcess[str]:
     """Run Python with the arguments `command` in `folder`, to its end."""
-    with start(folder, command, **variables) as process:
+    return ended(start(folder, command, **variables))
+
+
+def ended(process: subprocess.Popen[str], typed: str | None = None) -> subprocess.CompletedProcess[str]:
+    """What `process` has printed when it has ended; `typed` is its standard input."""
+    with process:
         try:
             out, err = process.communicate(typed, TIMEOUT)
         except BaseException:
             process.kill()
             raise
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def run_code(folder: Path, code: str, **variables: str) -> subprocess.CompletedProcess[str]:

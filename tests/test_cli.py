@@ -178,7 +178,8 @@ def test_a_program_behaves_as_python_runs_it(tmp_path: Path, name: str) -> None:
     otlp.write(tmp_path, "pass", "beside.py")
     otlp.write(tmp_path, PROGRAMS[name])
     arguments = ["program.py", "-m", "--", "--help", "file name"]
-    plain, ours = (otlp.run(tmp_path, [*way, *arguments], typed="typed\n") for way in ([], RUN))
+    both = [otlp.start(tmp_path, [*way, *arguments]) for way in ([], RUN)]
+    plain, ours = (otlp.ended(process, typed="typed\n") for process in both)
     assert (ours.stdout, ours.returncode) == (plain.stdout, plain.returncode)
     assert ours.stderr.startswith(plain.stderr)
     after = "" if name == "syntax error" else "otel-progress: no stage was recorded"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_progress import configure
+from otel_progress._configure import Exporter
 
 from . import otlp
 
@@ -402,6 +406,7 @@ with workflow("campaign", shared=shared):
         with stage("in_child") as visit:
             answer = sum(range(100))
         print(answer, telemetry.flush(), flush=True)
+        sys.stdin.read()
         os._exit(7)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
     with stage("in_parent"):
@@ -415,13 +420,21 @@ def test_a_forked_child_exports_its_own_and_the_parent_its_own(
 ) -> None:
     # flush() first, so that there is a connection to the collector at the fork, and something counted.
     before = "telemetry = configure('studio')\nwith workflow('earlier'), stage('before'): pass\ntelemetry.flush()"
-    ended = otlp.run(
+    process = otlp.start(
         tmp_path,
         ["-W", "ignore", str(otlp.write(tmp_path, program(before, FORK)))],
         OTEL_EXPORTER_OTLP_ENDPOINT=receiver.grpc if protocol == "grpc" else receiver.http,
         OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTEL_METRIC_EXPORT_INTERVAL="50",
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "4950 True\n7\n", "")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "4950 True\n"
+    (in_child,) = [span for span in receiver.spans if span.name == "stage in_child"]
+    child = in_child.resource["service.instance.id"]
+    # Until whatever exports metrics in the child has done so more than once.
+    receiver.wait_until(lambda: sum(point.resource["service.instance.id"] == child for point in receiver.points) > 20)
+    ended = otlp.ended(process)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "7\n", "")
     assert receiver.names() == [
         "run campaign",
         "run earlier",
@@ -431,7 +444,6 @@ def test_a_forked_child_exports_its_own_and_the_parent_its_own(
         "stage in_parent",
     ]
     (run,) = [span for span in receiver.spans if span.name == "run campaign"]
-    (in_child,) = [span for span in receiver.spans if span.name == "stage in_child"]
     assert (in_child.trace_id, in_child.parent_id) == (run.trace_id, run.span_id)
     assert in_child.resource["service.instance.id"] != run.resource["service.instance.id"]
     # The last that each process said of each stage; what the parent had counted at the fork is not counted twice.
@@ -450,6 +462,26 @@ def test_a_forked_child_exports_its_own_and_the_parent_its_own(
         ("campaign", "in_parent", 1),
         ("earlier", "before", 1),
     ]
+
+
+def test_a_forked_child_makes_its_own_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[InMemorySpanExporter] = []
+
+    def make() -> InMemorySpanExporter:
+        made.append(InMemorySpanExporter())
+        return made[-1]
+
+    exporter = Exporter(make)
+    span = TracerProvider(shutdown_on_exit=False).get_tracer("tests").start_span("draft")
+    exporter.export([span])
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    exporter.export([span, span])
+    exporter.shutdown()
+    assert [len(each.get_finished_spans()) for each in made] == [1, 2]
+    assert exporter.exported == 2
+    monkeypatch.undo()
+    exporter.export([span])
+    assert [len(each.get_finished_spans()) for each in made] == [2, 2]
 
 
 def test_a_child_of_multiprocessing_exports_at_its_end(tmp_path: Path, receiver: otlp.Receiver) -> None:

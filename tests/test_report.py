@@ -61,7 +61,7 @@ def test_with_more_room_headers_are_whole() -> None:
 def test_with_little_room_bars_are_left_out_and_names_folded() -> None:
     assert "content_generation       3  2m 12s  77%      6     2       2 fallback" in shown(CAMPAIGN, width=70)
     narrow = shown(CAMPAIGN, width=64)
-    assert "\ncontent_gene      3  2m 12s  77%      6     2       2 fallback\nration\n" in narrow
+    assert "\ncontent_genera      3  2m 12s  77%      6     2       2 fallback\ntion\n" in narrow
     assert "…" not in narrow
 
 
