@@ -263,9 +263,10 @@ class _Recording(Sink):
 
     def _finish(self) -> None:
         try:
-            if process.telemetry is not None:
-                process.telemetry.shutdown()
-            _default.get().close()
+            with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the wait for the collector.
+                if process.telemetry is not None:
+                    process.telemetry.shutdown()
+                _default.get().close()
             if os.getpid() == self._pid:
                 self._print()
         finally:

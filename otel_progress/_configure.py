@@ -262,6 +262,7 @@ class Telemetry:
         _default.get().close()
         self._done = True
         atexit.unregister(self.shutdown)
+        self.complete = False  # Until it is known: the wait may be interrupted.
         self.complete = self._each("shutdown", self._exit_timeout, self._exit_timeout * _MOST_EXIT_TIMEOUTS)
         if not self.complete:
             logger.warning(

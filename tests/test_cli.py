@@ -389,6 +389,22 @@ def test_a_collector_that_refuses_is_said_and_the_record_is_kept(tmp_path: Path)
     assert recorded(tmp_path) == ["run campaign", "stage draft"]
 
 
+def test_ctrl_c_ends_the_wait_for_the_collector(tmp_path: Path, receiver: otlp.Receiver) -> None:
+    receiver.answers = False
+    program = otlp.write(tmp_path, STAGES + "import atexit\natexit.register(print, 'at exit', flush=True)")
+    with otlp.start(tmp_path, [*RUN, str(program)], OTEL_EXPORTER_OTLP_ENDPOINT=receiver.http) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at exit\n"
+        receiver.wait_until(lambda: bool(receiver.requests))
+        process.send_signal(signal.SIGINT)
+        ended = otlp.ended(process)
+    assert ended.returncode == 0
+    assert "KeyboardInterrupt" not in ended.stderr
+    assert rows(ended.stderr)["draft"][0] == "1"
+    assert "Exported: 0 spans" in ended.stderr
+    assert "which did not take the rest" in ended.stderr
+
+
 def test_a_program_that_configures_is_let_do_so(tmp_path: Path, receiver: otlp.Receiver) -> None:
     program = otlp.write(
         tmp_path,
