@@ -1,7 +1,8 @@
 """Attempts at exec and what becomes of the items of a batch, seen from the calls alone.
 
 A framework calls exec once or, after a failure, again, and at last exec_fallback. Its own retry counter cannot be
-trusted, so the calls are counted here: a call after a failed one, in the same task or thread, is a retry.
+trusted, so the calls are counted here: a call after a failed one, in the same task or thread and with the same
+argument, is a retry.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ from ._shared import name_of, read
 from .names import SPAN_ITEM, Result
 
 
-def worker() -> int:
+def worker() -> object:
     """Who works on an item: the task where there is one, else the thread."""
     try:
         task = asyncio.current_task()
     except RuntimeError:
         task = None
-    return threading.get_ident() if task is None else id(task)
+    return threading.get_ident() if task is None else task
 
 
 class _Call(Harmless[None]):
     """One call of exec or exec_fallback on the item of this task or thread, as a context manager."""
+
+    _item: Item
 
     def __init__(self, recorder: Recorder, visit: Visit, subject: Any) -> None:
         self._recorder = recorder
@@ -44,20 +47,22 @@ class _Call(Harmless[None]):
     def instead(self) -> None:
         """Nothing."""
 
-    def _attach(self, item: Item | None) -> None:
-        if item is not None and item.part is not None:
+    def _attach(self, item: Item) -> None:
+        if item.part is not None:
             self._token = attach(item.part.context)
 
     def _detach(self) -> None:
-        if self._token is not None:
-            detach(self._token)
+        if self._token is not None and self._item.part is not None:
+            detach(self._token, self._item.part.context)
 
     def _end_item(self, item: Item, result: Result, error: BaseException | None = None) -> None:
         visit = self._visit
-        visit.items.pop(self._worker, None)
+        if visit.items.get(self._worker) is not item:
+            return  # The visit has ended around it.
+        del visit.items[self._worker]
         if item.part is not None:
             self._recorder.end(item.part, error, result)
-        if visit.batch:
+        if visit.batch and self._recorder.is_open(visit):
             visit.count(1, result, item.platform)
             self._recorder.changed(visit)
 
@@ -69,8 +74,11 @@ class Exec(_Call):
         """Count the attempt, and the retry if it is one."""
         visit, recorder = self._visit, self._recorder
         item = visit.items.get(self._worker)
+        if item is not None and item.subject is not self._subject:
+            self._end_item(item, "failure")  # Somebody's own loop went on to the next.
+            item = None
         if item is None:
-            item = visit.items[self._worker] = Item(platform=_platform_of(visit, self._subject))
+            item = visit.items[self._worker] = Item(self._subject, _platform_of(visit, self._subject))
             if visit.batch and recorder.settings.items:
                 item.part = recorder.start_part(visit, SPAN_ITEM, item.platform)
         self._item = item
@@ -102,9 +110,6 @@ class Exec(_Call):
             context = get_current() if item.part is None else item.part.context
             attempt = Attempt(item.attempts, self._started, item.failed_at, error, context)
             self._recorder.tell("attempt_failed", visit, attempt)
-            visit.noted = (id(error), type(error))
-            if item.part is not None:
-                item.part.noted = visit.noted
         else:
             self._end_item(item, result_of(error), error)
 
@@ -114,7 +119,7 @@ class Fallback(_Call):
 
     def enter(self) -> None:
         """Run it inside the item."""
-        self._item = self._visit.items.get(self._worker) or Item()
+        self._item = self._visit.items.get(self._worker) or Item(self._subject)
         self._visit.items[self._worker] = self._item
         self._item.running = True
         self._attach(self._item)
@@ -156,11 +161,10 @@ class Phase(Harmless[None]):
 
     def leave(self, error: BaseException | None) -> None:
         """End it."""
-        if self._token is not None:
-            detach(self._token)
+        if self._token is not None and self._part is not None:
+            detach(self._token, self._part.context)
         self._visit.phases.discard(self._name)
         if self._part is not None:
-            self._part.noted = self._visit.noted
             self._recorder.end(self._part, error)
 
 
@@ -189,7 +193,7 @@ class FlowItem(Harmless[None]):
 
     def leave(self, error: BaseException | None) -> None:
         """End it, and count it where the flow is a stage."""
-        detach(self._token)
+        detach(self._token, self._part.context)
         if self._recorder.settings.items:
             self._recorder.end(self._part, error)
         self._part.node = self._part.item = None

@@ -27,7 +27,7 @@ def decorated(scope: Scope[Any], function: Callable[..., Any]) -> Callable[..., 
     def opening(args: tuple[Any, ...], kwargs: dict[str, Any], stepwise: bool = False) -> Opening[Any]:
         return scope.opening(Call(name, where, shared_in(args, kwargs)), stepwise=stepwise)
 
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function) or _is_awaited(function):
         wrapper = _coroutine(function, opening)
     elif inspect.isasyncgenfunction(function):
         wrapper = _async_generator(function, opening)
@@ -36,6 +36,13 @@ def decorated(scope: Scope[Any], function: Callable[..., Any]) -> Callable[..., 
     else:
         wrapper = _plain(function, opening)
     return functools.wraps(function)(wrapper)
+
+
+def _is_awaited(function: Any) -> bool:
+    """Whether `function` is a coroutine function of a kind that `inspect` does not name."""
+    code = getattr(function, "__code__", None)
+    by_flag = code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+    return by_flag or inspect.iscoroutinefunction(getattr(cast("object", type(function)), "__call__", None))  # noqa: B004
 
 
 def _unwrap_partial(function: Any) -> Any:
@@ -70,11 +77,12 @@ def _generator(function: Callable[..., Any], opening: _Opener) -> Callable[..., 
                         item = step(value)
                     except StopIteration as stop:
                         return stop.value
+                value = None  # It may be an exception, which holds this frame.
                 try:
                     value = yield item
                     step = inner.send
-                except GeneratorExit as closing:
-                    whole.error = closing
+                except GeneratorExit:
+                    whole.closed = True
                     with whole.step():
                         return cast("Any", inner.close())  # A value since Python 3.13.
                 except BaseException as error:
@@ -95,11 +103,12 @@ def _async_generator(function: Callable[..., Any], opening: _Opener) -> Callable
                         item = await step(value)
                     except StopAsyncIteration:
                         return
+                value = None  # It may be an exception, which holds this frame.
                 try:
                     value = yield item
                     step = inner.asend
-                except GeneratorExit as closing:
-                    whole.error = closing
+                except GeneratorExit:
+                    whole.closed = True
                     with whole.step():
                         await inner.aclose()
                     return

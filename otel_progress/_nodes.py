@@ -12,7 +12,7 @@ from typing import Any, cast
 from . import _default
 from ._attempts import Exec, Fallback, FlowItem, Phase, worker
 from ._faults import Harmless, report
-from ._patch import Patches
+from ._patch import Patches, is_wrapped
 from ._record import Part, Run, Visit
 from ._scopes import Call, Scope
 from ._shared import name_of
@@ -23,6 +23,7 @@ _EXECS = ("exec", "exec_async")
 _FALLBACKS = ("exec_fallback", "exec_fallback_async")
 _PHASES = {"prep": "prep", "prep_async": "prep", "post": "post", "post_async": "post", "_exec": "exec"}
 _FLOWS = ("_orch", "_orch_async")
+_MOST_PARTS = 32
 METHODS = (*_RUNS, *_EXECS, *_FALLBACKS, *_PHASES, *_FLOWS, "get_next_node")
 
 UNRECORDED: Any = object()
@@ -34,15 +35,13 @@ automatic: Callable[[Any, Any], Scope[Any] | None] | None = None
 
 def is_node_class(cls: type) -> bool:
     """Whether `cls` has the shape of a node."""
-    steps = ("prep", "exec", "post", "prep_async", "exec_async", "post_async")
-    return any(callable(getattr(cls, run, None)) for run in _RUNS) and any(
-        callable(getattr(cls, step, None)) for step in steps
-    )
+    names = {name for base in cls.__mro__ for name in vars(base)}
+    return not names.isdisjoint(_RUNS) and not names.isdisjoint((*_EXECS, *_PHASES))
 
 
 def is_flow(node: object) -> bool:
     """Whether `node` runs other nodes."""
-    return any(hasattr(type(node), method) for method in _FLOWS)
+    return any(name in vars(base) for base in type(node).__mro__ for name in _FLOWS)
 
 
 def has_scope(cls: type) -> bool:
@@ -86,18 +85,28 @@ def item_of(node: object, params: Any = None) -> tuple[object, str | None]:
         return None, None
     values = cast("dict[Any, Any]", params)
     platform = values.get(_default.get().settings.platform_key)
-    # By identity where a value is no plain one: its own __eq__ and __hash__ are the workflow's code.
-    item = tuple(
-        (str(key), value if isinstance(value, (str, int, float, bool, type(None))) else id(value))
-        for key, value in values.items()
-    )
-    return item, platform if isinstance(platform, str) else None
+    item = tuple((str(key), plain) for key, value in values.items() if (plain := _plain(value)) is not None)
+    return item or None, platform if isinstance(platform, str) else None
+
+
+def _plain(value: Any, depth: int = 3) -> object:
+    """Something hashable that is equal where `value` is; None where `value` is no plain data.
+
+    Other objects tell no items apart: their `__eq__` and `__hash__` are the workflow's code, and ids are used again.
+    """
+    if isinstance(value, (str, int, float, bool)):
+        return value
+    if depth == 0 or not isinstance(value, (list, tuple, dict)):
+        return None
+    whole = cast("Any", value)
+    parts: list[Any] = list(whole.items() if isinstance(value, dict) else whole)
+    return (isinstance(value, dict), *(_plain(part, depth - 1) for part in parts[:_MOST_PARTS]))
 
 
 def prepare(visit: Visit, node: object) -> None:
     """Say of a visit what its node's class tells: whether it works on a batch, whether exec will be called."""
     visit.batch = any(base.__name__ == "BatchNode" for base in type(node).__mro__)
-    if not is_flow(node):
+    if not is_flow(node) and any(is_wrapped(type(node), name) for name in _EXECS):
         visit.attempts = 0  # Counted as they come. A flow has none, and a function one.
 
 
@@ -124,12 +133,10 @@ _decorated = Patches(METHODS, around)
 
 def _at_hand(node: object) -> Visit | Run | None:
     """The visit or run at hand, if it is one of this very node."""
-    current = _default.get().current()
-    while isinstance(current, Part) and current.node is not node:
-        current = current.owner
-    if current is None or current.node is not node:
-        return None
-    return current.owner if isinstance(current, Part) else cast("Visit | Run", current)
+    at = _default.get().current()
+    while at is not None and at.node is not node:
+        at = at.parent if at.parent is not None and at.parent.run is at.run else None
+    return at.owner if isinstance(at, Part) else cast("Visit | Run | None", at)
 
 
 def _opening(node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Harmless[Any] | None:

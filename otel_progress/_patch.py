@@ -1,6 +1,7 @@
 """Putting recording methods in the place of a class's own, and taking them out again.
 
-Classes are changed, never instances: a flow copies its nodes before every visit.
+Classes are changed, never instances: a flow copies its nodes before every visit. Only plain functions are replaced;
+a staticmethod, a partial or somebody else's object stays what it is.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ import functools
 import inspect
 from collections.abc import Callable, Collection
 from typing import Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from ._faults import Harmless, report
 
 _WRAPPED = "__otel_progress_wrapped__"
-_ABSENT = object()
 _HOOK = "__init_subclass__"
 
 Around = Callable[[Any, str, tuple[Any, ...], dict[str, Any]], "Harmless[Any] | None"]
@@ -27,73 +27,84 @@ class Patches:
     def __init__(self, methods: Collection[str], around: Around) -> None:
         self._methods = methods
         self._around = around
-        self._before: WeakKeyDictionary[type, dict[str, Any]] = WeakKeyDictionary()
+        # Weakly, and without what was there before: that is kept in the wrapper, so that a class can be freed.
+        self._classes: WeakSet[type] = WeakSet()
 
     def wrap(self, cls: type, *, inherited: bool) -> None:
         """Wrap the methods that `cls` defines (with `inherited`: has), and those that its subclasses define."""
-        for name in self._methods:
-            if name in vars(cls) or (inherited and hasattr(cls, name)):
-                self._wrap_method(cls, name)
-        for subclass in cls.__subclasses__():
+        try:
+            for name in self._methods:
+                if name in vars(cls) or inherited:
+                    self._wrap_method(cls, name)
+        except Exception as error:
+            report(f"{cls.__name__} cannot be recorded", error)
+        for subclass in type.__subclasses__(cls):
             self.wrap(subclass, inherited=False)
 
     def watch(self, cls: type) -> None:
         """Wrap what later subclasses of `cls` define."""
         own = vars(cls).get(_HOOK)
-        patches = self
 
         def init_subclass(subclass: type, **kwargs: Any) -> None:
             if own is None:
-                super(cls, subclass).__init_subclass__(**kwargs)  # type: ignore[misc]
+                owner = next(base for base in subclass.__mro__[1:] if vars(base).get(_HOOK) is hook)
+                super(owner, subclass).__init_subclass__(**kwargs)
             else:
                 own.__get__(None, subclass)(**kwargs)
-            try:
-                patches.wrap(subclass, inherited=False)
-            except Exception as error:
-                report(f"{subclass.__name__} cannot be recorded", error)
+            self.wrap(subclass, inherited=False)
 
-        self._replace(cls, _HOOK, classmethod(init_subclass))
+        hook = cast("Any", classmethod(init_subclass))
+        self._replace(cls, _HOOK, hook, init_subclass, own)
 
     def undo(self, keep: Callable[[type], bool]) -> None:
         """Put back what was there, but for the methods of classes that somebody else records by now."""
-        for cls, before in list(self._before.items()):
-            for name, method in before.items():
-                if name != _HOOK and keep(cls):
+        for cls in list(self._classes):
+            for name, method in list(vars(cls).items()):
+                by, before = getattr(getattr(method, "__func__", method), _WRAPPED, (None, None))
+                if by is not self or (name != _HOOK and keep(cls)):
                     continue
-                if method is _ABSENT:
+                if before is None:
                     delattr(cls, name)
                 else:
-                    setattr(cls, name, method)
-        self._before.clear()
+                    setattr(cls, name, before)
+        self._classes.clear()
 
-    def _replace(self, cls: type, name: str, method: Any) -> None:
-        self._before.setdefault(cls, {}).setdefault(name, vars(cls).get(name, _ABSENT))
+    def _replace(self, cls: type, name: str, method: Any, function: Any, before: Any) -> None:
+        setattr(function, _WRAPPED, (self, before))
         setattr(cls, name, method)
+        self._classes.add(cls)
 
     def _wrap_method(self, cls: type, name: str) -> None:
+        found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
         own = vars(cls).get(name)
-        if getattr(own, _WRAPPED, False):
+        if not inspect.isfunction(found) or hasattr(own, _WRAPPED):
             return
-        awaits = name.endswith("_async") or (name == "_exec" and hasattr(cls, "_run_async"))
-        wrapper = (_recording_async if awaits else _recording)(_method(cls, name, own), name, self._around)
-        functools.update_wrapper(wrapper, getattr(cls, name))
-        setattr(wrapper, _WRAPPED, True)
-        self._replace(cls, name, wrapper)
+        if inspect.iscoroutinefunction(found):
+            make = _recording_async
+        elif name.endswith("_async") or (name == "_exec" and is_async(cls)):
+            make = _recording_awaitable
+        else:
+            make = _recording
+
+        def inherited(self: Any, *args: Any, **kwargs: Any) -> Any:
+            # Looked up at every call: another base may stand between the class and the method's owner, and a decorator
+            # such as dataclass(slots=True) may have built the class anew.
+            owner = next(base for base in type(self).__mro__ if vars(base).get(name) is wrapper)
+            return getattr(cast("Any", super(owner, self)), name)(*args, **kwargs)
+
+        wrapper = make(inherited if own is None else found, name, self._around)
+        functools.update_wrapper(wrapper, found)
+        self._replace(cls, name, wrapper, wrapper, own)
 
 
-def _method(cls: type, name: str, own: Any) -> Callable[..., Any]:
-    """What to call for the method `name` of `cls`; `own` is None where the class inherits it."""
-    if inspect.isfunction(own):
-        return own
+def is_wrapped(cls: type, name: str) -> bool:
+    """Whether calls of `cls`'s method `name` are seen."""
+    return any(hasattr(vars(base).get(name), _WRAPPED) for base in cls.__mro__)
 
-    def bound(self: Any, *args: Any, **kwargs: Any) -> Any:  # A staticmethod, somebody else's wrapper.
-        return own.__get__(self, cls)(*args, **kwargs)
 
-    def inherited(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # Looked up at every call: another base may stand between this class and the method's owner.
-        return getattr(cast("Any", super(cls, self)), name)(*args, **kwargs)
-
-    return inherited if own is None else bound
+def is_async(cls: type) -> bool:
+    """Whether `cls` is run by `_run_async`."""
+    return any("_run_async" in vars(base) for base in cls.__mro__)
 
 
 def _recording(method: Callable[..., Any], name: str, around: Around) -> Callable[..., Any]:
@@ -118,5 +129,22 @@ def _recording_async(method: Callable[..., Any], name: str, around: Around) -> C
             value = await method(self, *args, **kwargs)
             recording.returned(value)
             return value
+
+    return call
+
+
+def _recording_awaitable(method: Callable[..., Any], name: str, around: Around) -> Callable[..., Any]:
+    """For a plain function where a coroutine function is usual: it is recorded if it gives something to await."""
+
+    async def passed_on(_self: Any, awaitable: Any) -> Any:
+        return await awaitable
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        value = method(self, *args, **kwargs)
+        if not inspect.isawaitable(value):
+            return value
+        return _recording_async(passed_on, name, lambda node, name, _args, _kwargs: around(node, name, args, kwargs))(
+            self, value
+        )
 
     return call

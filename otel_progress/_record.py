@@ -45,6 +45,27 @@ def parse_timestamp(value: object) -> int | None:
         return None
 
 
+_MARK = "__otel_progress_run__"
+
+
+def mark_described(error: BaseException, run: Run) -> bool:
+    """Say on `error` that a span of `run` describes it; False where one does already.
+
+    On the exception itself: to keep it would keep its frames alive, and its id may be the next exception's. The mark is
+    taken away where the exception leaves what is recorded.
+    """
+    marks = getattr(error, "__dict__", {})
+    if marks.get(_MARK) == run.id:
+        return False
+    marks[_MARK] = run.id
+    return True
+
+
+def unmark(error: BaseException) -> None:
+    """Leave no trace on an exception that leaves what is recorded."""
+    getattr(error, "__dict__", {}).pop(_MARK, None)
+
+
 class Recorded:
     """Something with a start, an end and a place in the trace: a run, a visit, or a part of a visit."""
 
@@ -64,8 +85,6 @@ class Recorded:
     exception: BaseException | None = None
     """What ended it, only while the sinks are told of the end."""
     error_type: str | None = None
-    noted: tuple[int, type[BaseException]] | None = None
-    """Which exception a child has described already. Not the exception itself: that would keep its frames alive."""
 
     @property
     def seconds(self) -> float:
@@ -91,8 +110,9 @@ class Run(Recorded):
         """The workflow's store, held only while the run or a visit of it is open."""
         self.fresh = True
         """Whether what an earlier run left in the store is dropped."""
-        self.lock = threading.Lock()
-        """Guards the records below. Never held while code of the workflow (its store's methods) is called."""
+        self.lock = threading.RLock()
+        """Guards the records below. Never held while the store's methods are called; reentrant, because the garbage
+        collector and signal handlers call what they like wherever they like."""
         self.mirror_lock = threading.RLock()
         """Held while the store is written, so that no update is lost."""
         self.mirrored: dict[str, dict[str, Any]] = {}
@@ -191,10 +211,12 @@ class StageRecord:
         result = saved.get("result")
         total = saved.get("items_total")
         versions = saved.get("versions")
+        visits = _count(saved.get("visits"))
         return cls(
+            by_item={None: (visits, trace.INVALID_SPAN_CONTEXT)} if visits else {},
             started=started,
             ended=ended,
-            visits=_count(saved.get("visits")),
+            visits=visits,
             seconds=float(saved["seconds"]) if isinstance(saved.get("seconds"), (int, float)) else 0.0,
             # A visit that was open when the store was saved ended with its process, as far as anybody knows.
             result=cast(Result, result) if result is not None else ("abandoned" if ended is None else "success"),
@@ -253,7 +275,7 @@ class Visit(Recorded):
         self.versions: list[Version] = []
         self.versions_before = 0
         self.previous: trace.SpanContext | None = None
-        self.items: dict[int, Item] = {}
+        self.items: dict[object, Item] = {}
         """Open items of a batch (or the one exec of a plain node), by the task or thread that works on them."""
         self.batch = False
         self.phases: set[str] = set()
@@ -318,6 +340,8 @@ class Part(Recorded):
 class Item:
     """The attempts at one item of a batch node, or at the one exec of a plain node."""
 
+    subject: object = None
+    """What exec is called with: a call with another object is no retry."""
     platform: str | None = None
     part: Part | None = None
     attempts: int = 0

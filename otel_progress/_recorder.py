@@ -21,7 +21,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, create_key, get_current, get_value, set_value
 
 from ._faults import report
-from ._record import Attempt, Part, Recorded, Run, StageRecord, Visit
+from ._record import Attempt, Part, Recorded, Run, StageRecord, Visit, unmark
 from ._registry import Registry, held, remote_context, saved_run
 from ._settings import Settings
 from ._shared import (
@@ -32,12 +32,17 @@ from ._shared import (
     read_platforms,
     read_revision,
     revision_of,
+    store_of,
     version_count,
     versions_since,
 )
 from .names import PROGRESS_METRICS, Result
 
-_KEY = create_key("otel-progress-recorded")
+RECORDED = create_key("otel-progress-recorded")
+"""Key of the innermost run, visit or part in a context."""
+
+
+_MOST_BUDGETS = 1000  # Workflow names may be user data.
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ def result_of(error: BaseException | None) -> Result:
 
 def recorded_in(context: Context | None = None) -> Recorded | None:
     """The innermost run, visit or part that `context` (None: the current one) is in."""
-    recorded = get_value(_KEY, context)
+    recorded = get_value(RECORDED, context)
     return recorded if isinstance(recorded, Recorded) else None
 
 
@@ -195,9 +200,9 @@ class Recorder:
         self.tell(event, recorded)
         recorded.exception = None
         around = recorded.parent
-        while error is not None and around is not None:
-            around.noted = (id(error), type(error))
-            around = around.parent if isinstance(around, Part) else None  # Not every part is told of its end.
+        ends_here = isinstance(around, Run) and around.implicit and around.outermost is not recorded
+        if error is not None and (around is None or ends_here):
+            unmark(error)
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
@@ -215,6 +220,7 @@ class Recorder:
 
         The arguments are those of `start_visit`.
         """
+        shared = store_of(shared)
         with held(self.registry.starting):
             around = self.registry.find(shared)
             if around is None and (ambient := self.current()) is not None and self.is_open(ambient.run):
@@ -270,7 +276,7 @@ class Recorder:
         run.shared = shared
         run.started = run.last_activity = self._clock.wall()
         run.anchor = run.started - self._clock.monotonic()
-        run.context = set_value(_KEY, run, run.parent_context)
+        run.context = set_value(RECORDED, run, run.parent_context)
         saved = None if run.fresh else read(shared, PROGRESS_METRICS)
         for name, entry in list(cast("Mapping[Any, Any]", saved).items()) if isinstance(saved, Mapping) else ():
             if (record := StageRecord.from_entry(entry)) is not None:
@@ -294,7 +300,6 @@ class Recorder:
         self._add_to_run(run, read_platforms(run.shared), read_revision(run.shared))
         for visit in reversed(left):
             if visit.tracked:
-                visit.noted = run.noted
                 self._end_visit(visit, error, run.result, run.ended)
             else:
                 self._end_visit(visit, None, "abandoned", run.ended)
@@ -338,6 +343,7 @@ class Recorder:
             item_platform: the platform that the item names.
         """
         stage = name_of(stage) or "stage"
+        shared = store_of(shared)
         run = self._run_for(shared)
         with run.lock:
             visit = run.tracked.pop(stage, None)
@@ -351,13 +357,18 @@ class Recorder:
         if item_platform is not None:
             visit.item_platform = name_of(item_platform)
             visit.own_platforms[visit.item_platform] = None
-        if budget is not None:
+        if budget is not None and len(self.budgets) < _MOST_BUDGETS:
             self.budgets[run.workflow, stage] = budget
         if not taken_over:
             return self._begin_visit(visit)
         self._place(visit)
         self.registry.wake(run, shared)
-        run.stages[stage].by_code = True
+        with run.lock:
+            record = run.stages[stage]
+            record.by_code = True
+            if item is not None:  # The tracker did not know which.
+                visit.number = record.by_item.get(item, (0, None))[0] + 1
+                record.by_item[item] = (visit.number, visit.span.get_span_context())
         self.changed(visit)
         return visit
 
@@ -367,7 +378,7 @@ class Recorder:
         inside = ambient is not None and ambient.run is visit.run
         visit.parent = ambient if inside else visit.run
         visit.parent_context = get_current() if inside else trace.set_span_in_context(visit.run.span)
-        visit.context = set_value(_KEY, visit, visit.parent_context)
+        visit.context = set_value(RECORDED, visit, visit.parent_context)
         if visit.span is not trace.INVALID_SPAN:
             visit.context = trace.set_span_in_context(visit.span, visit.context)
 
@@ -407,11 +418,13 @@ class Recorder:
         visit.result = result or result_of(error)
         if visit.result == "success" and visit.fell_back:
             visit.result = "fallback"
-        for item in list(visit.items.values()):  # Left by a failure that no fallback saw.
+        items = list(visit.items.values())
+        visit.items.clear()
+        for item in items:
             if item.part is not None:
                 self.end(item.part, error, visit.result)
-            if visit.batch:
-                visit.count(1, visit.result, item.platform)
+            if visit.batch and not item.running:  # A failure that no fallback saw. Others have no end yet, or none.
+                visit.count(1, "failure", item.platform)
         visit.versions = versions_since(visit.store, visit.versions_before)
         self._read(visit)
         with run.lock:
@@ -477,7 +490,7 @@ class Recorder:
         part = Part(owner, name, platform)
         part.started = self.now(owner.run)
         part.parent_context = get_current()
-        part.context = set_value(_KEY, part, part.parent_context)
+        part.context = set_value(RECORDED, part, part.parent_context)
         return part
 
     def start_part(self, owner: Visit | Run, name: str, platform: str | None = None) -> Part:
@@ -495,6 +508,7 @@ class Recorder:
         Platforms and revision are read from the store where they are None.
         """
         stage = name_of(stage)
+        shared = store_of(shared)
         run = self._run_for(shared)
         self.registry.wake(run, shared)
         with run.lock:
@@ -520,8 +534,11 @@ class Recorder:
 
     def finish_tracked(self, shared: Any) -> None:
         """Complete every stage that a tracker began in the run of `shared`, and the run, if only trackers kept it."""
-        run = self._run_for(shared)
-        self.registry.wake(run, shared)
+        ambient = self.current()
+        run = self.registry.find(store_of(shared)) or (ambient.run if ambient and self.is_open(ambient.run) else None)
+        if run is None:
+            return
+        self.registry.wake(run, store_of(shared))
         for visit in list(run.tracked.values()):
             self._end_visit(visit, None)
         if run.implicit and not run.open:

@@ -73,7 +73,7 @@ class Registry:
     def __init__(self) -> None:
         self.starting = threading.RLock()
         """Held while a run is looked for and, where there is none, begun: two threads must not begin it twice."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # Reentrant, as a run's.
         self._runs: dict[str, Run] = {}
         self._by_store: dict[int, Run] = {}
         self._idle: OrderedDict[str, None] = OrderedDict()
@@ -136,23 +136,35 @@ class Registry:
         if (saved := saved_run(shared)) is None or saved["run_id"] != run.id:
             _last_idle.set((run, shared))
         with self._lock:
-            self._let_go(run)
+            store = self._let_go(run)
             self._idle[run.id] = None
             self._idle.move_to_end(run.id)
-            return self._runs.get(next(iter(self._idle))) if len(self._idle) > _MOST_IDLE else None
+            longest = self._longest_idle()
+        del store  # Its last reference may be this one: not while the lock is held.
+        return longest
+
+    def _longest_idle(self) -> Run | None:
+        """The run to end, if too many are idle: one in which a tracker has a stage open only if there are far more."""
+        if len(self._idle) <= _MOST_IDLE:
+            return None
+        runs = [run for run_id in self._idle if (run := self._runs.get(run_id)) is not None]
+        done = next((run for run in runs if not run.open), None)
+        return done if done is not None or len(runs) <= _MOST_IDLE * 16 else runs[0]
 
     def remove(self, run: Run) -> None:
         """Forget a run that has ended, but for its id."""
         with self._lock:
-            self._let_go(run)
+            store = self._let_go(run)
             self._idle.pop(run.id, None)
             if self._runs.get(run.id) is run:
                 del self._runs[run.id]
             self._ended[run.id] = None
             if len(self._ended) > _MOST_ENDED:
                 self._ended.popitem(last=False)
+        del store
 
-    def _let_go(self, run: Run) -> None:
-        if run.shared is not None and self._by_store.get(id(run.shared)) is run:
-            del self._by_store[id(run.shared)]
-        run.shared = None
+    def _let_go(self, run: Run) -> Any:
+        store, run.shared = run.shared, None
+        if store is not None and self._by_store.get(id(store)) is run:
+            del self._by_store[id(store)]
+        return store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from contextvars import Token
 from types import TracebackType
@@ -15,6 +16,7 @@ from ._faults import Harmless
 from ._record import Run, Visit
 from ._shared import name_of
 
+_LONGEST_WORD = 64
 T = TypeVar("T", bound="Run | Visit")
 
 
@@ -30,10 +32,20 @@ class Call:
         self.node = node
 
 
+def action_of(node: Any, value: object) -> str | None:
+    """The action that a node returned; None for what may be content: no edge's name, and longer than a word."""
+    successors = getattr(node, "__dict__", {}).get("successors")
+    if value is None:
+        return "default"
+    action = name_of(value)
+    known = isinstance(successors, dict) and isinstance(value, str) and value in successors
+    return action if known or (len(action) <= _LONGEST_WORD and not any(map(str.isspace, action))) else None
+
+
 class Opening(Harmless[T]):
     """One run or visit from its start to its end, current in between unless `stepwise`."""
 
-    __slots__ = ("_call", "_scope", "_stepwise", "_token", "error", "recorded")
+    __slots__ = ("_call", "_scope", "_steps", "_stepwise", "_token", "closed", "recorded")
 
     def __init__(self, scope: Scope[T], call: Call, *, stepwise: bool = False) -> None:
         self._scope = scope
@@ -41,8 +53,9 @@ class Opening(Harmless[T]):
         self._stepwise = stepwise
         self._token: Token[Any] | None = None
         self.recorded: Run | Visit | None = None
-        self.error: BaseException | None = None
-        """What ended it although the code returned: a generator that was closed."""
+        self._steps: Attached | None = None
+        self.closed = False
+        """Whether it is a generator that was closed early."""
 
     def enter(self) -> T:
         """Start it."""
@@ -53,11 +66,12 @@ class Opening(Harmless[T]):
 
     def leave(self, error: BaseException | None) -> None:
         """End it."""
-        if self._token is not None:
-            detach(self._token)
         recorded = self.recorded
-        if recorded is not None and recorded.recorder is not None:
-            recorded.recorder.end(recorded, self.error if error is None else error)
+        if recorded is None or recorded.recorder is None:
+            return
+        if self._token is not None:
+            detach(self._token, recorded.context)
+        recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
 
     def instead(self) -> T:
         """One that records nothing."""
@@ -66,11 +80,13 @@ class Opening(Harmless[T]):
     def got(self, value: object) -> None:
         """Note what a node returned: the action that its flow goes on with."""
         if isinstance(self.recorded, Visit):
-            self.recorded.action = "default" if value is None else name_of(value)
+            self.recorded.action = action_of(self._call.node, value)
 
     def step(self) -> Attached:
-        """Make it current for one step of a generator."""
-        return Attached(None if self.recorded is None else self.recorded.context)
+        """Make it current for one step of a generator, with what the steps before have made current inside."""
+        if self._steps is None:
+            self._steps = Attached(None if self.recorded is None else self.recorded.context)
+        return self._steps
 
 
 class Scope(Generic[T]):
@@ -119,12 +135,11 @@ class Scope(Generic[T]):
     ) -> None:
         # One object may be entered by several tasks or threads at once: each leaves what is current where it is.
         current = _default.get().current()
-        for index in range(len(self._open) - 1, -1, -1):
-            if self._open[index].recorded is current:
-                break
-        else:
-            index = -1
-        self._open.pop(index).__exit__(kind, error, traceback)
+        entered = list(self._open)
+        opening = next((each for each in reversed(entered) if each.recorded is current), entered[-1])
+        with contextlib.suppress(ValueError):
+            self._open.remove(opening)
+        opening.__exit__(kind, error, traceback)
 
     async def __aenter__(self) -> T:
         return self.__enter__()

@@ -53,7 +53,17 @@ def name_of(value: object) -> str:
         text = (value if isinstance(value, str) else str(value)).strip()
     except Exception:
         text = type(value).__name__
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+    return printable(text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…")
+
+
+def printable(text: str) -> str:
+    """`text` without lone surrogates: UTF-8 has none, and one makes an exporter drop its whole batch."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def store_of(shared: Any) -> Any:
+    """`shared`, if it can be a workflow's store; None for a number, a text or a tuple that only has the name."""
+    return None if isinstance(shared, (bool, int, float, complex, str, bytes, tuple, frozenset)) else shared
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from opentelemetry.util.types import AttributeValue
 
 from . import names
 from ._bound import NameBound
-from ._record import Attempt, Part, Recorded, Run, Visit
+from ._record import Attempt, Part, Recorded, Run, Visit, mark_described
 from ._recorder import Recorder, Sink
+from ._shared import printable
 from ._version import SCHEMA_URL, __version__
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class SpanSink(Sink):
 
     def visit_started(self, visit: Visit) -> None:
         """Start the visit's span, with a link to the visit that it repeats."""
-        attributes = {**_place(visit), names.STAGE_VISIT: visit.number}
+        attributes = _place(visit)
         links = [Link(visit.previous)] if visit.previous is not None and visit.previous.is_valid else None
         self._start(visit, f"{names.SPAN_STAGE} {self._bound.stage(visit.stage)}", attributes, links)
         context = visit.span.get_span_context()
@@ -82,7 +83,7 @@ class SpanSink(Sink):
         span = self._tracer.start_span(
             names.SPAN_ATTEMPT, attempt.context, SpanKind.INTERNAL, attributes, start_time=attempt.started
         )
-        self._fail(span, attempt.error, attempt.ended, record=True)
+        self._fail(span, attempt.error, attempt.ended, visit.run)
         span.end(attempt.ended)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str) -> None:
@@ -106,27 +107,41 @@ class SpanSink(Sink):
 
     def _end(self, recorded: Recorded, attributes: Attributes) -> None:
         span, error = recorded.span, recorded.exception
-        if span.is_recording():
+        try:
+            if not span.is_recording():
+                return
             span.set_attributes(attributes)
             if error is not None and recorded.result in ("failure", "cancelled"):
-                self._fail(span, error, recorded.ended, record=recorded.noted != (id(error), type(error)))
+                self._fail(span, error, recorded.ended, recorded.run)
             elif recorded.result in ("failure", "cancelled", "abandoned"):
                 span.set_status(Status(StatusCode.ERROR, recorded.result))
                 span.set_attribute(names.ERROR_TYPE, recorded.error_type or recorded.result)
-        span.end(recorded.ended)
+        finally:
+            span.end(recorded.ended)
 
-    def _fail(self, span: trace.Span, error: BaseException, at: int | None, *, record: bool) -> None:
-        """Say on `span` that `error` ended it; `record` it in full unless a span inside has done so."""
-        kind = type(error).__name__
-        messages = self._recorder.settings.capture_messages
-        span.set_attribute(names.ERROR_TYPE, kind)
-        span.set_status(Status(StatusCode.ERROR, f"{kind}: {error}" if messages and str(error) else kind))
-        if record and messages:
-            span.record_exception(error, timestamp=at)
-        elif record:
-            lines = "".join(traceback.format_tb(error.__traceback__))
-            event = {exception_attributes.EXCEPTION_TYPE: kind, exception_attributes.EXCEPTION_STACKTRACE: lines}
-            span.add_event(names.EVENT_EXCEPTION, event, at)
+    def _fail(self, span: trace.Span, error: BaseException, at: int | None, run: Run) -> None:
+        """Say on `span` that `error` ended it; in full unless a span inside has done so."""
+        kind = type(error)
+        message = _message(error) if self._recorder.settings.capture_messages else ""
+        span.set_attribute(names.ERROR_TYPE, kind.__name__)
+        span.set_status(Status(StatusCode.ERROR, f"{kind.__name__}: {message}" if message else kind.__name__))
+        if not mark_described(error, run):
+            return
+        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        lines = ["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)]
+        event: Attributes = {exception_attributes.EXCEPTION_TYPE: f"{module}{kind.__qualname__}"}
+        if message:
+            event[exception_attributes.EXCEPTION_MESSAGE] = message
+            lines.append(f"{module}{kind.__qualname__}: {message}\n")
+        event[exception_attributes.EXCEPTION_STACKTRACE] = printable("".join(lines))
+        span.add_event(names.EVENT_EXCEPTION, event, at)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return printable(str(error))
+    except Exception:  # It is the workflow's own method.
+        return ""
 
 
 def _place(owner: Visit | Run) -> Attributes:
@@ -139,6 +154,7 @@ def _place(owner: Visit | Run) -> Attributes:
 def _outcome(visit: Visit) -> Attributes:
     """The attributes that are known when a visit has ended."""
     attributes: Attributes = {
+        names.STAGE_VISIT: visit.number,
         names.STAGE_RESULT: visit.result or "success",
         names.STAGE_ATTEMPTS: visit.attempts,
         names.STAGE_PLATFORM_COUNT: len(visit.own_platforms) or visit.platforms.count,

@@ -30,7 +30,7 @@ from ._context import Attached
 from ._faults import report
 from ._metrics import MetricSink
 from ._patch import Patches
-from ._record import Run, Visit
+from ._record import Part, Run, Visit
 from ._recorder import Recorder, Sink
 from ._scopes import Call, Scope
 from ._settings import DETAILS, Settings
@@ -58,7 +58,9 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 
     _patches: Patches | None = None
     _modules: tuple[ModuleType, ...] = ()
-    _before: tuple[Settings, Recorder, list[Any]] | None = None
+    _before: tuple[Recorder, Settings] | None = None
+    _sinks: list[tuple[Sink, Sink | None]]
+    """Those that `instrument` added, and whose place they took."""
     _name_hook: NameHook | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -79,16 +81,18 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         changes.update({key: tuple(kwargs[key]) for key in ("include", "exclude") if kwargs.get(key) is not None})
         if changes.get("detail", DETAILS[0]) not in DETAILS:
             raise ValueError(f"detail must be one of {', '.join(DETAILS)}, not {changes['detail']!r}")
-        self._before = (recorder.settings, recorder, list(recorder.sinks))
+        self._before = (recorder, recorder.settings)
         recorder.settings = replace(recorder.settings, **changes)
+        self._sinks = []
         if (tracer_provider := kwargs.get("tracer_provider")) is not None:
-            recorder.sinks[:] = [_exchanged(each, SpanSink(recorder, tracer_provider)) for each in recorder.sinks]
+            self._exchange(recorder, SpanSink(recorder, tracer_provider))
         if (meter_provider := kwargs.get("meter_provider")) is not None:
-            recorder.sinks[:] = [_exchanged(each, MetricSink(recorder, meter_provider)) for each in recorder.sinks]
+            self._exchange(recorder, MetricSink(recorder, meter_provider))
+        if (span_hook := kwargs.get("span_hook")) is not None:
+            self._sinks.append((_HookSink(span_hook), None))
+            recorder.sinks.append(self._sinks[-1][0])
         _mark_spans_inside(tracer_provider or trace.get_tracer_provider())
         self._name_hook = kwargs.get("name_hook")
-        if (span_hook := kwargs.get("span_hook")) is not None:
-            recorder.sinks.append(_HookSink(span_hook))
         self._patches = Patches(_nodes.METHODS, _nodes.around)
         _nodes.automatic = self._scope
         self._add_modules(modules)
@@ -97,11 +101,21 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         _nodes.automatic = None
         if self._patches is not None:
             self._patches.undo(keep=_nodes.has_scope)
-        if self._before is not None:
-            settings, recorder, sinks = self._before
-            recorder.settings = settings
-            recorder.sinks[:] = sinks
-        self._modules, self._patches, self._before = (), None, None
+        if self._before is not None:  # What others have changed meanwhile stays.
+            recorder, before = self._before
+            own = {name: getattr(before, name) for name in ("detail", "platform_key", "include", "exclude")}
+            recorder.settings = replace(recorder.settings, **own)
+            recorder.sinks[:] = [
+                old for each in recorder.sinks if (old := dict(self._sinks).get(each, each)) is not None
+            ]
+        self._modules, self._patches, self._before, self._sinks = (), None, None, []
+
+    def _exchange(self, recorder: Recorder, new: Sink) -> None:
+        """Put `new` in the place of the sink of its kind."""
+        for index, old in enumerate(recorder.sinks):
+            if isinstance(old, type(new)):
+                recorder.sinks[index] = new
+                self._sinks.append((new, old))
 
     def _add_modules(self, modules: Collection[ModuleType]) -> None:
         for module in modules:
@@ -140,10 +154,6 @@ def _modules(given: ModuleType | Collection[ModuleType]) -> tuple[ModuleType, ..
         if not isinstance(getattr(module, "BaseNode", None), type):
             raise ValueError(f"{module.__name__} has no class BaseNode: it is no copy of PocketFlow")
     return modules
-
-
-def _exchanged(sink: Any, new: Any) -> Any:
-    return new if isinstance(sink, type(new)) else sink
 
 
 def _mark_spans_inside(provider: Any) -> None:
@@ -189,6 +199,18 @@ class _TheRun(Scope[Any]):
 
     def opening(self, call: Call, *, stepwise: bool = False) -> Any:  # noqa: ARG002 - a flow is no generator
         """Say which flow the run is, so that flows inside it are stages."""
-        part = self._recorder.make_part(self._run, call.name)
-        part.node = call.node
-        return Attached(part.context)
+        return _Inside(self._recorder.make_part(self._run, call.name), call.node)
+
+
+class _Inside(Attached):
+    """Says which flow the run is, in the context and only there."""
+
+    def __init__(self, part: Part, node: object) -> None:
+        super().__init__(part.context)
+        self._part = part
+        part.node = node
+
+    def leave(self, error: BaseException | None) -> None:
+        """Detach, and let go of the flow."""
+        super().leave(error)
+        self._part.node = None

@@ -38,7 +38,7 @@ class Inheriting(Draft):
 
 class Overriding(Draft):
     def _run(self, shared: Shared) -> Any:
-        return f"own {super()._run(shared)}"
+        return f"own_{super()._run(shared)}"
 
     def exec(self, prep_res: str) -> str:
         return super().exec(prep_res).upper()
@@ -58,7 +58,7 @@ class Between:
     """Stands between a decorated class and the owner of `_run`."""
 
     def _run(self, shared: Shared) -> Any:
-        return f"between {super()._run(shared)}"  # type: ignore[misc]
+        return f"between_{super()._run(shared)}"  # type: ignore[misc]
 
 
 class Mixed(Draft, Between, Node):
@@ -70,10 +70,10 @@ class Mixed(Draft, Between, Node):
     [
         (Draft, "draft", "go"),
         (Inheriting, "draft", "go"),
-        (Overriding, "draft", "own go"),
+        (Overriding, "draft", "own_go"),
         (Replacing, "draft", "replaced"),
         (Renamed, "renamed", "go"),
-        (Mixed, "draft", "between go"),
+        (Mixed, "draft", "between_go"),
     ],
 )
 def test_a_decorated_class_and_its_subclasses_give_one_span_a_visit(
@@ -94,7 +94,7 @@ def test_a_base_between_the_class_and_the_method_is_called(telemetry: Telemetry)
     class Late(Between, Node):
         pass
 
-    assert Late().run({}) == "between None"
+    assert Late().run({}) == "between_None"
 
 
 def test_a_class_keeps_what_it_is(telemetry: Telemetry) -> None:
