@@ -23,6 +23,6 @@ class MembershipProcessor(SpanProcessor):
             return
         span.set_attribute(names.WORKFLOW_NAME, recorded.run.workflow)
         span.set_attribute(names.RUN_ID, recorded.run.id)
-        visit = recorded.visit if isinstance(recorded, Part) else recorded
+        visit = recorded.owner if isinstance(recorded, Part) else recorded
         if isinstance(visit, Visit):
             span.set_attribute(names.STAGE_NAME, visit.stage)
