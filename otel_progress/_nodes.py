@@ -210,9 +210,12 @@ class _Transition(Harmless[None]):
 
     def got(self, value: object) -> None:
         """Tell of an action that no edge takes where there are edges."""
-        if value is None and self._owner.recorder is not None and getattr(self._node, "__dict__", {}).get("successors"):
+        recorder = self._owner.recorder
+        if value is not None or recorder is None or not recorder.is_open(self._owner):
+            return
+        if getattr(self._node, "__dict__", {}).get("successors"):
             scope: Any = getattr(cast("type[object]", type(self._node)), _SCOPE, None)
             name = node_name(self._node)
             stage = scope.name_for(name) if isinstance(scope, Scope) else name
             action = "default" if not self._action else name_of(self._action)
-            self._owner.recorder.tell("dead_end", self._owner, name_of(stage), action)
+            recorder.tell("dead_end", self._owner, name_of(stage), action)

@@ -423,8 +423,8 @@ class Recorder:
         for item in items:
             if item.part is not None:
                 self.end(item.part, error, visit.result)
-            if visit.batch and not item.running:  # A failure that no fallback saw. Others have no end yet, or none.
-                visit.count(1, "failure", item.platform)
+            if visit.batch:  # A failure that no fallback saw, or one that runs on while the visit ends around it.
+                visit.count(1, "abandoned" if item.running else "failure", item.platform)
         visit.versions = versions_since(visit.store, visit.versions_before)
         self._read(visit)
         with run.lock:

@@ -466,8 +466,9 @@ def test_items_that_run_on_after_a_failure_are_not_counted_twice(
 
     asyncio.run(use())
     found = attributes(telemetry, "stage Parallel")
-    assert (found["otel_progress.stage.items.failed"], found["otel_progress.stage.items.done"]) == (1, 0)
-    assert [value for _, value in telemetry.points("otel_progress.stage.items")] == [1]
+    assert (found["otel_progress.stage.items.failed"], found["otel_progress.stage.items.done"]) == (4, 0)
+    points = {labels["result"]: value for labels, value in telemetry.points("otel_progress.stage.items")}
+    assert points == {"failure": 1, "abandoned": 3}
 
 
 def test_the_next_item_of_a_custom_loop_is_no_retry(telemetry: Telemetry, instrumented: PocketFlowInstrumentor) -> None:
