@@ -101,7 +101,7 @@ class MetricSink(Sink):
             attributes[names.ITEM_PLATFORM] = self._bound.platform(platform)
         self._items.add(count, attributes, visit.context)
 
-    def dead_end(self, owner: Visit | Run, stage: str, action: str) -> None:  # noqa: ARG002 - no action on a metric
+    def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:  # noqa: ARG002 - no action on a metric
         """Count it."""
         self._dead_ends.add(1, _attributes(self._key(owner.run.workflow, stage)), owner.context)
 

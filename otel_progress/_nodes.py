@@ -14,7 +14,7 @@ from ._attempts import Exec, Fallback, FlowItem, Phase, worker
 from ._faults import Harmless, report
 from ._patch import Patches, is_wrapped
 from ._record import Part, Run, Visit
-from ._scopes import Call, Scope
+from ._scopes import Call, Scope, action_of
 from ._shared import name_of
 
 _SCOPE = "__otel_progress_scope__"
@@ -217,5 +217,5 @@ class _Transition(Harmless[None]):
             scope: Any = getattr(cast("type[object]", type(self._node)), _SCOPE, None)
             name = node_name(self._node)
             stage = scope.name_for(name) if isinstance(scope, Scope) else name
-            action = "default" if not self._action else name_of(self._action)
+            action = action_of(self._node, self._action or None)
             recorder.tell("dead_end", self._owner, name_of(stage), action)

@@ -87,8 +87,8 @@ class Sink:
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:
         """Exec is tried again, `wait` seconds after it failed with `error_type`."""
 
-    def dead_end(self, owner: Visit | Run, stage: str, action: str) -> None:
-        """The node of `stage` returned an action that no edge takes, and its flow ended there."""
+    def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:
+        """The node of `stage` returned an action that no edge takes, and its flow (`owner`) ended there."""
 
     def items_ended(self, visit: Visit, count: int, result: Result, platform: str | None) -> None:
         """`count` items of a batch ended with `result`."""

@@ -86,9 +86,10 @@ class SpanSink(Sink):
         self._fail(span, attempt.error, attempt.ended, visit.run)
         span.end(attempt.ended)
 
-    def dead_end(self, owner: Visit | Run, stage: str, action: str) -> None:
+    def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:
         """Say it on the span of the flow, as an event."""
-        owner.span.add_event(names.EVENT_DEAD_END, {names.STAGE_NAME: stage, names.STAGE_ACTION: action})
+        event = {names.STAGE_NAME: stage} if action is None else {names.STAGE_NAME: stage, names.STAGE_ACTION: action}
+        owner.span.add_event(names.EVENT_DEAD_END, event)
 
     def _start(
         self, recorded: Recorded, name: str, attributes: Attributes, links: Sequence[Link] | None = None
