@@ -237,7 +237,8 @@ class Entry:
     failed_attempts: int = 0
     fell_back: bool = False
     total: int | None = None
-    open_items: set[int] = field(default_factory=set[int])
+    open_items: dict[int, bool] = field(default_factory=dict[int, bool])
+    """Those of a node's items that have not ended, and whether exec or exec_fallback is working on them."""
     items: Counter[str] = field(default_factory=Counter[str])
     """How many items of a batch ended with which result."""
     items_begun: int = 0
@@ -255,7 +256,7 @@ class Entry:
 
     def end_item(self, index: int, result: str) -> None:
         if not self.closed:
-            self.open_items.discard(index)
+            self.open_items.pop(index, None)
             if self.is_batch:
                 self.items[result] += 1
 
@@ -263,8 +264,8 @@ class Entry:
         self.closed = True
         self.result = "fallback" if result == "success" and self.fell_back else result
         self.error = error
-        if self.is_batch and not self.is_flow and self.open_items:
-            self.items[self.result] += len(self.open_items)
+        for running in self.open_items.values() if self.is_batch else ():
+            self.items["abandoned" if running else "failure"] += 1
         self.open_items.clear()
 
 
@@ -277,10 +278,7 @@ class Log:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.dead_ends: Counter[str] = Counter()
         self.over = False
-        self.after_the_end = False
-        """Whether a node went on after its visit had been closed."""
 
     def begin(self, node: Any) -> int:
         number = sum(entry.name == node.name for entry in self.entries)
@@ -304,10 +302,8 @@ class Log:
                     each.close("abandoned", "abandoned")
 
     def _note_dead_end(self, parent: int, node: Any, action: Any) -> None:
-        if node.successors and (action or "default") not in node.successors:
-            self.dead_ends[node.name] += 1
-            if not self.entries[parent].closed:
-                self.entries[parent].dead_ends.append((node.name, str(action or "default")))
+        if node.successors and (action or "default") not in node.successors and not self.entries[parent].closed:
+            self.entries[parent].dead_ends.append((node.name, str(action or "default")))
 
 
 logs: dict[str, Log] = {}
@@ -316,10 +312,11 @@ here: ContextVar[tuple[Log, int] | None] = ContextVar("here", default=None)
 """The log and the visit whose code this is."""
 
 
-def at_hand() -> tuple[Log, Entry]:
+def at_hand() -> Entry:
     found = here.get()
     assert found is not None
-    return found[0], found[0].entries[found[1]]
+    log, serial = found
+    return log.entries[serial]
 
 
 @contextmanager
@@ -361,7 +358,7 @@ class SeenAsync:
 @contextmanager
 def item_of_flow() -> Generator[None]:
     """Log an item of a batch flow."""
-    log, entry = at_hand()
+    entry = at_hand()
     entry.items_begun += not entry.closed
     error: BaseException | None = None
     try:
@@ -370,7 +367,6 @@ def item_of_flow() -> Generator[None]:
         error = raised
         raise
     finally:
-        log.after_the_end |= entry.closed
         entry.end_item(-1, result_of(error))
 
 
@@ -391,7 +387,7 @@ class SeenItemsAsync:
 
 def step(node: Any, name: str, shared: Shared) -> Turn:
     """What prep and post have in common."""
-    _, entry = at_hand()
+    entry = at_hand()
     if not entry.closed:
         entry.steps.append(name)
     shared["course"].append((node.name, name))
@@ -402,7 +398,7 @@ def step(node: Any, name: str, shared: Shared) -> Turn:
 
 def after_prep(node: Any, shared: Shared) -> Any:
     """What prep of a node returns: what exec needs for each item."""
-    _, entry = at_hand()
+    entry = at_hand()
     items = entry.turn.items
     if items is None:
         return None
@@ -418,7 +414,7 @@ def after_prep(node: Any, shared: Shared) -> Any:
 
 def items_of_flow(node: Any) -> Any:
     """What prep of a batch flow returns."""
-    _, entry = at_hand()
+    entry = at_hand()
     if not entry.is_batch:
         return None
     number = len(entry.turn.items or ())
@@ -433,15 +429,14 @@ def items_of_flow(node: Any) -> Any:
 @contextmanager
 def tried(node: Any, work: tuple[int, Item, Shared]) -> Generator[None]:
     """Log one call of exec, and end it as the plan says."""
-    log, entry = at_hand()
+    entry = at_hand()
     index, item, shared = work
     number = entry.tries[index]
     entry.tries[index] += 1
     in_time = not entry.closed
-    log.after_the_end |= entry.closed
     if in_time:
         entry.items_begun += number == 0
-        entry.open_items.add(index)
+        entry.open_items[index] = True
         entry.attempts += 1
         entry.retries += number > 0
     try:
@@ -451,21 +446,21 @@ def tried(node: Any, work: tuple[int, Item, Shared]) -> Generator[None]:
             raise ERRORS[item.tries[number]](node.name, index, number)
     except Exception:
         entry.failed_attempts += in_time
-        log.after_the_end |= entry.closed
+        if not entry.closed:
+            entry.open_items[index] = False
         raise
     except BaseException as error:
-        log.after_the_end |= entry.closed
         entry.end_item(index, result_of(error))
         raise
-    log.after_the_end |= entry.closed
     entry.end_item(index, "success")
 
 
 def fallen_back(node: Any, work: tuple[int, Item, Shared], error: Exception) -> str:
     """Log one call of exec_fallback, and end it as the plan says."""
-    log, entry = at_hand()
+    entry = at_hand()
     index, _, shared = work
-    log.after_the_end |= entry.closed
+    if not entry.closed:
+        entry.open_items[index] = True
     shared["course"].append((node.name, "exec_fallback", index))
     try:
         if kind := entry.turn.error("exec_fallback"):
@@ -851,9 +846,9 @@ def action_of(event: Any) -> str:
 
 
 def check_totals(telemetry: Telemetry, log: Log, shared: Shared) -> None:
-    """Metrics and mirror say what the log says. Not where tasks outlived their visits: those still count."""
+    """Metrics and mirror say what the log says. Not where tasks outlived the run: they join it, or begin another."""
     json.dumps(shared["progress_metrics"])
-    if log.after_the_end or any(entry.late for entry in log.entries):
+    if any(entry.late for entry in log.entries):
         return
     visits = log.entries[1:]
     durations = Counter[tuple[str, str]]()
@@ -861,7 +856,8 @@ def check_totals(telemetry: Telemetry, log: Log, shared: Shared) -> None:
         durations[attributes["stage.name"], attributes["result"]] += count
     assert durations == Counter((entry.name, entry.result) for entry in visits)
     assert counted(telemetry, "stage.retries", "stage.name") == summed(((e.name,), e.retries) for e in visits)
-    assert counted(telemetry, "flow.dead_ends", "stage.name") == {(name,): n for name, n in log.dead_ends.items()}
+    dead_ends = Counter((name,) for entry in log.entries for name, _ in entry.dead_ends)
+    assert counted(telemetry, "flow.dead_ends", "stage.name") == dead_ends
     items = summed(((e.name, result), count) for e in visits for result, count in e.items.items())
     assert counted(telemetry, "stage.items", "stage.name", "result") == items
     (run,) = telemetry.points(f"{PREFIX}run.duration")
