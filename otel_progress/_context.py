@@ -6,18 +6,19 @@ from contextvars import Token
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, get_current, set_value
+from opentelemetry.context import Context, attach, get_current
 
 from ._faults import Harmless
+from ._record import Recorded
 from ._recorder import RECORDED
 
 
 def detach(token: Token[Any], ours: Context) -> None:
     """Undo `attach(ours)`, and nothing else.
 
-    What the code attached and left (baggage, for one) stays, but for our span. Where the code was left in another
-    context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own `detach` would log an
-    error.
+    What the code attached and left (baggage, for one) stays, but for a stage that was left open. Where the code was left
+    in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own `detach`
+    would log an error.
     """
     left = get_current()
     try:
@@ -27,11 +28,15 @@ def detach(token: Token[Any], ours: Context) -> None:
     if left is ours:
         return
     before = get_current()
-    span = trace.get_current_span(left)
-    left = set_value(RECORDED, before.get(RECORDED), left)
-    if span is trace.get_current_span(ours):
-        left = trace.set_span_in_context(trace.get_current_span(before), left)
-    attach(left)
+    span, recorded = trace.get_current_span(left), left.get(RECORDED)
+    of_ours = span is trace.get_current_span(ours) or (isinstance(recorded, Recorded) and span is recorded.span)
+    kept = {
+        key: value
+        for key, value in left.items()
+        if value is not before.get(key) and key != RECORDED and not (of_ours and value is span)
+    }
+    if kept:
+        attach(Context({**before, **kept}))
 
 
 class Attached(Harmless[None]):
