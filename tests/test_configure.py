@@ -349,7 +349,7 @@ def test_a_burst_is_kept_while_the_collector_does_not_answer(tmp_path: Path, rec
 
 
 def test_the_end_is_bounded_whatever_the_collector_does(tmp_path: Path, receiver: otlp.Receiver) -> None:
-    # With the SDK alone none of them ends in less than 14 s.
+    # With the SDK alone they end after 13 to 20 s.
     receiver.answers = False
     code = program(
         "configure('studio')",
