@@ -16,9 +16,9 @@ from ._recorder import RECORDED
 def detach(token: Token[Any], ours: Context) -> None:
     """Undo `attach(ours)`, and nothing else.
 
-    What the code attached and left (baggage, for one) stays, but for a stage that was left open. Where the code was left
-    in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own `detach`
-    would log an error.
+    What the code attached and left (baggage, for one) stays, but for a stage that was left open. Where the code was
+    left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
+    `detach` would log an error.
     """
     left = get_current()
     try:
