@@ -8,7 +8,6 @@
 The first and the last stage are plain nodes, marked by trackers in the flow; `@stage` records the others.
 """
 # PocketFlow names the nodes' methods and their arguments, and connects nodes by expressions: `a >> b`.
-# ruff: noqa: ARG002, D102
 # pyright: reportUnusedExpression=false
 
 from __future__ import annotations
