@@ -119,7 +119,8 @@ def around(node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         if name in _FLOWS:
             return _flow_item(owner, node, args, kwargs)
         if name == "get_next_node":
-            return _Transition(owner, *args, **kwargs)
+            transition = _Transition(owner, *args, **kwargs)
+            return None if transition.is_super_call() else transition
         if name in _RUNS or not isinstance(owner, Visit):
             return None  # A call of super().
         return _step(owner, node, name, args[0] if args else next(iter(kwargs.values()), None))
@@ -199,11 +200,17 @@ class _Transition(Harmless[None]):
         self._node = curr
         self._action = action
 
-    def enter(self) -> None:
-        """Nothing."""
+    def is_super_call(self) -> bool:
+        """Whether the same choice is being made further out."""
+        return self._owner.choosing is self._node
 
-    def leave(self, error: BaseException | None) -> None:
-        """Nothing."""
+    def enter(self) -> None:
+        """Begin to choose."""
+        self._owner.choosing = self._node
+
+    def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
+        """It is chosen."""
+        self._owner.choosing = None
 
     def instead(self) -> None:
         """Nothing."""

@@ -31,11 +31,10 @@ class Patches:
         self._classes: WeakSet[type] = WeakSet()
 
     def wrap(self, cls: type, *, inherited: bool) -> None:
-        """Wrap the methods that `cls` defines (with `inherited`: has), and those that its subclasses define."""
+        """Wrap what `cls` defines or has from a mixin (with `inherited`: all it has), and so for its subclasses."""
         try:
             for name in self._methods:
-                if name in vars(cls) or inherited:
-                    self._wrap_method(cls, name)
+                self._wrap_method(cls, name, inherited)
         except Exception as error:
             report(f"{cls.__name__} cannot be recorded", error)
         for subclass in type.__subclasses__(cls):
@@ -74,10 +73,12 @@ class Patches:
         setattr(cls, name, method)
         self._classes.add(cls)
 
-    def _wrap_method(self, cls: type, name: str) -> None:
+    def _wrap_method(self, cls: type, name: str, inherited: bool) -> None:
         found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
         own = vars(cls).get(name)
         if not inspect.isfunction(found) or hasattr(own, _WRAPPED):
+            return
+        if own is None and not inherited and hasattr(found, _WRAPPED):
             return
         if inspect.iscoroutinefunction(found):
             make = _recording_async
@@ -86,13 +87,13 @@ class Patches:
         else:
             make = _recording
 
-        def inherited(self: Any, *args: Any, **kwargs: Any) -> Any:
+        def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
             # Looked up at every call: another base may stand between the class and the method's owner, and a decorator
             # such as dataclass(slots=True) may have built the class anew.
             owner = next(base for base in type(self).__mro__ if vars(base).get(name) is wrapper)
             return getattr(cast("Any", super(owner, self)), name)(*args, **kwargs)
 
-        wrapper = make(inherited if own is None else found, name, self._around)
+        wrapper = make(forward if own is None else found, name, self._around)
         functools.update_wrapper(wrapper, found)
         self._replace(cls, name, wrapper, wrapper, own)
 

@@ -74,6 +74,8 @@ class Recorded:
     parent: Recorded | None = None
     node: object | None = None
     """The node whose call this is, so that a call of super() is not taken for another visit."""
+    choosing: object | None = None
+    """The node after which a flow chooses the next at this moment."""
     span: trace.Span = trace.INVALID_SPAN
     parent_context: Context
     context: Context

@@ -222,8 +222,8 @@ class Recorder:
         """
         shared = store_of(shared)
         with held(self.registry.starting):
-            around = self.registry.find(shared)
-            if around is None and (ambient := self.current()) is not None and self.is_open(ambient.run):
+            around, ambient = self.registry.find(shared), self.current()
+            if around is None and ambient is not None and self.is_open(ambient.run):
                 around = ambient.run
             if around is not None and (around.open or not around.implicit):
                 return self.start_visit(
@@ -232,6 +232,10 @@ class Recorder:
             if around is not None:  # Idle, begun by an earlier stage. What follows is a workflow of its own.
                 self._end_run(around, None, None, around.last_activity)
             saved = saved_run(shared)
+            if saved is not None and ambient is not None and saved["run_id"] == ambient.run.id:
+                return self.start_visit(  # In a task that outlives its run.
+                    workflow, shared=shared, node=node, function=function, item=item, item_platform=item_platform
+                )
             if saved is not None and self.registry.has_ended(saved["run_id"]):
                 saved = None
             run = Run(self, saved["run_id"] if saved else self._new_run_id(), name_of(workflow) or "workflow")

@@ -35,8 +35,8 @@ class Call:
 def action_of(node: Any, value: object) -> str | None:
     """The action that a node returned; None for what may be content: no edge's name, and longer than a word."""
     successors = getattr(node, "__dict__", {}).get("successors")
-    if value is None:
-        return "default"
+    if value is None or (isinstance(value, (str, int)) and not value):
+        return "default"  # As PocketFlow takes it.
     action = name_of(value)
     known = isinstance(successors, dict) and isinstance(value, str) and value in successors
     return action if known or (len(action) <= _LONGEST_WORD and not any(map(str.isspace, action))) else None

@@ -16,7 +16,17 @@ from typing import Any
 import pytest
 from opentelemetry import baggage, context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, BaseNode, BatchFlow, BatchNode, Flow, Node
+from pocketflow import (
+    AsyncFlow,
+    AsyncNode,
+    AsyncParallelBatchFlow,
+    AsyncParallelBatchNode,
+    BaseNode,
+    BatchFlow,
+    BatchNode,
+    Flow,
+    Node,
+)
 
 from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, stage, workflow
 
@@ -575,3 +585,101 @@ def test_a_flow_in_a_workflow_block_is_let_go(telemetry: Telemetry, instrumented
         flow.run({})
         del flow
         assert gone() is None
+
+
+def test_methods_of_a_plain_mixin(telemetry: Telemetry, instrumented: PocketFlowInstrumentor) -> None:
+    class Mixin:
+        def exec(self, prep_res: Any) -> None:
+            raise ValueError
+
+    class Runs:
+        def _run(self, shared: Shared) -> str:
+            return "own"
+
+    class Mixed(Mixin, Node):
+        def exec_fallback(self, prep_res: Any, exc: Exception) -> int:
+            return 1
+
+    class Alone(Runs, Node):
+        pass
+
+    first = Mixed(max_retries=3)
+    first >> Alone()
+    Flow(first).run({})
+    assert repr(telemetry.trees()) == "[run Flow[stage Mixed[attempt, attempt, attempt], stage Alone]]"
+    assert attributes(telemetry, "stage Mixed")["otel_progress.stage.attempts"] == 3
+    instrumented.uninstrument()
+    assert "exec" not in vars(Mixed)
+
+
+def test_a_flow_in_a_task_that_outlives_its_run_joins_it(
+    telemetry: Telemetry, instrumented: PocketFlowInstrumentor
+) -> None:
+    class Slow(AsyncNode):
+        async def exec_async(self, prep_res: Any) -> None:
+            if self.params["n"] == 0:
+                raise ValueError
+            await ended.wait()
+
+    class Inner(AsyncFlow):
+        pass
+
+    class Leaf(AsyncNode):
+        async def post_async(self, shared: Shared, prep_res: Any, exec_res: Any) -> None:
+            left.append(1)
+
+    class Each(AsyncParallelBatchFlow):
+        async def prep_async(self, shared: Shared) -> list[Shared]:
+            return [{"n": 0}, {"n": 1}, {"n": 2}]
+
+    ended = asyncio.Event()
+    left: list[int] = []
+    shared: Shared = {}
+
+    async def use() -> None:
+        first = Slow()
+        first >> Inner(Leaf())
+        with pytest.raises(ValueError):
+            await Each(first).run_async(shared)
+        ended.set()
+        while len(left) < 2:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asyncio.run(use())
+    telemetry.recorder.close()
+    assert repr(telemetry.trees()) == (
+        "[run Each[stage Slow[attempt], stage Slow, stage Slow, stage Inner[stage Leaf], stage Inner[stage Leaf]]]"
+    )
+    assert {name: entry["visits"] for name, entry in shared["progress_metrics"].items()} == {
+        "Slow": 3,
+        "Inner": 2,
+        "Leaf": 2,
+    }
+    assert [count for _, (_, count) in telemetry.points("otel_progress.run.duration")] == [1]
+
+
+@pytest.mark.parametrize("action", ["", 0, False, None])
+def test_an_empty_action_is_the_default(
+    telemetry: Telemetry, instrumented: PocketFlowInstrumentor, action: object
+) -> None:
+    class Says(Node):
+        def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> Any:
+            return action
+
+    Flow(Says()).run({})
+    assert attributes(telemetry, "stage Says")["otel_progress.stage.action"] == "default"
+
+
+def test_a_dead_end_that_an_override_asks_for_is_told_once(
+    telemetry: Telemetry, instrumented: PocketFlowInstrumentor
+) -> None:
+    class Careful(Flow):
+        def get_next_node(self, curr: Any, action: Any) -> Any:
+            return super().get_next_node(curr, action)
+
+    first = Node()
+    first - "go" >> Node()
+    with pytest.warns(UserWarning, match="Flow ends"):
+        Careful(first).run({})
+    assert [event.name for event in telemetry.span("run Careful").events] == ["dead_end"]
