@@ -80,6 +80,8 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
         budget: str | float | None = None,
     ) -> None:
         super().__init__(name, shared=shared)
+        self.loose = False
+        """Whether the name is only a class's; see `Recorder.start_visit`."""
         self._platforms = platforms
         self._revision = revision
         self._budget = None if budget is None else parse_duration(budget)
@@ -97,6 +99,7 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
             revision=self._revision,
             item=item,
             item_platform=platform,
+            loose=self.loose,
         )
         if call.node is not None:
             _nodes.prepare(visit, call.node)

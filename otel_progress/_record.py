@@ -120,6 +120,8 @@ class Run(Recorded):
         self.mirrored: dict[str, dict[str, Any]] = {}
         """The entries last written: making 10,000 of them anew for each new stage would take minutes."""
         self.stages: dict[str, StageRecord] = {}
+        self.spellings: dict[str, str] = {}
+        """The name of each stage by its letters alone."""
         self.open: dict[Visit, None] = {}
         self.tracked: dict[str, Visit] = {}
         """The open visits that a tracker began, by stage."""

@@ -284,7 +284,7 @@ class Recorder:
         saved = None if run.fresh else read(shared, PROGRESS_METRICS)
         for name, entry in list(cast("Mapping[Any, Any]", saved).items()) if isinstance(saved, Mapping) else ():
             if (record := StageRecord.from_entry(entry)) is not None:
-                run.stages[name_of(name)] = record
+                run.stages[_known(run, name, loose=False)] = record
         if not self._at_exit:
             # Registered only now, so that it is called before the providers' own handlers, which were there first.
             self._at_exit = True
@@ -332,6 +332,7 @@ class Recorder:
         revision: Any = None,
         item: object = None,
         item_platform: str | None = None,
+        loose: bool = False,
     ) -> Visit:
         """Begin a visit, or take over the one that a tracker has begun for this stage.
 
@@ -345,10 +346,11 @@ class Recorder:
             revision: value, or callable of the store; None: as read from the store.
             item: which item of a batch flow it is for (hashable).
             item_platform: the platform that the item names.
+            loose: whether the name is only a class's, and may be another spelling of one that the run knows.
         """
-        stage = name_of(stage) or "stage"
         shared = store_of(shared)
         run = self._run_for(shared)
+        stage = _known(run, stage, loose=loose)
         with run.lock:
             visit = run.tracked.pop(stage, None)
         taken_over = visit is not None
@@ -511,9 +513,9 @@ class Recorder:
         The others that trackers began are completed; this one is begun, unless it is open or its own code records it.
         Platforms and revision are read from the store where they are None.
         """
-        stage = name_of(stage)
         shared = store_of(shared)
         run = self._run_for(shared)
+        stage = _known(run, stage, loose=True)
         self.registry.wake(run, shared)
         with run.lock:
             others = [visit for name, visit in run.tracked.items() if name != stage]
@@ -547,6 +549,24 @@ class Recorder:
             self._end_visit(visit, None)
         if run.implicit and not run.open:
             self._end_run(run, None, None, run.last_activity)
+
+
+def _known(run: Run, stage: object, *, loose: bool) -> str:
+    """The name of a stage in `run`.
+
+    A tracker names a stage as the workflow does (`fact_check`), an instrumentor by its class (`FactCheck`,
+    `FactCheckNode`): `loose` names that differ in no more than that are one stage, by the name that came first.
+    """
+    name = name_of(stage) or "stage"
+    if name in run.stages:
+        return name
+    letters = "".join(filter(str.isalnum, name)).casefold()
+    key = letters.removesuffix("node") or letters
+    with run.lock:
+        if not loose:
+            run.spellings.setdefault(key, name)
+            return name
+        return run.spellings.setdefault(key, name)
 
 
 def _value(given: Any, shared: Any) -> Any:

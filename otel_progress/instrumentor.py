@@ -136,7 +136,11 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         wanted = not settings.include or any(fnmatchcase(name, pattern) for pattern in settings.include)
         if not wanted or any(fnmatchcase(name, pattern) for pattern in settings.exclude):
             return None
-        return workflow(name) if flow else stage(name)
+        if flow:
+            return workflow(name)
+        scope = stage(name)
+        scope.loose = True
+        return scope
 
     def _hooked_name(self, node: Any) -> str | None:
         if self._name_hook is None:

@@ -359,6 +359,32 @@ def test_a_tracker_is_no_stage_and_counts_nothing_twice(telemetry: Telemetry, in
     assert {name: entry["visits"] for name, entry in shared["progress_metrics"].items()} == {"Next": 1, "Step": 1}
 
 
+def test_a_tracker_and_a_class_that_spell_a_stage_differently_are_one(
+    telemetry: Telemetry, instrument: Instrument
+) -> None:
+    class FactCheckNode(Node):
+        def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> None:
+            shared["workflow_state"] = {"current_stage": "next_up"}
+
+    class NextUp(Node):
+        def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> None:
+            shared["workflow_state"] = {"current_stage": "Next-Up"}
+
+    instrument()
+    shared: Shared = {"workflow_state": {"current_stage": "fact_check"}}
+    nodes = (ProgressTrackerNode(), FactCheckNode(), NextUp(), ProgressTrackerNode(), FactCheckNode())
+    run(Flow(chain(*nodes)), shared)
+    assert repr(telemetry.trees()) == "[run Flow[stage fact_check, stage NextUp, stage fact_check]]"
+    visits = {name: entry["visits"] for name, entry in shared["progress_metrics"].items()}
+    assert visits == {"fact_check": 2, "NextUp": 1}
+
+
+def test_names_that_decorators_give_stay_apart(telemetry: Telemetry) -> None:
+    with workflow("w"), stage("draft"), stage("Draft"), stage("draft_"):
+        pass
+    assert repr(telemetry.trees()) == "[run w[stage draft[stage Draft[stage draft_]]]]"
+
+
 def test_a_workflow_block_around_a_flow_is_its_run(telemetry: Telemetry, instrument: Instrument) -> None:
     instrument()
     shared: Shared = {}
