@@ -225,15 +225,13 @@ class Recorder:
             around, ambient = self.registry.find(shared), self.current()
             if around is None and ambient is not None and self.is_open(ambient.run):
                 around = ambient.run
-            if around is not None and (around.open or not around.implicit):
-                return self.start_visit(
-                    workflow, shared=shared, node=node, function=function, item=item, item_platform=item_platform
-                )
-            if around is not None:  # Idle, begun by an earlier stage. What follows is a workflow of its own.
+            idle = around is not None and around.implicit and not around.open
+            if around is not None and idle:  # Begun by an earlier stage. What follows is a workflow of its own.
                 self._end_run(around, None, None, around.last_activity)
             saved = saved_run(shared)
-            if saved is not None and ambient is not None and saved["run_id"] == ambient.run.id:
-                return self.start_visit(  # In a task that outlives its run.
+            outlives = saved is not None and ambient is not None and saved["run_id"] == ambient.run.id
+            if (around is not None and not idle) or outlives:
+                return self.start_visit(
                     workflow, shared=shared, node=node, function=function, item=item, item_platform=item_platform
                 )
             if saved is not None and self.registry.has_ended(saved["run_id"]):
