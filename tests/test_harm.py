@@ -103,7 +103,8 @@ def test_cancellation_at_each_await_passes_through(telemetry: Telemetry, awaits:
         task = asyncio.create_task(slow())
         await gates[awaits].wait()
         task.cancel("enough")
-        with pytest.raises(asyncio.CancelledError, match="enough"):
+        # Python 3.10 does not hand the message on to who awaits the task.
+        with pytest.raises(asyncio.CancelledError, match="enough" if sys.version_info >= (3, 11) else None):
             await task
         assert task.cancelled()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import gc
 import sys
 import threading
@@ -134,8 +133,12 @@ def test_methods_that_are_no_plain_functions_stay_what_they_are(instrumented: Po
     class Child(Static):
         pass
 
-    class Partial(Node):
-        exec: Any = functools.partial(lambda prep_res: "partial")
+    class Says:
+        def __call__(self, prep_res: Any) -> str:
+            return "object"
+
+    class Object(Node):
+        exec: Any = Says()
 
         def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> Any:
             return exec_res
@@ -152,7 +155,7 @@ def test_methods_that_are_no_plain_functions_stay_what_they_are(instrumented: Po
 
     assert Static.exec(5) == 5
     assert Child.post({}, 2, 3) == "Child"
-    assert [cls().run({}) for cls in (Static, Child, Partial, Helper)] == ["Static", "Child", "partial", "helper"]
+    assert [cls().run({}) for cls in (Static, Child, Object, Helper)] == ["Static", "Child", "object", "helper"]
 
 
 def test_a_method_set_to_none_fails_as_it_would_have(telemetry: Telemetry) -> None:
