@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar, cast
 
 from . import _default, _nodes
@@ -75,8 +75,8 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
         name: object = None,
         *,
         shared: Any = None,
-        platforms: Any = None,
-        revision: Any = None,
+        platforms: str | int | Collection[Any] | Callable[[Any], Any] | None = None,
+        revision: str | int | Callable[[Any], Any] | None = None,
         budget: str | float | None = None,
     ) -> None:
         super().__init__(name, shared=shared)

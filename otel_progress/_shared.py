@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 LONGEST_NAME = 200
-_MOST_NAMES = 64
+MOST_NAMES = 64
 
 
 def read(holder: Any, key: str) -> Any:
@@ -115,7 +115,7 @@ def _platforms_of(value: Any) -> Platforms:
             found[name] = None
         else:
             unnamed += 1
-    return Platforms(tuple(found)[:_MOST_NAMES], len(found) + unnamed)
+    return Platforms(tuple(found)[:MOST_NAMES], len(found) + unnamed)
 
 
 def _platform_name(entry: Any) -> str:

@@ -15,7 +15,7 @@ from . import names
 from ._bound import NameBound
 from ._record import Attempt, Part, Recorded, Run, Visit, mark_described
 from ._recorder import Recorder, Sink
-from ._shared import printable
+from ._shared import MOST_NAMES, printable
 from ._version import SCHEMA_URL, __version__
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _outcome(visit: Visit) -> Attributes:
         names.STAGE_ATTEMPTS: visit.attempts,
         names.STAGE_PLATFORM_COUNT: len(visit.own_platforms) or visit.platforms.count,
     }
-    platforms = tuple(visit.own_platforms) or visit.platforms.names
+    platforms = tuple(visit.own_platforms)[:MOST_NAMES] or visit.platforms.names
     optional: dict[str, AttributeValue | None] = {
         names.STAGE_PLATFORMS: platforms or None,
         names.ITEM_PLATFORM: visit.item_platform,

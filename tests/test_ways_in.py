@@ -408,7 +408,7 @@ def test_the_visit_tells_what_only_the_workflow_knows(telemetry: Telemetry) -> N
 
 def test_platforms_and_revision_given_by_hand_win_over_the_store(telemetry: Telemetry) -> None:
     shared: dict[str, Any] = {"task_requirements": {"platforms": 6}, "round": 4}
-    with stage("x", shared=shared, platforms="a, b", revision=lambda store: store["round"]):  # pyright: ignore
+    with stage("x", shared=shared, platforms="a, b", revision=lambda store: store["round"]):
         pass
     entry = shared["progress_metrics"]["x"]
     assert (entry["platforms"], entry["revisions"]) == (2, 4)
