@@ -18,6 +18,7 @@ import pytest
 
 from otel_progress import progress, stage, workflow
 from otel_progress._settings import Settings
+from otel_progress._shared import write
 
 from .conftest import Telemetry
 
@@ -289,6 +290,36 @@ def test_a_thousand_tasks_on_one_store_lose_nothing(telemetry: Telemetry) -> Non
     assert (entry["visits"], entry["completed"]) == (1000, True)
     telemetry.recorder.close()
     assert len(telemetry.spans("run")) == 1
+
+
+def test_an_update_is_not_lost_to_one_that_was_made_before_it(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: dict[str, Any] = {}
+    paused, ended = threading.Event(), threading.Event()
+
+    def slow_write(holder: Any, key: str, value: Any) -> bool:
+        if key == "progress_metrics" and "new" in value and not paused.is_set():
+            paused.set()  # The new dict is made, with "old" still open, and not written yet.
+            ended.wait(0.2)  # In vain where writers wait for each other.
+        return write(holder, key, value)
+
+    def begin() -> None:
+        with stage("new", shared=shared):
+            pass
+
+    monkeypatch.setattr("otel_progress._mirror.write", slow_write)
+    with workflow("w", shared=shared):
+        thread = threading.Thread(target=begin)
+        with stage("old"):
+            thread.start()
+            paused.wait(10)
+        ended.set()
+        thread.join(10)
+        assert {name: entry["completed"] for name, entry in shared["progress_metrics"].items()} == {
+            "old": True,
+            "new": True,
+        }
 
 
 def test_a_store_with_a_lock_of_its_own_cannot_deadlock(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
