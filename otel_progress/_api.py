@@ -117,8 +117,8 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
 class workflow(_Way[Run]):  # noqa: N801 - read as a word, as `stage`
     """Record a run: one for every call, or for every `with` block.
 
-    Inside another run it is a stage that holds stages. A `shared` that was saved in mid-run, in this or in another
-    process, carries its run and its trace on.
+    Inside another run it is a stage that holds stages. A `shared` that another process has saved carries its run and
+    its trace on; where this process has ended that run, a new one begins.
 
         with workflow("pr_campaign", shared=shared):
             ...
