@@ -69,6 +69,11 @@ DURATION_BUCKETS: Final = (0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 30
 COUNT_BUCKETS: Final = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0)
 
 
+def label(attribute: str) -> str:
+    """An attribute's name as a label of Prometheus."""
+    return attribute.replace(".", "_")
+
+
 @dataclass(frozen=True)
 class Metric:
     """One instrument: what a dashboard or a rule may ask for."""
@@ -81,6 +86,15 @@ class Metric:
     attributes: tuple[str, ...]
     buckets: tuple[float, ...] | None = None
     """Upper bounds of a histogram's buckets, in its unit."""
+
+    @property
+    def prometheus(self) -> str:
+        """Its name in Prometheus, as OTLP names are translated: dots, unit, and the ending of a counter.
+
+        A histogram has `_bucket`, `_sum` and `_count` behind it.
+        """
+        unit = "_seconds" if self.unit == "s" else ""
+        return label(self.name) + unit + ("_total" if self.kind == "counter" else "")
 
 
 _STAGE = (WORKFLOW_NAME, STAGE_NAME)

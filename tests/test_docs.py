@@ -131,7 +131,7 @@ def test_a_page_says_no_name_that_the_code_lacks(page: Path) -> None:
         assert name in known or name in modules or name.removesuffix(".py") in modules, name
     for name in re.findall(r"\bOTEL_PROGRESS_[A-Z_]*[A-Z]", text):
         assert name in names.ENVIRONMENT, name
-    translated = {prometheus_name(metric) for metric in names.METRICS} | {label(name) for name in attribute_names()}
+    translated = {metric.prometheus for metric in names.METRICS} | {names.label(name) for name in attribute_names()}
     for name in re.findall(r"\botel_progress(?:_[a-z]+)+", text):
         series = re.sub("_(bucket|sum|count)$", "", name)
         assert name in translated or series in translated, name
@@ -165,25 +165,15 @@ def test_metrics() -> None:
         assert row["instrument"] == metric.kind, metric.name
         assert row["unit"] == metric.unit, metric.name
         assert tuple(code(row["attributes"])) == metric.attributes, metric.name
-        assert code(row["Prometheus"]) == [prometheus_name(metric)], metric.name
-
-
-def prometheus_name(metric: names.Metric) -> str:
-    """As Prometheus translates OTLP names: dots, unit and the ending of counters."""
-    unit = {"s": "_seconds"}.get(metric.unit, "")
-    total = "_total" if metric.kind == "counter" else ""
-    return label(metric.name) + unit + total
-
-
-def label(name: str) -> str:
-    """An attribute's name as a label of Prometheus."""
-    return name.replace(".", "_")
+        assert code(row["Prometheus"]) == [metric.prometheus], metric.name
 
 
 def test_metric_attributes() -> None:
     said = table("Metric attributes", "attribute")
     assert set(said) == {name for metric in names.METRICS for name in metric.attributes}
-    assert {name: code(row["Prometheus label"]) for name, row in said.items()} == {name: [label(name)] for name in said}
+    assert {name: code(row["Prometheus label"]) for name, row in said.items()} == {
+        name: [names.label(name)] for name in said
+    }
     assert code(said[names.VISIT]["values"]) == [names.VISIT_FIRST, names.VISIT_REPEAT]
 
 
