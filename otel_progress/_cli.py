@@ -28,14 +28,14 @@ from opentelemetry.sdk.environment_variables import (
 )
 from rich.console import Console
 
-from . import _default, _report
+from . import _default, _report, _servers, _stack
 from ._configure import die_of_sigterm_in_children, exit_on_sigterm, exporters, process, start
 from ._faults import report
 from ._model import WorkflowTotals
 from ._record import Run
 from ._recorder import Sink
 from ._registry import held
-from ._runfile import RunFile
+from ._runfile import FOLDER, RunFile
 from ._version import __version__
 
 _KEEP = 50
@@ -52,6 +52,7 @@ examples:
   otel-progress run app.py
   otel-progress run -m package.module --its-own option
   otel-progress run --help
+  otel-progress stack up
 """
 
 _RUN_HELP = """\
@@ -76,6 +77,16 @@ examples:
   otel-progress run app.py 2>table.txt | next-program
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-progress run app.py
 """
+
+_STACK_HELP = """\
+Collector, Jaeger, Prometheus and Alertmanager on this machine: what shows the
+traces and metrics that programs export.
+
+  stack up        start the real servers on loopback, without containers, and
+                  stop them with Ctrl-C; builds them when that was never done
+  stack build     build them: once, by Go, into the user's cache
+  stack init DIR  write DIR/deploy and DIR/grafana: the same configuration for
+                  `docker compose up -d`, with Grafana and its dashboards"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,7 +120,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     run.add_argument("program", help="path of the script, or name of the module after -m")
     run.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return _run(parser.parse_args(arguments))
+    stack = commands.add_parser(
+        "stack",
+        help="start the servers that show traces and metrics, or write their configuration",
+        description=_STACK_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    actions = stack.add_subparsers(dest="action", metavar="(up | build | init)", required=True)
+    up = actions.add_parser("up", help="start the servers without containers, until Ctrl-C", allow_abbrev=False)
+    up.add_argument(
+        "--data",
+        type=Path,
+        default=FOLDER / "stack",
+        metavar="DIR",
+        help="folder for their data and logs (default: %(default)s)",
+    )
+    actions.add_parser("build", help="build the servers into the user's cache", allow_abbrev=False)
+    init = actions.add_parser("init", help="write the configuration files for containers", allow_abbrev=False)
+    init.add_argument("folder", type=Path, metavar="DIR", help="where to write the folders deploy and grafana")
+    options = parser.parse_args(arguments)
+    return _run(options) if options.command == "run" else _stack_command(options)
+
+
+def _stack_command(options: argparse.Namespace) -> int:
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+    try:
+        if options.action == "init":
+            _stack.write_files(options.folder)
+            say(f"Written: {options.folder}/deploy, {options.folder}/grafana. Start it there:")
+            print(f"cd {options.folder}/deploy && docker compose up -d")  # noqa: T201
+            return 0
+        _servers.build(say)
+        if options.action == "up":
+            _stack.run(options.data, say)
+        else:
+            print(_servers.program("collector").parent.parent)  # noqa: T201
+    except KeyboardInterrupt:
+        return 130
+    except (_servers.StackError, OSError) as error:
+        say(f"otel-progress: {error}")
+        return 1
+    return 0
 
 
 def _positive(text: str) -> int:

@@ -1,0 +1,223 @@
+"""Bottlenecks: where does the time go?"""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from otel_progress import names
+
+from . import panels as p
+from . import queries as q
+
+VISITS = q.series(names.STAGE_DURATION, "_count")
+TIME = q.series(names.STAGE_DURATION, "_sum")
+REPEATED = q.series(names.STAGE_DURATION, "_count", q.REPEAT)
+REPEAT_TIME = q.series(names.STAGE_DURATION, "_sum", q.REPEAT)
+WAIT = q.series(names.STAGE_WAIT_METRIC)
+RETRIES = q.series(names.STAGE_RETRIES)
+ITEMS = q.series(names.STAGE_ITEMS, "", q.HAS_PLATFORM)
+ITEMS_NOT_COMPLETED = q.series(names.STAGE_ITEMS, "", q.HAS_PLATFORM, q.NOT_COMPLETED)
+
+LAST_HOUR = q.rule("stage", names.STAGE_DURATION, ":p95_1h")
+LAST_WEEK = q.rule("stage", names.STAGE_DURATION, ":p95_7d")
+
+NO_VISIT = "No visit ended in this time range, or no metrics arrive."
+NO_PAST = "No stage completed a visit in the last hour and in the days before: there is nothing to compare."
+NO_REPEAT = "No visit ended in this time range."
+NO_RETRY = "No attempt was repeated in this time range."
+NO_ITEM = "No item that names a platform ended in this time range."
+
+
+def build() -> Dashboard:
+    """The dashboard."""
+    return p.assemble(
+        p.BOTTLENECKS,
+        "Where the time goes: by stage, by waiting and retries, by repeats, by platform.",
+        p.filters(),
+        [
+            ("Where the time goes", _time()),
+            ("Against its own past", _past()),
+            ("Waiting and retries", _waiting()),
+            ("Repeats", _repeats()),
+            ("Items", _items()),
+        ],
+    )
+
+
+def _time() -> list[p.AnyPanel]:
+    of_stage = q.total(TIME, *q.BY_STAGE)
+    return [
+        p.bars(
+            "Share of time by stage",
+            p.Target(q.amount_per_bar(TIME, *q.BY_STAGE), p.legend(q.WORKFLOW, q.STAGE)),
+            description=(
+                "Each stage's part of the time that visits took. A visit counts when it ends. A stage inside another "
+                "counts in both."
+            ),
+            no_data=NO_VISIT,
+            unit=p.SECONDS,
+            by=q.BY_STAGE,
+            percent=True,
+        ),
+        p.gauges(
+            "Most time",
+            p.Target(f"sort_desc(topk(10, {of_stage} > 0))", p.legend(q.WORKFLOW, q.STAGE)),
+            description="The ten stages with the longest visits in sum, the bottleneck first.",
+            no_data=NO_VISIT,
+            unit=p.SECONDS,
+            by=q.BY_STAGE,
+        ),
+        p.rows(
+            "Stages",
+            q.BY_STAGE,
+            [
+                p.Column("Total", f"{of_stage} > 0", p.SECONDS),
+                p.Column("Share", f"{of_stage} / on () group_left () ({q.total(TIME)} > 0) > 0", p.SHARE),
+                p.Column("Visits", f"{q.count(VISITS, *q.BY_STAGE)} > 0"),
+                p.Column("p50", q.quantile(0.5, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+                p.Column("p95", q.quantile(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+                p.Column("Max, at most", q.quantile(1, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+            ],
+            description=(
+                "Visits that ended in the time range, the bottleneck first. Quantiles come from buckets: they are "
+                "right to the bucket, and none is above 2 hours. Max is the upper bound of the longest visit's bucket."
+            ),
+            no_data=NO_VISIT,
+            sort="Total",
+            height=10,
+        ),
+    ]
+
+
+def _past() -> list[p.AnyPanel]:
+    by, compared = q.BY_STAGE, f"{LAST_HOUR} / ({LAST_WEEK} > 0)"
+    visits = q.rule("stage", names.STAGE_DURATION, "_count:increase1h")
+    return [
+        p.rows(
+            "Slower than usual",
+            by,
+            [
+                p.Column("Of usual", q.joined(compared, *by), p.SHARE),
+                p.Column("p95, last hour", q.joined(f"{LAST_HOUR} and {LAST_WEEK} > 0", *by), p.SECONDS),
+                p.Column("p95, last 7 days", q.joined(f"{LAST_WEEK} > 0 and {LAST_HOUR}", *by), p.SECONDS),
+                p.Column(
+                    "Visits, last hour",
+                    q.joined(f"round({visits}) and {compared}", *by),
+                ),
+            ],
+            description=(
+                "Completed visits of the hour before the end of the time range, against the seven days before that: "
+                "200 % is twice as slow. A few visits say little."
+            ),
+            no_data=NO_PAST,
+            sort="Of usual",
+            width=12,
+        ),
+        p.lines(
+            "p95 of the hour against the week",
+            [p.Target(compared, p.legend(q.WORKFLOW, q.STAGE))],
+            description="100 % is as usual, 200 % is twice as slow.",
+            no_data=NO_PAST,
+            unit=p.SHARE,
+            by=q.BY_STAGE,
+        ),
+    ]
+
+
+def _waiting() -> list[p.AnyPanel]:
+    waited, retried = q.total(WAIT, *q.BY_STAGE), q.count(RETRIES, *q.BY_STAGE)
+    return [
+        p.bars(
+            "Waiting between attempts",
+            p.Target(q.amount_per_bar(WAIT, *q.BY_STAGE), p.legend(q.WORKFLOW, q.STAGE)),
+            description="Time between failed attempts and the next ones.",
+            no_data=NO_RETRY,
+            unit=p.SECONDS,
+            by=q.BY_STAGE,
+        ),
+        p.bars(
+            "Retries",
+            p.Target(q.count_per_bar(RETRIES, *q.BY_STAGE), p.legend(q.WORKFLOW, q.STAGE)),
+            description="Attempts after the first.",
+            no_data=NO_RETRY,
+            by=q.BY_STAGE,
+        ),
+        p.rows(
+            "Cost of retries",
+            q.BY_STAGE,
+            [
+                p.Column("Waiting", f"({q.or_zero(waited, retried)}) and {retried} > 0", p.SECONDS),
+                p.Column(
+                    "Share of its time",
+                    f"({q.or_zero(waited, retried)}) / ({q.total(TIME, *q.BY_STAGE)} > 0) and {retried} > 0",
+                    p.SHARE,
+                ),
+                p.Column("Retries", f"{retried} > 0"),
+            ],
+            description=(
+                "What waiting between attempts took of the stage's time. Items that wait side by side are added up, so "
+                "this may be above 100 %."
+            ),
+            no_data=NO_RETRY,
+            sort="Waiting",
+        ),
+    ]
+
+
+def _repeats() -> list[p.AnyPanel]:
+    by, visits = q.BY_STAGE, q.count(VISITS, *q.BY_STAGE)
+    return [
+        p.lines(
+            "Share of time in repeats",
+            [
+                p.Target(
+                    q.ratio(q.per_second(REPEAT_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
+                    p.legend(q.JOB, q.WORKFLOW),
+                )
+            ],
+            description="Time of visits that repeat a stage for the same item, as a share of the time of all visits.",
+            no_data=NO_REPEAT,
+            unit=p.SHARE,
+            by=q.BY_WORKFLOW,
+        ),
+        p.rows(
+            "Repeats by stage",
+            by,
+            [
+                p.Column("Time", f"({q.or_zero(q.total(REPEAT_TIME, *by), visits)}) and {visits} > 0", p.SECONDS),
+                p.Column("Share of time", q.ratio(q.total(REPEAT_TIME, *by), q.total(TIME, *by)), p.SHARE),
+                p.Column("Repeats", f"({q.or_zero(q.count(REPEATED, *by), visits)}) and {visits} > 0"),
+                p.Column("Share of visits", q.ratio(q.total(REPEATED, *by), q.total(VISITS, *by)), p.SHARE),
+            ],
+            description="What is done again costs this much: the stage with the most time in repeats first.",
+            no_data=NO_REPEAT,
+            sort="Time",
+            width=12,
+        ),
+    ]
+
+
+def _items() -> list[p.AnyPanel]:
+    by = (q.PLATFORM, q.STAGE)
+    return [
+        p.matrix(
+            "Items by platform and stage",
+            f"{q.count(ITEMS, *by)} > 0",
+            row=q.PLATFORM,
+            column=q.STAGE,
+            description="Items that ended in the time range. Choose a workflow where several have stages of one name.",
+            no_data=NO_ITEM,
+            unit=p.COUNT,
+            scheme="continuous-blues",
+        ),
+        p.matrix(
+            "Failed items by platform and stage",
+            q.ratio(q.total(ITEMS_NOT_COMPLETED, *by), q.total(ITEMS, *by)),
+            row=q.PLATFORM,
+            column=q.STAGE,
+            description="Items that ended neither as a success nor as a fallback, as a share of all.",
+            no_data=NO_ITEM,
+            unit=p.SHARE,
+            scheme="continuous-reds",
+        ),
+    ]

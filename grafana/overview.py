@@ -1,0 +1,190 @@
+"""Overview: is everything well, and what is going on now?"""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from otel_progress import names
+
+from . import panels as p
+from . import queries as q
+
+RUNS = q.series(names.RUN_DURATION, "_count")
+SUCCESSFUL = q.series(names.RUN_DURATION, "_count", q.SUCCESS)
+NOT_COMPLETED = q.series(names.RUN_DURATION, "_count", q.NOT_COMPLETED)
+REVISIONS = q.series(names.RUN_REVISIONS, "_sum"), q.series(names.RUN_REVISIONS, "_count")
+STARTED = q.rule("stage", names.STAGE_OLDEST_START, ":min")
+RUNNING = f"{q.rule('stage', names.STAGE_ACTIVE, ':sum')} > 0"
+
+NO_RUN = "No run ended in this time range, or no metrics arrive."
+NOTHING_RUNS = "Nothing runs now. Programs report every minute by default: a shorter run may not be seen."
+
+
+def build() -> Dashboard:
+    """The dashboard."""
+    figures = [
+        p.number(
+            "Running now",
+            f"sum({q.rule('workflow', names.RUN_ACTIVE, ':sum')})",
+            description="Runs going on now, over all processes. Those of a killed process count for two minutes more.",
+            no_data="Nothing runs, or no metrics arrive.",
+        ),
+        p.number(
+            "Finished",
+            q.count(RUNS),
+            description="Runs that ended in the time range, whatever their result.",
+            no_data="No run ended.",
+        ),
+        p.number(
+            "Failed",
+            q.or_zero(q.count(NOT_COMPLETED), q.count(RUNS)),
+            description="Runs that ended as a failure, cancelled or abandoned in the time range.",
+            no_data="No run ended.",
+            colour="red",
+        ),
+        p.number(
+            "Success ratio",
+            q.ratio(q.total(SUCCESSFUL), q.total(RUNS)),
+            description="Successful runs as a share of all that ended in the time range.",
+            no_data="No run ended.",
+            unit=p.SHARE,
+            colour="green",
+        ),
+        p.number(
+            "Oldest running stage",
+            f"topk(1, time() - {STARTED})",
+            description="How long ago the oldest visit that is still going on began. A click leads to its stage.",
+            no_data="No stage runs now.",
+            unit=p.SECONDS,
+            width=8,
+            by=q.BY_STAGE,
+        ),
+    ]
+    running = p.rows(
+        "Running stages",
+        q.BY_STAGE,
+        [
+            p.Column("Running for", q.joined(f"time() - {STARTED}", *q.BY_STAGE), p.SECONDS),
+            p.Column("Visits", q.joined(RUNNING, *q.BY_STAGE)),
+            p.Column("Budget", _of_running(q.rule("stage", names.STAGE_BUDGET_METRIC, ":max1d")), p.SECONDS),
+            p.Column("Usual p95", _of_running(q.rule("stage", names.STAGE_DURATION, ":p95_7d")), p.SECONDS),
+        ],
+        description="Stages with visits going on, the longest first. Usual p95 is that of the last seven days.",
+        no_data=NOTHING_RUNS,
+        sort="Running for",
+    )
+    by_workflow = p.rows(
+        "Workflows",
+        q.BY_WORKFLOW,
+        [
+            p.Column("Runs", f"{q.count(RUNS, *q.BY_WORKFLOW)} > 0"),
+            p.Column(
+                "Failed", _ended(q.or_zero(q.count(NOT_COMPLETED, *q.BY_WORKFLOW), q.count(RUNS, *q.BY_WORKFLOW)))
+            ),
+            p.Column(
+                "Success ratio", q.ratio(q.total(SUCCESSFUL, *q.BY_WORKFLOW), q.total(RUNS, *q.BY_WORKFLOW)), p.SHARE
+            ),
+            p.Column("p50", q.quantile(0.5, names.RUN_DURATION, *q.BY_WORKFLOW), p.SECONDS),
+            p.Column("p95", q.quantile(0.95, names.RUN_DURATION, *q.BY_WORKFLOW), p.SECONDS),
+            p.Column("Total", _ended(q.total(q.series(names.RUN_DURATION, "_sum"), *q.BY_WORKFLOW)), p.SECONDS),
+            p.Column("Revisions per run", _per_run(*q.BY_WORKFLOW)),
+        ],
+        description=(
+            "What ended in the time range, by workflow, the most failures first. Quantiles come from buckets: they are "
+            "right to the bucket. Revisions are empty where the workflow keeps no count."
+        ),
+        no_data=NO_RUN,
+        sort="Failed",
+    )
+    return p.assemble(
+        p.OVERVIEW,
+        "What runs now, what finished, what failed, and how long runs take.",
+        p.filters(),
+        [
+            ("Now and in this time range", [*figures, running]),
+            (
+                "Runs",
+                [
+                    p.bars(
+                        "Runs by result",
+                        p.Target(q.count_per_bar(RUNS, q.RESULT), p.legend(q.RESULT)),
+                        description="Runs that ended in each interval.",
+                        no_data=NO_RUN,
+                        by=(q.RESULT,),
+                    ),
+                    p.lines(
+                        "Run duration, p95",
+                        [
+                            p.Target(
+                                q.quantile_over_time(0.95, names.RUN_DURATION, *q.BY_WORKFLOW),
+                                p.legend(q.JOB, q.WORKFLOW),
+                                exemplar=True,
+                            )
+                        ],
+                        description=(
+                            "95 of 100 runs that ended in the interval took no longer. A diamond is one run: it leads "
+                            "to its trace."
+                        ),
+                        no_data=NO_RUN,
+                        unit=p.SECONDS,
+                        by=q.BY_WORKFLOW,
+                        log=True,
+                    ),
+                    by_workflow,
+                ],
+            ),
+            (
+                "Output",
+                [
+                    p.bars(
+                        "Platforms processed",
+                        p.Target(
+                            q.count_per_bar(q.series(names.RUN_PLATFORMS, "_sum"), *q.BY_WORKFLOW),
+                            p.legend(q.JOB, q.WORKFLOW),
+                        ),
+                        description="Platforms of the runs that ended in each interval.",
+                        no_data="No run that ended in this time range worked for platforms.",
+                        width=8,
+                        by=q.BY_WORKFLOW,
+                    ),
+                    p.gauges(
+                        "Items by platform",
+                        p.Target(
+                            f"sort_desc({q.count(q.series(names.STAGE_ITEMS, '', q.HAS_PLATFORM), q.PLATFORM)} > 0)",
+                            p.legend(q.PLATFORM),
+                        ),
+                        description="Items of batches that ended in the time range, of the chosen stages, by platform.",
+                        no_data="No item that names a platform ended in this time range.",
+                        width=8,
+                    ),
+                    p.lines(
+                        "Revisions per run",
+                        [p.Target(_per_run_over_time(), p.legend(q.JOB, q.WORKFLOW))],
+                        description="Mean of the runs that ended in the interval.",
+                        no_data="No run that counts revisions ended in this time range.",
+                        unit="none",
+                        width=8,
+                        by=q.BY_WORKFLOW,
+                    ),
+                ],
+            ),
+        ],
+    )
+
+
+def _of_running(selector: str) -> str:
+    return q.joined(f"{selector} and {RUNNING}", *q.BY_STAGE)
+
+
+def _ended(expr: str) -> str:
+    return f"({expr}) and {q.total(RUNS, *q.BY_WORKFLOW)} > 0"
+
+
+def _per_run(*by: str) -> str:
+    revisions, runs = REVISIONS
+    return f"{q.total(revisions, *by)} / ({q.total(runs, *by)} > 0)"
+
+
+def _per_run_over_time() -> str:
+    revisions, runs = REVISIONS
+    return f"{q.per_second(revisions, *q.BY_WORKFLOW)} / ({q.per_second(runs, *q.BY_WORKFLOW)} > 0)"

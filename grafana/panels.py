@@ -1,0 +1,433 @@
+"""What the dashboards share: panels, tables, links, variables, and the frame around them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from grafana_foundation_sdk.builders import bargauge, common, dashboard, heatmap, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.models import common as common_model
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models import heatmap as heatmap_model
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue as Property
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from otel_progress import names
+
+from . import queries as q
+
+OVERVIEW = "otel-progress-overview"
+BOTTLENECKS = "otel-progress-bottlenecks"
+STAGE_DETAIL = "otel-progress-stage"
+QUALITY = "otel-progress-quality"
+RUN = "otel-progress-run"
+TITLES = {
+    OVERVIEW: "Overview",
+    BOTTLENECKS: "Bottlenecks",
+    STAGE_DETAIL: "Stage detail",
+    QUALITY: "Quality",
+    RUN: "Run",
+}
+
+PROMETHEUS = common_model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+JAEGER = common_model.DataSourceRef(type_val="jaeger", uid="${jaeger_datasource}")
+
+SECONDS, SHARE, COUNT = "s", "percentunit", "short"
+
+RESULT_COLOURS = {
+    "success": "green",
+    "fallback": "yellow",
+    "failure": "red",
+    "cancelled": "purple",
+    "abandoned": "orange",
+}
+HEADINGS = {
+    q.JOB: "Job",
+    q.WORKFLOW: "Workflow",
+    q.STAGE: "Stage",
+    q.RESULT: "Result",
+    q.PLATFORM: "Platform",
+    q.ERROR: "Error",
+}
+
+BARS = 72
+"""Bars in a panel: few enough to be seen, so 5 minutes each in the default range of 6 hours."""
+
+AnyPanel: TypeAlias = "stat.Panel | table.Panel | timeseries.Panel | heatmap.Panel | bargauge.Panel | dashboard.Panel"
+P = TypeVar("P", stat.Panel, table.Panel, timeseries.Panel, heatmap.Panel, bargauge.Panel, dashboard.Panel)
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+def url(uid: str, **variables: str) -> str:
+    """The address of a dashboard with its variables set, the same data source and the same time range."""
+    settings = (f"var-{name}={value}" for name, value in variables.items())
+    return f"/d/{uid}?{'&'.join(('${datasource:queryparam}', *settings, '${__url_time_range}'))}"
+
+
+class Link(dashboard.DashboardLink):
+    """A link where one looks for it. The SDK's own goes into a menu of the controls."""
+
+    def build(self) -> model.DashboardLink:
+        """The link itself."""
+        made = super().build()
+        made.placement = None  # pyright: ignore[reportAttributeAccessIssue] - it may be: then it is left out
+        return made
+
+
+def link(uid: str, title: str, **variables: str) -> Link:
+    """A link from what a panel shows."""
+    return Link(title).url(url(uid, **variables))
+
+
+def of_row(label: str) -> str:
+    """A label of the table's row that is clicked."""
+    return f"${{__data.fields.{label}:percentencode}}"
+
+
+def of_series(label: str) -> str:
+    """A label of the series that is clicked."""
+    return f"${{__field.labels.{label}:percentencode}}"
+
+
+def series_links(by: Iterable[str]) -> list[Link]:
+    """Where a click on a series leads: to its stage, or to the bottlenecks of its workflow."""
+    if q.STAGE in by:
+        labels = {"job": q.JOB, "workflow": q.WORKFLOW, "stage": q.STAGE}
+        return [link(STAGE_DETAIL, "Stage detail", **{name: of_series(label) for name, label in labels.items()})]
+    if q.WORKFLOW in by:
+        labels = {"job": q.JOB, "workflow": q.WORKFLOW}
+        return [link(BOTTLENECKS, "Bottlenecks", **{name: of_series(label) for name, label in labels.items()})]
+    return []
+
+
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Target:
+    """One query of a panel."""
+
+    expr: str
+    legend: str = "__auto"
+    exemplar: bool = False
+
+
+def over_time(target: Target, ref: str) -> prometheus.Dataquery:
+    """A query for every interval of the time range."""
+    made = prometheus.Dataquery().expr(target.expr).range().legend_format(target.legend).ref_id(ref)
+    return made.datasource(PROMETHEUS).exemplar(target.exemplar)
+
+
+def now(target: Target, ref: str) -> prometheus.Dataquery:
+    """A query at the end of the time range."""
+    made = prometheus.Dataquery().expr(target.expr).instant().legend_format(target.legend).ref_id(ref)
+    return made.datasource(PROMETHEUS)
+
+
+def legend(*labels: str) -> str:
+    """A series by these labels."""
+    return " / ".join(f"{{{{{label}}}}}" for label in labels)
+
+
+# --- panels -----------------------------------------------------------------------------------------------------------
+
+
+def described(panel: P, title: str, *, description: str, no_data: str, unit: str, size: tuple[int, int]) -> P:
+    """What every panel says, and its width and height."""
+    panel = panel.title(title).description(description).no_value(no_data).unit(unit).datasource(PROMETHEUS)
+    return panel.span(size[0]).height(size[1])
+
+
+def number(
+    title: str,
+    expr: str,
+    *,
+    description: str,
+    no_data: str,
+    unit: str = COUNT,
+    width: int = 4,
+    colour: str = "blue",
+    by: Sequence[str] = (),
+) -> stat.Panel:
+    """One figure for the time range, or for now; with what it is a figure of, where that is not all together."""
+    target = Target(expr, legend(*by) or "__auto")
+    panel = described(
+        stat.Panel(), title, description=description, no_data=no_data, unit=unit, size=(width, 4)
+    ).with_target(now(target, "A"))
+    panel = panel.data_links(list(series_links(by)))
+    panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    return panel.graph_mode(common_model.BigValueGraphMode.NONE).color_scheme(fixed(colour))
+
+
+def fixed(colour: str) -> dashboard.FieldColor:
+    """One colour for all."""
+    return dashboard.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(colour)
+
+
+def _over_time(
+    title: str,
+    targets: Sequence[Target],
+    *,
+    description: str,
+    no_data: str,
+    unit: str,
+    size: tuple[int, int],
+    by: Sequence[str],
+) -> timeseries.Panel:
+    panel = described(timeseries.Panel(), title, description=description, no_data=no_data, unit=unit, size=size)
+    for ref, target in zip("ABCD", targets, strict=False):
+        panel = panel.with_target(over_time(target, ref))
+    panel = panel.interval("1m").max_data_points(BARS).data_links(list(series_links(by)))
+    panel = panel.legend(
+        common.VizLegendOptions()
+        .show_legend(True)
+        .display_mode(common_model.LegendDisplayMode.LIST)
+        .placement(common_model.LegendPlacement.BOTTOM)
+    )
+    return panel.tooltip(
+        common.VizTooltipOptions()
+        .mode(common_model.TooltipDisplayMode.MULTI)
+        .sort(common_model.SortOrder.DESCENDING)
+        .hide_zeros(True)
+    )
+
+
+def lines(
+    title: str,
+    targets: Sequence[Target],
+    *,
+    description: str,
+    no_data: str,
+    unit: str,
+    width: int = 12,
+    height: int = 8,
+    by: Sequence[str] = (),
+    log: bool = False,
+) -> timeseries.Panel:
+    """Values over time. Points are shown, as a few runs a day make no line; a gap is an interval that saw nothing."""
+    panel = _over_time(title, targets, description=description, no_data=no_data, unit=unit, size=(width, height), by=by)
+    if log:
+        scale = common.ScaleDistributionConfig().type(common_model.ScaleDistribution.LOG).log(10)
+        panel = panel.scale_distribution(scale)
+    else:
+        panel = panel.min(0)
+    return panel.show_points(common_model.VisibilityMode.ALWAYS).point_size(5)
+
+
+def bars(
+    title: str,
+    target: Target,
+    *,
+    description: str,
+    no_data: str,
+    unit: str = COUNT,
+    width: int = 12,
+    by: Sequence[str] = (),
+    percent: bool = False,
+) -> timeseries.Panel:
+    """Amounts per interval, stacked."""
+    mode = common_model.StackingMode.PERCENT if percent else common_model.StackingMode.NORMAL
+    panel = _over_time(title, [target], description=description, no_data=no_data, unit=unit, size=(width, 8), by=by)
+    panel = panel.min(0).draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
+    panel = panel.stacking(common.StackingConfig().group("A").mode(mode))
+    if q.RESULT in by:
+        for result in q.RESULTS:
+            colour = {"mode": "fixed", "fixedColor": RESULT_COLOURS[result]}
+            panel = panel.override_by_name(result, [Property("color", colour)])
+    return panel
+
+
+def gauges(
+    title: str,
+    target: Target,
+    *,
+    description: str,
+    no_data: str,
+    unit: str = COUNT,
+    width: int = 12,
+    by: Sequence[str] = (),
+    buckets: bool = False,
+) -> bargauge.Panel:
+    """One horizontal bar for each series, over the time range."""
+    query = now(target, "A")
+    if buckets:
+        query = query.format(PromQueryFormat.HEATMAP)
+    panel = described(
+        bargauge.Panel(), title, description=description, no_data=no_data, unit=unit, size=(width, 8)
+    ).with_target(query)
+    panel = panel.orientation(common_model.VizOrientation.HORIZONTAL).min(0)
+    panel = panel.display_mode(common_model.BarGaugeDisplayMode.BASIC).color_scheme(fixed("blue"))
+    panel = panel.data_links(list(series_links(by)))
+    return panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+
+
+def durations_map(title: str, selector: str, *, description: str, no_data: str, width: int = 12) -> heatmap.Panel:
+    """How many took how long, over time. The rows are the buckets, whose bounds grow as on a logarithmic scale."""
+    query = over_time(Target(q.count_per_bar(selector, "le"), legend("le"), exemplar=True), "A")
+    panel = described(heatmap.Panel(), title, description=description, no_data=no_data, unit=COUNT, size=(width, 10))
+    panel = panel.with_target(query.format(PromQueryFormat.HEATMAP)).interval("1m").max_data_points(BARS)
+    panel = panel.rows_frame(heatmap.RowsHeatmapOptions().layout(common_model.HeatmapCellLayout.LE))
+    panel = panel.cell_values(heatmap.CellValues().unit(COUNT)).y_axis(heatmap.YAxisConfig().unit(SECONDS))
+    colour = heatmap.HeatmapColorOptions().mode(heatmap_model.HeatmapColorMode.SCHEME).scheme("Blues")
+    return panel.color(colour.exponent(0.5).steps(64).reverse(False)).calculate(False)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers: one query."""
+
+    heading: str
+    expr: str
+    unit: str = COUNT
+
+
+def rows(
+    title: str,
+    by: Sequence[str],
+    columns: Sequence[Column],
+    *,
+    description: str,
+    no_data: str,
+    sort: str,
+    ascending: bool = False,
+    width: int = 24,
+    height: int = 8,
+) -> table.Panel:
+    """A row for each combination of labels, the one that matters most first.
+
+    The queries must agree in their labels, as the rows are joined by them.
+    """
+    panel = described(table.Panel(), title, description=description, no_data=no_data, unit=COUNT, size=(width, height))
+    values = ["Value"] if len(columns) == 1 else [f"Value #{ref}" for ref, _ in zip("ABCDEFGH", columns, strict=False)]
+    for ref, column in zip("ABCDEFGH", columns, strict=False):
+        panel = panel.with_target(now(Target(column.expr), ref).format(PromQueryFormat.TABLE))
+    headings = {label: HEADINGS[label] for label in by}
+    headings |= {value: column.heading for value, column in zip(values, columns, strict=True)}
+    panel = panel.with_transformation(model.DataTransformerConfig("merge", options={}))
+    panel = panel.with_transformation(
+        model.DataTransformerConfig(
+            "organize",
+            options={
+                "excludeByName": {"Time": True},
+                "indexByName": {name: index for index, name in enumerate(headings)},
+                "renameByName": headings,
+            },
+        )
+    )
+    panel = panel.override_by_field_type("number", [Property("noValue", "–")])  # Else the panel's text, in every cell.
+    for column in columns:
+        panel = panel.override_by_name(column.heading, [Property("unit", column.unit)])
+    for label, links in row_links(by).items():
+        panel = panel.override_by_name(HEADINGS[label], [Property("links", [each.build() for each in links])])
+    return panel.sort_by([by_column(sort, descending=not ascending)])
+
+
+def by_column(heading: str, *, descending: bool) -> common.TableSortByFieldState:
+    """How a table is sorted."""
+    return common.TableSortByFieldState().display_name(heading).desc(descending)
+
+
+def matrix(
+    title: str, expr: str, *, row: str, column: str, description: str, no_data: str, unit: str, scheme: str
+) -> table.Panel:
+    """One label against another, each cell coloured by its value."""
+    panel = described(table.Panel(), title, description=description, no_data=no_data, unit=unit, size=(12, 9))
+    panel = panel.with_target(now(Target(expr), "A").format(PromQueryFormat.TABLE))
+    options = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "empty"}
+    panel = panel.with_transformation(model.DataTransformerConfig("groupingToMatrix", options=options))
+    corner = f"{row}\\{column}"  # The name that Grafana gives to the column with the names of the rows.
+    panel = panel.override_by_name(corner, [Property("displayName", f"{HEADINGS[row]} / {HEADINGS[column]}")])
+    coloured = common_model.TableColoredBackgroundCellOptions()
+    cells = [
+        Property("custom.cellOptions", coloured),
+        Property("color", {"mode": scheme}),
+        Property("noValue", " "),
+        Property("links", [link(STAGE_DETAIL, "Stage detail", stage="${__field.name:percentencode}").build()]),
+    ]
+    return panel.override_by_field_type("number", cells)
+
+
+def row_links(by: Sequence[str]) -> Mapping[str, list[Link]]:
+    """Where a click on a cell leads."""
+    workflow = {"job": of_row(q.JOB), "workflow": of_row(q.WORKFLOW)}
+    found: dict[str, list[Link]] = {}
+    if q.WORKFLOW in by:
+        found[q.WORKFLOW] = [link(BOTTLENECKS, "Bottlenecks", **workflow), link(RUN, "Runs", **workflow)]
+    if q.STAGE in by:
+        found[q.STAGE] = [link(STAGE_DETAIL, "Stage detail", **workflow, stage=of_row(q.STAGE))]
+    return found
+
+
+# --- variables --------------------------------------------------------------------------------------------------------
+
+SEEN = "|".join(
+    (
+        names.RUN_ACTIVE.prometheus,
+        f"{names.RUN_DURATION.prometheus}_count",
+        names.STAGE_ACTIVE.prometheus,
+        f"{names.STAGE_DURATION.prometheus}_count",
+    )
+)
+"""What says that there is a workflow or a stage: also a first run that has not ended yet."""
+
+
+def source(name: str, label: str, kind: str) -> dashboard.DatasourceVariable:
+    """A data source to choose. The first choice is the provisioned one, whose uid is its kind."""
+    chosen = model.VariableOption(text=kind.capitalize(), value=kind)
+    return dashboard.DatasourceVariable(name).label(label).type(kind).current(chosen)
+
+
+def choice(name: str, label: str, *matchers: str, several: bool = True) -> dashboard.QueryVariable:
+    """Values of a label to choose from."""
+    known = ", ".join((f'__name__=~"{SEEN}"', *matchers))
+    query = f"label_values({{{known}}}, {label})"
+    made = dashboard.QueryVariable(name).label(name.capitalize()).datasource(PROMETHEUS).query(query).definition(query)
+    made = made.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(model.VariableSort.ALPHABETICAL_ASC)
+    if not several:
+        return made
+    every = model.VariableOption(selected=True, text=["All"], value=["$__all"])
+    return made.multi(True).include_all(True).all_value(".+").current(every)
+
+
+OF_JOB = f'{q.JOB}=~"$job"'
+OF_WORKFLOW = f'{q.WORKFLOW}=~"$workflow"'
+Variable: TypeAlias = "dashboard.DatasourceVariable | dashboard.QueryVariable | dashboard.TextBoxVariable"
+
+
+def filters() -> list[Variable]:
+    """The variables of a dashboard over all runs."""
+    return [
+        source("datasource", "Data source", "prometheus"),
+        choice("job", q.JOB),
+        choice("workflow", q.WORKFLOW, OF_JOB),
+        choice("stage", q.STAGE, OF_JOB, OF_WORKFLOW),
+    ]
+
+
+# --- the frame --------------------------------------------------------------------------------------------------------
+
+
+def assemble(
+    uid: str, description: str, variables: Sequence[Variable], sections: Sequence[tuple[str, Sequence[AnyPanel]]]
+) -> model.Dashboard:
+    """A dashboard of titled rows. The panels of a line must fill its width; their places follow from their sizes."""
+    made = dashboard.Dashboard(f"Workflows: {TITLES[uid]}").uid(uid).description(description).tags(["otel-progress"])
+    made = made.readonly().time("now-6h", "now").refresh("30s").tooltip(model.DashboardCursorSync.CROSSHAIR)
+    for other, title in TITLES.items():
+        if other != uid:
+            made = made.link(Link(title).url(f"/d/{other}").include_vars(True).keep_time(True))
+    for variable in variables:
+        made = made.with_variable(variable)
+    numbers = itertools.count(1)
+    for title, panels in sections:
+        made = made.with_row(dashboard.Row(title).id(next(numbers)))
+        for panel in panels:
+            made = made.with_panel(panel.id(next(numbers)))
+    return made.build()

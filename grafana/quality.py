@@ -1,0 +1,195 @@
+"""Quality: how much is done again, and how much is degraded or lost?"""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from otel_progress import names
+
+from . import panels as p
+from . import queries as q
+
+COUNTED = q.series(names.RUN_REVISIONS, "_count")
+REVISIONS = q.series(names.RUN_REVISIONS, "_sum")
+UNREVISED = q.series(names.RUN_REVISIONS, "_bucket", q.NONE)
+BUCKETS = q.series(names.RUN_REVISIONS, "_bucket")
+VISITS = q.series(names.STAGE_DURATION, "_count")
+FIRST = q.series(names.STAGE_DURATION, "_count", q.FIRST)
+CLEAN = q.series(names.STAGE_DURATION, "_count", q.FIRST, q.SUCCESS)
+REPEATED = q.series(names.STAGE_DURATION, "_count", q.REPEAT)
+FALLBACKS = q.series(names.STAGE_DURATION, "_count", q.FALLBACK)
+NOT_COMPLETED = q.series(names.STAGE_DURATION, "_count", q.NOT_COMPLETED)
+DEAD_ENDS = q.series(names.DEAD_ENDS)
+
+NO_RUN = "No run that counts revisions ended in this time range."
+NO_VISIT = "No visit ended in this time range, or no metrics arrive."
+SHORT_NO_RUN = "No run counted revisions."
+SHORT_NO_VISIT = "No visit ended."
+
+
+def build() -> Dashboard:
+    """The dashboard."""
+    return p.assemble(
+        p.QUALITY,
+        "Revisions, first-pass yield, fallbacks and dead ends.",
+        p.filters(),
+        [
+            ("In this time range", _figures()),
+            ("Revisions", _revisions()),
+            ("Fallbacks and dead ends", _degraded()),
+        ],
+    )
+
+
+def _figures() -> list[p.AnyPanel]:
+    return [
+        p.number(
+            "First-pass yield",
+            q.ratio(q.total(UNREVISED), q.total(COUNTED)),
+            description="Runs without a revision, as a share of the runs that count revisions.",
+            no_data=SHORT_NO_RUN,
+            unit=p.SHARE,
+            colour="green",
+        ),
+        p.number(
+            "Revisions per run",
+            f"{q.total(REVISIONS)} / ({q.total(COUNTED)} > 0)",
+            description="Mean of the runs that count revisions.",
+            no_data=SHORT_NO_RUN,
+            unit="none",
+        ),
+        p.number(
+            "Clean first visits",
+            q.ratio(q.total(CLEAN), q.total(FIRST)),
+            description="First visits that succeeded without a fallback, as a share of all first visits.",
+            no_data=SHORT_NO_VISIT,
+            unit=p.SHARE,
+            colour="green",
+        ),
+        p.number(
+            "Repeats",
+            q.ratio(q.total(REPEATED), q.total(VISITS)),
+            description="Visits that repeat a stage for the same item, as a share of all.",
+            no_data=SHORT_NO_VISIT,
+            unit=p.SHARE,
+        ),
+        p.number(
+            "Fallbacks",
+            q.ratio(q.total(FALLBACKS), q.total(VISITS)),
+            description="Visits that completed with a fallback in place of the result, as a share of all.",
+            no_data=SHORT_NO_VISIT,
+            unit=p.SHARE,
+            colour="yellow",
+        ),
+        p.number(
+            "Dead ends",
+            q.or_zero(q.count(DEAD_ENDS), q.count(VISITS)),
+            description="Actions that a node returned and no edge takes: its flow ended there.",
+            no_data=SHORT_NO_VISIT,
+            colour="red",
+        ),
+    ]
+
+
+def _revisions() -> list[p.AnyPanel]:
+    by = q.BY_WORKFLOW
+    return [
+        p.lines(
+            "First-pass yield over time",
+            [p.Target(q.ratio(q.per_second(UNREVISED, *by), q.per_second(COUNTED, *by)), p.legend(*by))],
+            description="Runs without a revision, as a share of those that ended in the interval and count revisions.",
+            no_data=NO_RUN,
+            unit=p.SHARE,
+            width=8,
+            by=by,
+        ),
+        p.lines(
+            "Revisions per run over time",
+            [p.Target(f"{q.per_second(REVISIONS, *by)} / ({q.per_second(COUNTED, *by)} > 0)", p.legend(*by))],
+            description="Mean of the runs that ended in the interval and count revisions.",
+            no_data=NO_RUN,
+            unit="none",
+            width=8,
+            by=by,
+        ),
+        p.gauges(
+            "Runs by revisions",
+            p.Target(q.count(BUCKETS, "le"), p.legend("le")),
+            description="Runs by how often they were revised: up to so many, and more than the bar above says.",
+            no_data=NO_RUN,
+            width=8,
+            buckets=True,
+        ),
+        p.rows(
+            "Revisions by workflow",
+            by,
+            [
+                p.Column("Revisions per run", f"{q.total(REVISIONS, *by)} / ({q.total(COUNTED, *by)} > 0)"),
+                p.Column("First-pass yield", q.ratio(q.total(UNREVISED, *by), q.total(COUNTED, *by)), p.SHARE),
+                p.Column("Most, at most", q.quantile(1, names.RUN_REVISIONS, *by)),
+                p.Column("Runs", f"{q.count(COUNTED, *by)} > 0"),
+            ],
+            description=(
+                "Runs that ended in the time range, the most revised workflow first. Most is the upper bound of the "
+                "most revised run's bucket, 13 where it is above."
+            ),
+            no_data=NO_RUN,
+            sort="Revisions per run",
+        ),
+    ]
+
+
+def _degraded() -> list[p.AnyPanel]:
+    by = q.BY_STAGE
+    visits = q.count(VISITS, *by)
+    return [
+        p.bars(
+            "Visits by result",
+            p.Target(q.count_per_bar(VISITS, q.RESULT), p.legend(q.RESULT)),
+            description="Each result's share of the visits that ended in the interval.",
+            no_data=NO_VISIT,
+            width=8,
+            by=(q.RESULT,),
+            percent=True,
+        ),
+        p.bars(
+            "Fallbacks by stage",
+            p.Target(q.count_per_bar(FALLBACKS, *by), p.legend(q.WORKFLOW, q.STAGE)),
+            description="Visits that completed with a fallback in each interval.",
+            no_data="No visit fell back in this time range.",
+            width=8,
+            by=by,
+        ),
+        p.bars(
+            "Dead ends by stage",
+            p.Target(q.count_per_bar(DEAD_ENDS, *by), p.legend(q.WORKFLOW, q.STAGE)),
+            description="Actions that the stage's node returned and no edge takes, so that its flow ended there.",
+            no_data="No flow came to a dead end in this time range.",
+            width=8,
+            by=by,
+        ),
+        p.rows(
+            "Quality by stage",
+            by,
+            [
+                p.Column("Clean first visits", q.ratio(q.total(CLEAN, *by), q.total(FIRST, *by)), p.SHARE),
+                p.Column("Visits", f"{visits} > 0"),
+                *(
+                    p.Column(heading, f"({q.or_zero(q.count(selector, *by), visits)}) and {visits} > 0")
+                    for heading, selector in (
+                        ("Fallbacks", FALLBACKS),
+                        ("Not completed", NOT_COMPLETED),
+                        ("Repeats", REPEATED),
+                        ("Dead ends", DEAD_ENDS),
+                    )
+                ),
+            ],
+            description=(
+                "Visits that ended in the time range. First the stage with the smallest share of first visits that "
+                "succeeded without a fallback."
+            ),
+            no_data=NO_VISIT,
+            sort="Clean first visits",
+            ascending=True,
+        ),
+    ]
