@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from types import FrameType, TracebackType
@@ -23,7 +24,11 @@ from opentelemetry import metrics, trace
 from opentelemetry._logs import set_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
-from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE, OTEL_SDK_DISABLED
+from opentelemetry.sdk.environment_variables import (
+    OTEL_BSP_MAX_QUEUE_SIZE,
+    OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED,
+    OTEL_SDK_DISABLED,
+)
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -31,7 +36,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from . import _default
-from ._faults import logger
+from ._faults import logger, report
 from ._processor import MembershipProcessor
 from ._recorder import program_name
 from ._settings import DETAILS, Detail
@@ -222,14 +227,15 @@ class Telemetry:
                 self._push.append(make)
         self._meter_provider = MeterProvider(readers, resource, shutdown_on_exit=False)
         tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=self._meter_provider)
-        self.exporters = [Exporter(make) for make in made["traces"]]
         queue_size = None if os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE) else QUEUE_SIZE
-        for processor in (
-            MembershipProcessor(),
-            *(make() for make in process.companions),
-            *(BatchSpanProcessor(each, queue_size, meter_provider=self._meter_provider) for each in self.exporters),
-        ):
-            tracer_provider.add_span_processor(processor)
+        with _self_metrics():
+            self.exporters = [Exporter(make) for make in made["traces"]]
+            for processor in (
+                MembershipProcessor(),
+                *(make() for make in process.companions),
+                *(BatchSpanProcessor(each, queue_size, meter_provider=self._meter_provider) for each in self.exporters),
+            ):
+                tracer_provider.add_span_processor(processor)
         self._parts = [tracer_provider]
         metrics.set_meter_provider(self._meter_provider)
         trace.set_tracer_provider(tracer_provider)
@@ -268,6 +274,8 @@ class Telemetry:
             logger.warning(
                 "the collector did not take everything within %g s: the last telemetry is lost", self._exit_timeout
             )
+        if lost := sum(exporter.failed for exporter in self.exporters):
+            logger.warning("%d spans were lost: the collector did not take them", lost)
 
     def _each(self, method: str, timeout: float, longest: float) -> bool:
         """Call `method` of every part. False where nothing was exported for `timeout` seconds, or after `longest`."""
@@ -312,6 +320,22 @@ class Telemetry:
         self.shutdown()
 
 
+@contextmanager
+def _self_metrics() -> Generator[None]:
+    """Let what is made here count what it exports and loses (`otel.sdk.*`), unless the user has decided.
+
+    Not the tracer provider, which would count every span in the workflow's own time.
+    """
+    if OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED in os.environ:
+        yield
+        return
+    os.environ[OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED] = "true"
+    try:
+        yield
+    finally:
+        del os.environ[OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED]
+
+
 class Exporter(SpanExporter):
     """An exporter of any kind that a forked child makes anew, and that knows how it fares.
 
@@ -347,6 +371,8 @@ class Exporter(SpanExporter):
             self.exported_at = time.monotonic()
         else:
             self.failed += len(spans)
+            where = self.endpoint or type(self._own()).__name__
+            report(f"{where} does not take spans: they are lost, and counted in otel.sdk.exporter.span.exported")
         return result
 
     def shutdown(self) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ import yaml
 
 from otel_progress import names
 
-from .servers import binary
+from .servers import binary, free_ports, get, until
 
 ROOT = Path(__file__).parents[1]
 RULES = ROOT / "deploy" / "prometheus" / "rules"
@@ -68,14 +72,97 @@ def test_an_alert_reaches_whom_it_should(alert: str) -> None:
     assert run(binary("amtool"), *command, *labels).split() == [receiver]
 
 
+@pytest.fixture(scope="module")
+def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the real Alertmanager with our configuration, whose webhook leads nowhere."""
+    folder = tmp_path_factory.mktemp("alertmanager")
+    (folder / "webhook-url").write_text("http://127.0.0.1:9/", "utf-8")
+    port = free_ports()["alertmanager"]
+    command = [binary("alertmanager"), f"--config.file={ALERTMANAGER}", f"--storage.path={folder / 'data'}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="]
+    log = folder / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+    url = f"http://127.0.0.1:{port}/api/v2"
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text("utf-8")
+        with suppress(OSError):
+            return bool(get(f"{url}/status"))
+        return False
+
+    try:
+        until(answers)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+OF_A_STAGE = {"job": "studio", names.label(names.STAGE_NAME): "draft"}
+OF_ANOTHER = OF_A_STAGE | {names.label(names.STAGE_NAME): "publish"}
+
+
+@pytest.mark.parametrize(
+    ("firing", "quiet"),
+    [
+        ({"ProcessGone": OF_A_STAGE, "StageStuck": OF_A_STAGE}, {"StageStuck"}),
+        ({"ProcessGone": OF_A_STAGE, "StageRunningLong": OF_A_STAGE}, {"StageRunningLong"}),
+        ({"ProcessGone": OF_A_STAGE, "StageRunningLong": OF_A_STAGE, "StageStuck": OF_ANOTHER}, {"StageRunningLong"}),
+        ({"ProcessGone": OF_A_STAGE, "StageRunningLong": OF_A_STAGE, "StageSlow": OF_A_STAGE}, {"StageRunningLong"}),
+        ({"StageStuck": OF_A_STAGE, "StageRunningOverBudget": OF_A_STAGE}, {"StageRunningOverBudget"}),
+        ({"StageStuck": OF_A_STAGE, "StageSlow": OF_A_STAGE, "RevisionLoop": OF_A_STAGE}, {"StageSlow"}),
+        ({"StageRunningOverBudget": OF_A_STAGE, "StageRunningLong": OF_A_STAGE}, {"StageRunningLong"}),
+        ({"StageOverBudget": OF_A_STAGE, "StageSlow": OF_A_STAGE}, {"StageSlow"}),
+        (
+            {"StageStuck": OF_A_STAGE, "StageOverBudget": OF_A_STAGE, "StageSlow": OF_ANOTHER},
+            {"StageOverBudget"},
+        ),
+        (
+            {"StageStuck": OF_A_STAGE, "StageRunningOverBudget": OF_A_STAGE, "StageRunningLong": OF_ANOTHER},
+            {"StageRunningOverBudget"},
+        ),
+        (
+            {"CollectorDown": {}, "TelemetryQuiet": {"job": "studio"}, "RunsFailing": {"job": "studio"}},
+            {"TelemetryQuiet"},
+        ),
+    ],
+    ids="-".join,
+)
+def test_the_gravest_alert_quiets_the_others(
+    alertmanager: str, firing: dict[str, dict[str, str]], quiet: set[str]
+) -> None:
+    """Alertmanager hears of one case after the other; what was firing before has ended."""
+
+    def post(ended: bool) -> None:
+        end = {"endsAt": "2001-01-01T00:00:00Z", "startsAt": "2000-01-01T00:00:00Z"} if ended else {}
+        body = json.dumps([{"labels": {"alertname": name, **own}, **end} for name, own in firing.items()])
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{alertmanager}/alerts", body.encode(), headers)
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def inhibited() -> dict[str, bool]:
+        found = get(f"{alertmanager}/alerts")
+        return {each["labels"]["alertname"]: bool(each["status"]["inhibitedBy"]) for each in found}
+
+    post(ended=False)
+    until(inhibited, lambda found: found == {name: name in quiet for name in firing})
+    post(ended=True)
+    until(inhibited, lambda found: not found)
+
+
 # --- names ------------------------------------------------------------------------------------------------------------
 
 WORDS = frozenset(
-    """
+    re.findall(
+        r"\w+",
+        """
     and or unless on by without group_left offset bool sum min max count scalar vector time
     increase sum_over_time min_over_time max_over_time last_over_time count_over_time
     histogram_quantile label_replace clamp_min
-    """.split()
+    """,
+    )
 )
 """What PromQL itself says."""
 
@@ -212,14 +299,11 @@ def test_the_tests_evaluate_what_is_read_first(path: Path) -> None:
 
 def test_routes_and_inhibitions_say_names_that_exist() -> None:
     config = yaml.safe_load(ALERTMANAGER.read_text("utf-8"))
+    stage = ["job", names.label(names.WORKFLOW_NAME), names.label(names.STAGE_NAME)]
     for rule in config["inhibit_rules"]:
         for matcher in rule["source_matchers"] + rule["target_matchers"]:
             said = re.fullmatch(r'alertname=~?"([\w|]+)"', matcher)
             assert said is not None, matcher
             assert set(said[1].split("|")) <= set(ALERTS)
-        assert set(rule.get("equal", ())) <= labels()
-    assert set(config["route"]["group_by"]) == {
-        "job",
-        names.label(names.WORKFLOW_NAME),
-        names.label(names.STAGE_NAME),
-    }
+        assert rule.get("equal", stage) == stage
+    assert config["route"]["group_by"] == stage
