@@ -280,7 +280,13 @@ class Telemetry:
     def _each(self, method: str, timeout: float, longest: float) -> bool:
         """Call `method` of every part. False where nothing was exported for `timeout` seconds, or after `longest`."""
         begun = time.monotonic()
-        jobs = [worker.submit(getattr(part, method)) for part, worker in zip(self._parts, self._workers, strict=True)]
+        calls = [(worker, getattr(part, method)) for part, worker in zip(self._parts, self._workers, strict=True)]
+        readers = len(self._push)
+        jobs = [worker.submit(call) for worker, call in calls[: len(calls) - readers]]
+        # Then those that push metrics, so that these tell how the others fared; or soon, where the others take long.
+        for job in jobs:
+            job.wait(max(0.0, begun + timeout / 2 - time.monotonic()))
+        jobs += [worker.submit(call) for worker, call in calls[len(calls) - readers :]]
         for job in jobs:
             while not job.is_set():
                 last = max([begun, *(exporter.exported_at for exporter in self.exporters)])

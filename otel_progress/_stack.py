@@ -207,6 +207,7 @@ class Stack:
             self._running[name] = subprocess.Popen(  # noqa: S603 - our own words
                 [executable, *server.arguments],
                 env={**os.environ, **server.environment, **self.environment},
+                cwd=self.folder,  # Where Alertmanager looks for the file `webhook-url`.
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -20,7 +20,7 @@ from otel_progress._stack import HOST, PORTS, Stack
 
 from .otlp import TIMEOUT
 
-REQUIRED = "OTEL_PROGRESS_TEST_SERVERS"
+REQUIRED = "REQUIRE_SERVERS"
 """Set where the servers have to be there, as in the CI run: then a test that lacks one fails."""
 
 T = TypeVar("T")

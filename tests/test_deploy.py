@@ -1,0 +1,178 @@
+"""The files of `deploy` that need Docker, read as text, and `otel-progress stack` as far as no server is needed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from otel_progress import _servers
+from otel_progress._stack import PORTS, Stack
+
+from .otlp import environment
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+LASTING = [name for name, service in SERVICES.items() if "restart" in service]
+
+each_lasting = pytest.mark.parametrize("name", LASTING)
+
+
+def test_all_servers_are_there() -> None:
+    assert set(LASTING) == {"collector", "jaeger", "prometheus", "alertmanager", "grafana"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_are_pinned_and_bounded(name: str) -> None:
+    assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", SERVICES[name]["image"])
+    assert SERVICES[name]["mem_limit"]
+    assert "privileged" not in SERVICES[name]
+
+
+@each_lasting
+def test_servers_are_watched_and_keep_their_data(name: str) -> None:
+    service = SERVICES[name]
+    assert "healthcheck" in service or "127.0.0.1:13133:13133" in service["ports"]
+    own = [volume.partition(":")[0] for volume in service["volumes"] if not volume.startswith(".")]
+    assert own
+    assert set(own) <= set(COMPOSE["volumes"])
+
+
+@each_lasting
+def test_only_loopback_is_published(name: str) -> None:
+    for port in SERVICES[name]["ports"]:
+        assert re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port)
+
+
+@each_lasting
+def test_what_is_mounted_is_there(name: str) -> None:
+    for volume in SERVICES[name]["volumes"]:
+        source, target, *mode = volume.split(":")
+        if source.startswith("."):
+            assert (DEPLOY / source).exists(), source
+            assert mode == ["ro"], target
+
+
+def test_no_password_works() -> None:
+    grafana = SERVICES["grafana"]["environment"]
+    assert grafana["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert grafana["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert grafana["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert "PASSWORD" not in (DEPLOY / "compose.yaml").read_text("utf-8")
+
+
+def test_containers_and_native_servers_are_of_one_version() -> None:
+    modules = {
+        "prometheus": ("github.com/prometheus/prometheus", r"v0\.(\d)(\d+)\.(\d+)", "v{0}.{1}.{2}"),
+        "alertmanager": ("github.com/prometheus/alertmanager", r"(v.*)", "{0}"),
+        "collector": ("go.opentelemetry.io/collector/otelcol", r"v(.*)", "{0}"),
+    }
+    for name, (module, pattern, image) in modules.items():
+        text = (DEPLOY / "native" / name / "go.mod").read_text("utf-8")
+        (version,) = re.findall(rf"^\s*{re.escape(module)} (\S+)", text, re.MULTILINE)
+        found = re.fullmatch(pattern, version)
+        assert found is not None
+        wanted = image.format(*(str(int(part)) if part.isdecimal() else part for part in found.groups()))
+        assert SERVICES[name]["image"].rpartition(":")[2] == wanted
+    # Jaeger v2.13.0 and v1.76.0 are one commit; only the second is a Go module.
+    assert "jaegertracing/jaeger v1.76.0" in (DEPLOY / "native" / "jaeger" / "go.mod").read_text("utf-8")
+    assert SERVICES["jaeger"]["image"].endswith(":2.13.0")
+
+
+def test_every_address_is_told_to_each_server(tmp_path: Path) -> None:
+    """No variable that a configuration reads is forgotten by compose.yaml or by the native stack, and none is idle."""
+    stack = Stack(tmp_path)
+    for name in ("collector", "jaeger"):
+        text = (DEPLOY / name / "config.yaml").read_text("utf-8")
+        read = dict(re.findall(r"\$\{env:(\w+):-([^}]*)\}", text))
+        assert text.count("${env:") == len(re.findall(r"\$\{env:\w+:-", text))  # Each has a default.
+        native = stack.servers()[name].environment
+        assert set(native) <= set(read)
+        assert set(SERVICES[name]["environment"]) <= set(read)
+        for variable, value in native.items():
+            if not variable.endswith("_DATA"):
+                assert read[variable].rpartition(":")[2] == value.rpartition(":")[2], variable  # The same port.
+
+
+def test_the_targets_of_compose_are_where_the_collector_shows_them() -> None:
+    targets = {name: yaml.safe_load(each["content"])[0]["targets"][0] for name, each in COMPOSE["configs"].items()}
+    assert targets == {
+        "totals": f"collector:{PORTS['totals']}",
+        "live": f"collector:{PORTS['live']}",
+        "collector": f"collector:{PORTS['collector_telemetry']}",
+        "alertmanager": f"alertmanager:{PORTS['alertmanager']}",
+    }
+    settings = (DEPLOY / "prometheus" / "prometheus.yaml").read_text("utf-8")
+    assert set(re.findall(r"targets/(\w+)\.yaml", settings)) == set(targets)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "otel_progress", "stack", *arguments],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_init_writes_what_compose_needs(tmp_path: Path) -> None:
+    done = command("init", str(tmp_path / "new"))
+    assert done.returncode == 0, done.stderr
+    assert "docker compose up -d" in done.stdout
+    for path in DEPLOY.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / "new" / "deploy" / path.relative_to(DEPLOY)).read_bytes() == path.read_bytes()
+    assert (tmp_path / "new" / "grafana" / "dashboards" / "otel-progress-overview.json").exists()
+
+
+def test_init_leaves_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    done = command("init", str(tmp_path))
+    assert done.returncode == 1
+    assert "is there already" in done.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "deploy"]
+
+
+def test_without_go_it_is_said_what_is_missing(tmp_path: Path) -> None:
+    done = command("up", "--data", str(tmp_path), PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    assert "no `go` on the PATH" in done.stderr
+    assert "docker compose" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the fake go is a shell script")
+def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    """With a fake `go`, since the real one would take minutes to fail."""
+    fake = tmp_path / "go"
+    fake.write_text("#!/bin/sh\necho 'no space left on device' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = command("build", PATH=path, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    assert "Building alertmanager (1 of 4)" in done.stderr
+    assert "no space left on device" in done.stderr
+    assert list((tmp_path / "cache" / "otel-progress" / "servers").iterdir()) == []
+
+
+def test_another_pin_is_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _servers.program("jaeger")
+    native = tmp_path / "deploy" / "native" / "jaeger"
+    native.mkdir(parents=True)
+    (native / "go.mod").write_text("module jaeger\n")
+    monkeypatch.setattr(_servers, "deploy_folder", lambda: tmp_path / "deploy")
+    assert _servers.program("jaeger") != before
+    assert _servers.program("jaeger").name == before.name
