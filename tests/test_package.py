@@ -58,8 +58,24 @@ def info(wheel: zipfile.Path) -> zipfile.Path:
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.Path) -> None:
     assert sorted(part.name for part in wheel.iterdir() if not part.name.endswith(".dist-info")) == ["otel_progress"]
     inside = sorted(part.name for part in wheel.joinpath("otel_progress").iterdir())
-    assert inside == sorted([*(module.name for module in MODULES), "py.typed"])
+    assert inside == sorted([*(module.name for module in MODULES), "_files", "py.typed"])
     assert info(wheel).joinpath("licenses", "LICENSE").is_file()
+
+
+def test_the_wheel_brings_the_stack(wheel: zipfile.Path, tmp_path: Path) -> None:
+    wheel.root.extractall(tmp_path / "installed")
+    code = "import sys; sys.path.insert(0, 'installed'); from otel_progress._cli import main; sys.exit(main())"
+    python("-c", code, "stack", "init", "new", cwd=tmp_path)
+    made = {path.relative_to(tmp_path / "new") for path in (tmp_path / "new").rglob("*") if path.is_file()}
+    listed = subprocess.run(
+        ["git", "ls-files", "deploy", "grafana"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    assert {path.as_posix() for path in made} >= set(listed)  # Outside of a checkout nothing is listed.
+    assert Path("deploy/compose.yaml") in made
+    assert Path("grafana/dashboards/otel-progress-overview.json") in made
+    assert [path for path in made if path.suffix == ".pyc"] == []
+    for path in made:
+        assert (tmp_path / "new" / path).read_bytes() == (ROOT / path).read_bytes()
 
 
 def test_the_wheel_has_the_command(wheel: zipfile.Path) -> None:
