@@ -85,8 +85,8 @@ traces and metrics that programs export.
   stack up        start the real servers on loopback, without containers, and
                   stop them with Ctrl-C; builds them when that was never done
   stack build     build them: once, by Go, into the user's cache
-  stack init DIR  write DIR/deploy and DIR/grafana: the same configuration for
-                  `docker compose up -d`, with Grafana and its dashboards"""
+  stack init DIR  write DIR/deploy, DIR/grafana and the runbooks: the same
+                  configuration for `docker compose up -d`, with Grafana"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,8 +149,8 @@ def _stack_command(options: argparse.Namespace) -> int:
 
     try:
         if options.action == "init":
-            _stack.write_files(options.folder)
-            say(f"Written: {options.folder}/deploy, {options.folder}/grafana. Start it there:")
+            written = _stack.write_files(options.folder)
+            say(f"Written: {', '.join(map(str, written))}. Start it there:")
             print(f"cd {options.folder}/deploy && docker compose up -d")  # noqa: T201
             return 0
         _servers.build(say)

@@ -253,13 +253,13 @@ def _listening(port: int) -> bool:
 
 
 def write_files(folder: Path) -> list[Path]:
-    """Write `deploy` and `grafana` into `folder`; gives the folders.
+    """Write `deploy`, `grafana` and the runbooks into `folder`; gives the folders.
 
     Raises:
         StackError: one of them is there already.
     """
     deploy = deploy_folder()
-    pairs = [(source, folder / source.name) for source in (deploy, deploy.parent / "grafana")]
+    pairs = [(deploy.parent / name, folder / name) for name in ("deploy", "grafana", "docs/runbooks")]
     for _, target in pairs:
         if target.exists():
             raise StackError(f"{target} is there already, and is left as it is: name another folder")

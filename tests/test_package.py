@@ -68,7 +68,7 @@ def test_the_wheel_brings_the_stack(wheel: zipfile.Path, tmp_path: Path) -> None
     python("-c", code, "stack", "init", "new", cwd=tmp_path)
     made = {path.relative_to(tmp_path / "new") for path in (tmp_path / "new").rglob("*") if path.is_file()}
     listed = subprocess.run(
-        ["git", "ls-files", "deploy", "grafana"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "ls-files", "deploy", "grafana", "docs/runbooks"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.splitlines()
     assert {path.as_posix() for path in made} >= set(listed)  # Outside of a checkout nothing is listed.
     assert Path("deploy/compose.yaml") in made
