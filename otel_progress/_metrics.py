@@ -71,7 +71,8 @@ class MetricSink(Sink):
         workflow = {names.WORKFLOW_NAME: self._bound.workflow(run.workflow)}
         result = {**workflow, names.RESULT: run.result or "success"}
         self._run_duration.record(run.seconds, result, run.context)
-        self._run_revisions.record(run.revision, workflow, run.context)
+        if run.revision is not None:
+            self._run_revisions.record(run.revision, workflow, run.context)
         self._run_platforms.record(run.platform_count, workflow, run.context)
 
     def visit_started(self, visit: Visit) -> None:

@@ -132,7 +132,8 @@ class Run(Recorded):
         """Wall-clock time at zero of the monotonic clock, as read when the run began."""
         self.platform_names: dict[str, None] = {}
         self.platform_count = 0
-        self.revision = 0
+        self.revision: int | None = None
+        """The highest count seen; None where the workflow keeps none."""
         self.failing: str | None = None
         """The exception type that ended the last visit, if it failed."""
         self.epoch = 0

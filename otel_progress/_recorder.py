@@ -314,7 +314,8 @@ class Recorder:
         with run.lock:
             run.platform_names.update(dict.fromkeys(platforms.names))
             run.platform_count = max(run.platform_count, platforms.count, len(run.platform_names))
-            run.revision = max(run.revision, revision or 0)
+            if revision is not None:
+                run.revision = max(run.revision or 0, revision)
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
