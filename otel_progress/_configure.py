@@ -359,7 +359,8 @@ class Exporter(SpanExporter):
     def _own(self) -> Any:
         pid = os.getpid()
         if pid not in self._made:
-            self._made[pid] = self._make()
+            with _self_metrics():
+                self._made[pid] = self._make()
             self.exported = self.failed = 0
         return self._made[pid]
 
@@ -378,7 +379,7 @@ class Exporter(SpanExporter):
         else:
             self.failed += len(spans)
             where = self.endpoint or type(self._own()).__name__
-            report(f"{where} does not take spans: they are lost, and counted in otel.sdk.exporter.span.exported")
+            report(f"{where} does not take what is exported: it is lost; how much is said at the end")
         return result
 
     def shutdown(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -45,7 +46,7 @@ def deploy_folder() -> Path:
 def program(name: str) -> Path:
     """Where the server or tool `name` is, once it is built."""
     module = PROGRAMS[name]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(" ".join(_ARGUMENTS.get(module, [])).encode())
     for file in sorted((deploy_folder() / "native" / module).iterdir()):
         digest.update(file.read_bytes())
     return user_cache_path("otel-progress") / "servers" / f"{module}-{digest.hexdigest()[:12]}" / name
@@ -93,8 +94,6 @@ def _build(module: str, folder: Path) -> None:
         )
         if done.returncode:
             raise StackError(f"{module} cannot be built:\n{done.stderr.strip()[-2000:]}")
-        try:
+        shutil.rmtree(folder, ignore_errors=True)  # What a cleaner of caches has left of it.
+        with contextlib.suppress(FileExistsError):  # Somebody else was faster.
             made.rename(folder)
-        except OSError:  # Somebody else was faster.
-            if not folder.is_dir():
-                raise

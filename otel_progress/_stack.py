@@ -145,7 +145,8 @@ class Stack:
         Raises:
             StackError: a port is taken, or a server ends or does not become healthy.
         """
-        self._write_settings()
+        if not self._running:
+            self._write_settings()
         servers = {name: server for name, server in self.servers().items() if not names or name in names}
         for name, server in servers.items():
             self._start(name, server)
@@ -157,7 +158,7 @@ class Stack:
     def down(self, *names: str) -> None:
         """Stop the servers `names` (none: all), the collector first, so that it can give away what it holds."""
         for name in [each for each in reversed(list(self._running)) if not names or each in names]:
-            process = self._running.pop(name)
+            process = self._running[name]
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(_STOP_TIMEOUT)
@@ -165,6 +166,7 @@ class Stack:
                 self.say(f"{name} does not stop: it is killed")
                 process.kill()
                 process.wait()
+            del self._running[name]
 
     def kill(self, name: str) -> None:
         """End a server as a crash would."""
@@ -187,8 +189,12 @@ class Stack:
     def _write_settings(self) -> None:
         """Prometheus takes addresses from files beside its own, so it gets a copy of these to stand beside."""
         settings = self.folder / "prometheus-config"
-        shutil.copytree(self.deploy / "prometheus", settings, dirs_exist_ok=True)
-        (settings / "targets").mkdir(exist_ok=True)
+        shutil.rmtree(settings, ignore_errors=True)  # A rule that a later version lacks must not stay.
+        for source in (self.deploy / "prometheus").rglob("*.yaml"):
+            target = settings / source.relative_to(self.deploy / "prometheus")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)  # Not its mode: an installation may be read-only.
+        (settings / "targets").mkdir()
         targets = {
             "totals": "totals",
             "live": "live",
@@ -242,7 +248,10 @@ class Stack:
 
 
 def _healthy(url: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - on loopback
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # A proxy cannot reach this machine's loopback.
+    with contextlib.suppress(OSError), direct.open(url, timeout=2) as response:
         return response.status == 200
     return False
 
@@ -273,11 +282,16 @@ def run(folder: Path, say: Callable[[str], None]) -> None:
     Raises:
         StackError: a server cannot be started, or ends by itself.
     """
+    signals = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
     def leave(*_: object) -> None:
+        for each in signals:  # A second one shall not leave servers behind: stopping them takes some seconds.
+            signal.signal(each, signal.SIG_IGN)
+        say("Stopping ...")
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, leave)
+    for each in signals:
+        signal.signal(each, leave)
     with contextlib.suppress(KeyboardInterrupt), Stack(folder, say=say) as stack:
         say(
             f"""

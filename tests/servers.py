@@ -58,7 +58,8 @@ def new_stack(folder: Path, **arguments: Any) -> Stack:
 def get(url: str, **parameters: Any) -> Any:
     """The JSON that `url` answers with."""
     query = f"?{urllib.parse.urlencode(parameters, doseq=True)}" if parameters else ""
-    with urllib.request.urlopen(url + query, timeout=TIMEOUT) as response:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(url + query, timeout=TIMEOUT) as response:
         return json.load(response)
 
 

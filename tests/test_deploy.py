@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_no_password_works() -> None:
     assert grafana["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
     assert grafana["GF_AUTH_BASIC_ENABLED"] == "false"
     assert grafana["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert grafana["GF_USERS_VIEWERS_CAN_EDIT"] == "true"  # Explore, where the links to traces lead.
     assert "PASSWORD" not in (DEPLOY / "compose.yaml").read_text("utf-8")
 
 
@@ -96,7 +98,18 @@ def test_every_address_is_told_to_each_server(tmp_path: Path) -> None:
         assert text.count("${env:") == len(re.findall(r"\$\{env:\w+:-", text))  # Each has a default.
         native = stack.servers()[name].environment
         assert set(native) <= set(read)
-        assert set(SERVICES[name]["environment"]) <= set(read)
+        told: dict[str, str] = SERVICES[name]["environment"]
+        inside = {
+            "JAEGER_QUERY_GRPC_ADDRESS",
+            "JAEGER_TELEMETRY_HOST",
+            "JAEGER_TELEMETRY_PORT",
+            "COLLECTOR_TELEMETRY_PORT",
+        }
+        assert set(told) == set(read) - inside  # Those stay as they are: nobody asks there from outside.
+        for variable, value in told.items():
+            assert value.rpartition(":")[2].strip("/") == read[variable].rpartition(":")[2] or ":" not in value, (
+                variable
+            )
         for variable, value in native.items():
             if not variable.endswith("_DATA"):
                 assert read[variable].rpartition(":")[2] == value.rpartition(":")[2], variable  # The same port.
@@ -152,6 +165,36 @@ def test_without_go_it_is_said_what_is_missing(tmp_path: Path) -> None:
     assert "no `go` on the PATH" in done.stderr
     assert "docker compose" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_second_interrupt_leaves_no_server_behind(tmp_path: Path) -> None:
+    """With fake servers, which take a moment to stop."""
+    slow = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit()));"
+    script = f"""if True:
+        import pathlib, subprocess, sys, threading, os, signal
+        from otel_progress import _stack
+        def up(self):
+            for name in ("a", "b", "c"):
+                fake = [sys.executable, "-c", {slow!r} + "print(1, flush=True); time.sleep(60)"]
+                self._running[name] = subprocess.Popen(fake, stdout=subprocess.PIPE, start_new_session=True)
+                self._running[name].stdout.readline()
+            print(*[each.pid for each in self._running.values()], flush=True)
+        _stack.Stack.up = up
+        _stack._listening = lambda port: False
+        _stack.run(pathlib.Path({str(tmp_path)!r}), print)
+    """
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        pids = [int(pid) for pid in running.stdout.readline().split()]
+        for line in running.stdout:
+            if line.startswith("Ctrl-C stops it"):
+                break
+        running.send_signal(signal.SIGTERM)
+        assert running.stdout.readline() == "Stopping ...\n"
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
+    assert len(pids) == 3
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the fake go is a shell script")
