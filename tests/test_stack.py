@@ -513,6 +513,20 @@ def test_without_a_collector_the_end_is_bounded_and_the_loss_is_said(stack: Stac
     assert len([line for line in done.log if "did not take everything" in line]) == 1
 
 
+def test_a_collector_that_comes_after_the_program_gets_what_it_did_not_lose(stack: Stack, tmp_path: Path) -> None:
+    stack.down("collector")
+    try:
+        program = start_ticks(stack, tmp_path, "early", 15)
+        assert program.stderr is not None
+        assert "retrying" in program.stderr.readline()  # It has tried, and will again.
+    finally:
+        stack.up("collector")
+    done = ticked(program)
+    lost = sum(int(found) for line in done.log for found in re.findall(r"(\d+) spans were lost", line))
+    assert lost < done.visits
+    until(lambda: spans_in_jaeger(stack, "early"), lambda found: found == done.visits + 1 - lost)
+
+
 def test_a_collector_that_is_away_for_30_seconds_costs_no_time_and_every_span_is_accounted_for(
     stack: Stack, tmp_path: Path
 ) -> None:
