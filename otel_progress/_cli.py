@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     actions.add_parser("build", help="build the servers into the user's cache", allow_abbrev=False)
     init = actions.add_parser("init", help="write the configuration files for containers", allow_abbrev=False)
-    init.add_argument("folder", type=Path, metavar="DIR", help="where to write the folders deploy and grafana")
+    init.add_argument("folder", type=Path, metavar="DIR", help="where to write the folders deploy, grafana and docs")
     options = parser.parse_args(arguments)
     return _run(options) if options.command == "run" else _stack_command(options)
 

@@ -339,7 +339,7 @@ def _self_metrics() -> Generator[None]:
     try:
         yield
     finally:
-        del os.environ[OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED]
+        os.environ.pop(OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED, None)  # The program may have been faster.
 
 
 class Exporter(SpanExporter):
