@@ -18,14 +18,14 @@ The progress is then in `shared["progress_metrics"]`, in traces and in metrics. 
 
 from typing import TYPE_CHECKING, Any
 
-from ._api import progress, stage, workflow
-from ._record import Run, Visit
 from ._version import __version__
+from .recording.live import Run, Visit
 from .tracker import ProgressTrackerNode
+from .ways.stage import progress, stage, workflow
 
 if TYPE_CHECKING:
-    from ._configure import Telemetry, configure
     from .instrumentor import PocketFlowInstrumentor
+    from .telemetry.configure import Telemetry, configure
 
 __all__ = [
     "PocketFlowInstrumentor",
@@ -40,7 +40,11 @@ __all__ = [
     "workflow",
 ]
 
-_LATER = {"Telemetry": "_configure", "configure": "_configure", "PocketFlowInstrumentor": "instrumentor"}
+_LATER = {
+    "Telemetry": "telemetry.configure",
+    "configure": "telemetry.configure",
+    "PocketFlowInstrumentor": "instrumentor",
+}
 
 
 def __getattr__(name: str) -> Any:

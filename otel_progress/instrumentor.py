@@ -24,17 +24,18 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.trace import Span
 
-from . import _default, _nodes
-from ._api import stage, workflow
-from ._context import Attached
-from ._faults import report
-from ._metrics import MetricSink
-from ._patch import Patches
-from ._record import Part, Run, Visit
-from ._recorder import Recorder, Sink
-from ._scopes import Call, Scope
-from ._settings import DETAILS, Settings
-from ._spans import SpanSink
+from .recording import default
+from .recording.context import Attached
+from .recording.faults import report
+from .recording.live import Part, Run, Visit
+from .recording.recorder import Recorder, Sink
+from .recording.settings import DETAILS, Settings
+from .sinks.metrics import MetricSink
+from .sinks.spans import SpanSink
+from .ways import nodes
+from .ways.opening import Call, Scope
+from .ways.patches import Patches
+from .ways.stage import stage, workflow
 
 NameHook = Callable[[Any], "str | None"]
 """The name of a node's stage; None: the usual one."""
@@ -76,7 +77,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         modules = _modules(kwargs.get("module") or importlib.import_module("pocketflow"))
-        recorder = _default.get()
+        recorder = default.get()
         changes = {key: kwargs[key] for key in ("detail", "platform_key") if kwargs.get(key) is not None}
         changes.update({key: tuple(kwargs[key]) for key in ("include", "exclude") if kwargs.get(key) is not None})
         if changes.get("detail", DETAILS[0]) not in DETAILS:
@@ -93,14 +94,14 @@ class PocketFlowInstrumentor(BaseInstrumentor):
             recorder.sinks.append(self._sinks[-1][0])
         _mark_spans_inside(tracer_provider or trace.get_tracer_provider())
         self._name_hook = kwargs.get("name_hook")
-        self._patches = Patches(_nodes.METHODS, _nodes.around)
-        _nodes.automatic = self._scope
+        self._patches = Patches(nodes.METHODS, nodes.around)
+        nodes.automatic = self._scope
         self._add_modules(modules)
 
     def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
-        _nodes.automatic = None
+        nodes.automatic = None
         if self._patches is not None:
-            self._patches.undo(keep=_nodes.has_scope)
+            self._patches.undo(keep=nodes.has_scope)
         if self._before is not None:  # What others have changed meanwhile stays.
             recorder, before = self._before
             own = {name: getattr(before, name) for name in ("detail", "platform_key", "include", "exclude")}
@@ -126,9 +127,9 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 
     def _scope(self, node: Any, shared: Any) -> Scope[Any] | None:
         """How a node is recorded whose class is not decorated; None where it is not."""
-        name = self._hooked_name(node) or _nodes.node_name(node)
-        recorder = _default.get()
-        flow = _nodes.is_flow(node)
+        name = self._hooked_name(node) or nodes.node_name(node)
+        recorder = default.get()
+        flow = nodes.is_flow(node)
         run = _whole_run(recorder, shared) if flow else None
         if run is not None:
             return _TheRun(recorder, run)
@@ -163,7 +164,7 @@ def _modules(given: ModuleType | Collection[ModuleType]) -> tuple[ModuleType, ..
 def _mark_spans_inside(provider: Any) -> None:
     """Let spans that other instrumentation makes inside a stage say so, if `provider` is the SDK's."""
     if hasattr(provider, "add_span_processor"):
-        from ._processor import MembershipProcessor  # noqa: PLC0415 - imports the SDK, which may be missing
+        from .telemetry.membership import MembershipProcessor  # noqa: PLC0415 - imports the SDK, which may be missing
 
         provider.add_span_processor(MembershipProcessor())
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pocketflow import Node
 
-from . import _default, _nodes
-from ._faults import report
-from ._record import now_timestamp
-from ._shared import read, read_platforms, read_revision
+from .recording import default
+from .recording.faults import report
+from .recording.live import now_timestamp
+from .recording.store import read, read_platforms, read_revision
+from .ways import nodes
 
 if TYPE_CHECKING:
     _Node = Node[dict[str, Any], dict[str, Any], str]  # Generic in its stub only.
@@ -59,7 +60,7 @@ class ProgressTrackerNode(_Node):
         return "default"
 
     def _mark(self, shared: Any, prep_res: dict[str, Any], exec_res: dict[str, Any]) -> None:
-        recorder = _default.get()
+        recorder = default.get()
         if self.final:
             recorder.finish_tracked(shared)
             return
@@ -76,4 +77,4 @@ class ProgressTrackerNode(_Node):
         )
 
 
-_nodes.leave_out(ProgressTrackerNode)
+nodes.leave_out(ProgressTrackerNode)

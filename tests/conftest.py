@@ -16,13 +16,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from otel_progress import _default, _faults
-from otel_progress._metrics import MetricSink
-from otel_progress._mirror import MirrorSink
-from otel_progress._processor import MembershipProcessor
-from otel_progress._recorder import Clock, Recorder
-from otel_progress._settings import Settings
-from otel_progress._spans import SpanSink
+from otel_progress.recording import default
+from otel_progress.recording.faults import forget
+from otel_progress.recording.recorder import Clock, Recorder
+from otel_progress.recording.settings import Settings
+from otel_progress.sinks.metrics import MetricSink
+from otel_progress.sinks.mirror import MirrorSink
+from otel_progress.sinks.spans import SpanSink
+from otel_progress.telemetry.membership import MembershipProcessor
 
 START = 1_756_377_900_000_000_000  # 2025-08-28T10:45:00Z
 SECOND = 1_000_000_000
@@ -151,31 +152,31 @@ def telemetry() -> Generator[Telemetry]:
 @pytest.fixture
 def telemetry_with() -> Generator[Callable[[Settings], Telemetry]]:
     """The same with settings of the test's own."""
-    previous = _default.get()
-    _faults.forget()
+    previous = default.get()
+    forget()
 
     def make(settings: Settings) -> Telemetry:
         made = make_telemetry(settings)
-        _default.use(made.recorder)
+        default.use(made.recorder)
         return made
 
     yield make
-    _default.use(previous)
+    default.use(previous)
 
 
 def using(telemetry: Telemetry) -> Iterator[Telemetry]:
     """Put a recorder in the place of the process's own for a while."""
-    _faults.forget()
-    previous = _default.use(telemetry.recorder)
+    forget()
+    previous = default.use(telemetry.recorder)
     try:
         yield telemetry
     finally:
-        _default.use(previous)
+        default.use(previous)
 
 
 @pytest.fixture
 def faults(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Gives what the package has reported so far."""
-    _faults.forget()
+    forget()
     caplog.set_level("WARNING", logger="otel_progress")
     return lambda: [record.getMessage() for record in caplog.records if record.name == "otel_progress"]

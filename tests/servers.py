@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from otel_progress import _servers
-from otel_progress._stack import HOST, PORTS, Stack
+from otel_progress.stack import build
+from otel_progress.stack.run import HOST, PORTS, Stack
 
 from .otlp import TIMEOUT
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 def binary(name: str) -> Path:
     """The server or tool `name`; skips the test where it is not built."""
-    path = _servers.program(name)
+    path = build.program(name)
     if not path.exists():
         reason = f"{name} is not built here: `otel-progress stack build` does it"
         if os.environ.get(REQUIRED):
@@ -50,7 +50,7 @@ def free_ports() -> dict[str, int]:
 
 def new_stack(folder: Path, **arguments: Any) -> Stack:
     """A stack that is not up yet."""
-    for name in _servers.PROGRAMS:
+    for name in build.PROGRAMS:
         binary(name)
     return Stack(folder, free_ports(), **arguments)
 

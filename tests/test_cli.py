@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from otel_progress._cli import main
+from otel_progress.cli.main import main
 
 from . import otlp
 

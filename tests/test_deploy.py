@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from otel_progress import _servers
-from otel_progress._stack import PORTS, Stack
+from otel_progress.stack import build
+from otel_progress.stack.run import PORTS, Stack
 
 from .otlp import environment
 
@@ -172,16 +172,16 @@ def test_a_second_interrupt_leaves_no_server_behind(tmp_path: Path) -> None:
     slow = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit()));"
     script = f"""if True:
         import pathlib, subprocess, sys, threading, os, signal
-        from otel_progress import _stack
+        from otel_progress.stack import run
         def up(self):
             for name in ("a", "b", "c"):
                 fake = [sys.executable, "-c", {slow!r} + "print(1, flush=True); time.sleep(60)"]
                 self._running[name] = subprocess.Popen(fake, stdout=subprocess.PIPE, start_new_session=True)
                 self._running[name].stdout.readline()
             print(*[each.pid for each in self._running.values()], flush=True)
-        _stack.Stack.up = up
-        _stack._listening = lambda port: False
-        _stack.run(pathlib.Path({str(tmp_path)!r}), print)
+        run.Stack.up = up
+        run._listening = lambda port: False
+        run.run(pathlib.Path({str(tmp_path)!r}), print)
     """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
@@ -212,10 +212,10 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_another_pin_is_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = _servers.program("jaeger")
+    before = build.program("jaeger")
     native = tmp_path / "deploy" / "native" / "jaeger"
     native.mkdir(parents=True)
     (native / "go.mod").write_text("module jaeger\n")
-    monkeypatch.setattr(_servers, "deploy_folder", lambda: tmp_path / "deploy")
-    assert _servers.program("jaeger") != before
-    assert _servers.program("jaeger").name == before.name
+    monkeypatch.setattr(build, "deploy_folder", lambda: tmp_path / "deploy")
+    assert build.program("jaeger") != before
+    assert build.program("jaeger").name == before.name

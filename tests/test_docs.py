@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from pocketflow import BatchNode, Flow, Node
 
 from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, Visit, configure, names, stage, workflow
-from otel_progress._settings import DETAILS, Settings
+from otel_progress.recording.settings import DETAILS, Settings
 
 from .conftest import Telemetry
 
@@ -126,7 +126,8 @@ def test_every_name_of_the_code_is_in_the_reference() -> None:
 def test_a_page_says_no_name_that_the_code_lacks(page: Path) -> None:
     text = page.read_text("utf-8")
     known = attribute_names() | {metric.name for metric in names.METRICS}
-    modules = {f"otel_progress.{path.stem}" for path in (ROOT / "otel_progress").glob("*.py")}
+    files = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "otel_progress").rglob("*.py")]
+    modules = {".".join(path.parts).removesuffix(".__init__") for path in files}
     for name in re.findall(r"\botel_progress(?:\.[a-z_]+)+", text):
         assert name in known or name in modules or name.removesuffix(".py") in modules, name
     for name in re.findall(r"\bOTEL_PROGRESS_[A-Z_]*[A-Z]", text):
@@ -672,7 +673,11 @@ def anchors(page: Path) -> set[str]:
 def test_contributing_lists_every_module() -> None:
     (rows,) = tables_of(ROOT / "CONTRIBUTING.md", "Layout")
     said = [name for row in rows for name in code(row["module"])]
-    assert sorted(said) == sorted(path.name for path in (ROOT / "otel_progress").glob("*.py"))
+    package = ROOT / "otel_progress"
+    modules = [path.relative_to(package) for path in package.rglob("*.py")]
+    assert sorted(said) == sorted(
+        path.as_posix() for path in modules if path.name != "__init__.py" or path.parent.name == ""
+    )
 
 
 def test_the_readme_stays_short() -> None:

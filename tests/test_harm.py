@@ -17,8 +17,8 @@ import pytest
 from opentelemetry import trace
 
 from otel_progress import Visit, progress, stage, workflow
-from otel_progress._recorder import Sink
-from otel_progress._settings import Settings
+from otel_progress.recording.recorder import Sink
+from otel_progress.recording.settings import Settings
 
 from .conftest import Telemetry
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from otel_progress import progress, stage, workflow
-from otel_progress._settings import Settings
-from otel_progress._shared import write
+from otel_progress.recording.settings import Settings
+from otel_progress.recording.store import write
 
 from .conftest import Telemetry
 
@@ -308,7 +308,7 @@ def test_an_update_is_not_lost_to_one_that_was_made_before_it(
         with stage("new", shared=shared):
             pass
 
-    monkeypatch.setattr("otel_progress._mirror.write", slow_write)
+    monkeypatch.setattr("otel_progress.sinks.mirror.write", slow_write)
     with workflow("w", shared=shared):
         thread = threading.Thread(target=begin)
         with stage("old"):
@@ -330,7 +330,7 @@ def test_a_store_with_a_lock_of_its_own_cannot_deadlock(telemetry: Telemetry, mo
             with self.lock:
                 super().__setitem__(key, value)
 
-    monkeypatch.setattr("otel_progress._registry._LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("otel_progress.recording.registry._LOCK_TIMEOUT", 0.05)
     store = Locked()
     inside, entered = threading.Event(), threading.Event()
 

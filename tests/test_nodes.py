@@ -12,7 +12,7 @@ from opentelemetry.trace import StatusCode
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, BatchFlow, BatchNode, Flow, Node
 
 from otel_progress import stage, workflow
-from otel_progress._settings import Settings
+from otel_progress.recording.settings import Settings
 
 from .conftest import Telemetry
 

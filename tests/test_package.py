@@ -20,7 +20,8 @@ from packaging.requirements import Requirement
 import otel_progress
 
 ROOT = Path(__file__).parents[1]
-MODULES = sorted((ROOT / "otel_progress").glob("*.py"))
+PACKAGE = ROOT / "otel_progress"
+MODULES = list(PACKAGE.rglob("*.py"))
 
 
 def python(*arguments: str, cwd: Path | None = None) -> str:
@@ -57,14 +58,18 @@ def info(wheel: zipfile.Path) -> zipfile.Path:
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.Path) -> None:
     assert sorted(part.name for part in wheel.iterdir() if not part.name.endswith(".dist-info")) == ["otel_progress"]
-    inside = sorted(part.name for part in wheel.joinpath("otel_progress").iterdir())
-    assert inside == sorted([*(module.name for module in MODULES), "_files", "py.typed"])
+    inside = sorted(
+        name.removeprefix("otel_progress/")
+        for name in wheel.root.namelist()
+        if name.startswith("otel_progress/") and not name.startswith("otel_progress/_files/") and not name.endswith("/")
+    )
+    assert inside == sorted([*(module.relative_to(PACKAGE).as_posix() for module in MODULES), "py.typed"])
     assert info(wheel).joinpath("licenses", "LICENSE").is_file()
 
 
 def test_the_wheel_brings_the_stack(wheel: zipfile.Path, tmp_path: Path) -> None:
     wheel.root.extractall(tmp_path / "installed")
-    code = "import sys; sys.path.insert(0, 'installed'); from otel_progress._cli import main; sys.exit(main())"
+    code = "import sys; sys.path.insert(0, 'installed'); from otel_progress.cli.main import main; sys.exit(main())"
     python("-c", code, "stack", "init", "new", cwd=tmp_path)
     made = {path.relative_to(tmp_path / "new") for path in (tmp_path / "new").rglob("*") if path.is_file()}
     listed = subprocess.run(
@@ -79,7 +84,7 @@ def test_the_wheel_brings_the_stack(wheel: zipfile.Path, tmp_path: Path) -> None
 
 
 def test_the_wheel_has_the_command(wheel: zipfile.Path) -> None:
-    assert "otel-progress = otel_progress._cli:main" in info(wheel).joinpath("entry_points.txt").read_text("utf-8")
+    assert "otel-progress = otel_progress.cli.main:main" in info(wheel).joinpath("entry_points.txt").read_text("utf-8")
 
 
 def test_the_wheel_says_what_it_is(wheel: zipfile.Path) -> None:

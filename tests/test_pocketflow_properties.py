@@ -43,7 +43,7 @@ from pocketflow import (
 )
 
 from otel_progress import PocketFlowInstrumentor
-from otel_progress._settings import Settings
+from otel_progress.recording.settings import Settings
 
 from .conftest import Telemetry, make_telemetry, using
 

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from otel_progress import stage, workflow
-from otel_progress._model import StageTotals, WorkflowTotals
-from otel_progress._report import duration, show
+from otel_progress.report.table import duration, show
+from otel_progress.report.totals import StageTotals, WorkflowTotals
 
 from .conftest import Telemetry
 

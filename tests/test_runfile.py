@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_progress._runfile import RunFile
+from otel_progress.runs.file import RunFile
 
 from . import otlp
 

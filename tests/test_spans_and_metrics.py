@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_progress import names, stage, workflow
-from otel_progress._metrics import MetricSink
-from otel_progress._recorder import Recorder
-from otel_progress._spans import SpanSink
+from otel_progress.recording.recorder import Recorder
+from otel_progress.sinks.metrics import MetricSink
+from otel_progress.sinks.spans import SpanSink
 
 from .conftest import START, Telemetry
 

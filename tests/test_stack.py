@@ -21,7 +21,7 @@ import pytest
 import trustme
 
 from otel_progress import names
-from otel_progress._stack import Stack
+from otel_progress.stack.run import Stack
 
 from . import otlp
 from .servers import get, new_stack, samples, total, trace_of, until

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from otel_progress import names
-from otel_progress._stack import Stack
+from otel_progress.stack.run import Stack
 
 from . import otlp
 from .servers import get, new_stack, samples, until

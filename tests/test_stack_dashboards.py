@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from otel_progress import names
-from otel_progress._stack import Stack
+from otel_progress.stack.run import Stack
 
 from . import otlp
 from .panels import EVERYTHING, FILES, Json, Query, fill, load, queries, searches

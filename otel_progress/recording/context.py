@@ -1,0 +1,64 @@
+"""Making a context current while code of the workflow runs."""
+
+from __future__ import annotations
+
+from contextvars import Token
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context, attach, get_current
+
+from .faults import Harmless
+from .live import Recorded
+from .recorder import RECORDED
+
+
+def detach(token: Token[Any], ours: Context) -> None:
+    """Undo `attach(ours)`, and nothing else.
+
+    What the code attached and left (baggage, for one) stays, but for a stage that was left open. Where the code was
+    left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
+    `detach` would log an error.
+    """
+    left = get_current()
+    try:
+        token.var.reset(token)
+    except ValueError:
+        return
+    if left is ours:
+        return
+    before = get_current()
+    span, recorded = trace.get_current_span(left), left.get(RECORDED)
+    of_ours = span is trace.get_current_span(ours) or (isinstance(recorded, Recorded) and span is recorded.span)
+    kept = {
+        key: value
+        for key, value in left.items()
+        if value is not before.get(key) and key != RECORDED and not (of_ours and value is span)
+    }
+    if kept:
+        attach(Context({**before, **kept}))
+
+
+class Attached(Harmless[None]):
+    """Makes `context` current for one step of a generator, or around a flow."""
+
+    __slots__ = ("_token", "context")
+
+    def __init__(self, context: Context | None) -> None:
+        self.context = context
+        """What the step leaves current is to be current in the next one; None changes nothing."""
+        self._token: Token[Any] | None = None
+
+    def enter(self) -> None:
+        """Attach."""
+        if self.context is not None:
+            self._token = attach(self.context)
+
+    def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
+        """Detach."""
+        if self._token is not None:
+            self.context = left = get_current()
+            detach(self._token, left)
+
+    def instead(self) -> None:
+        """Nothing."""

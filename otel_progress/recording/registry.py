@@ -1,0 +1,170 @@
+"""Which run a store belongs to: the runs of this process, found by identity, by id, or by what a store has saved."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from contextvars import ContextVar
+from typing import Any
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from ..names import PROGRESS_RUN, RUN_FIELDS
+from .live import Run, Visit, timestamp
+from .store import name_of, read
+
+_MOST_IDLE = 256
+_MOST_ENDED = 4096
+_LOCK_TIMEOUT = 1.0
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+# The last idle run of this thread or task and its store, for stores that cannot say which run they belong to. One
+# reference per context: a registry of such stores would keep every store of a server alive.
+_last_idle: ContextVar[tuple[Run, Any] | None] = ContextVar("otel_progress_last_idle", default=None)
+
+
+class held:  # noqa: N801 - read as a word: `with held(lock)`
+    """Hold `lock`, but do not wait for it for ever.
+
+    It is held while methods of the workflow's store run. A store with a lock of its own could deadlock with it; then a
+    lost update in the mirror is the smaller harm.
+    """
+
+    __slots__ = ("_acquired", "_lock")
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._acquired = self._lock.acquire(timeout=_LOCK_TIMEOUT)
+
+    def __exit__(self, *_: object) -> None:
+        if self._acquired:
+            self._lock.release()
+
+
+def saved_run(shared: Any) -> dict[str, str] | None:
+    """What `progress_run` says in a store, each field a string; None where it does not say a run."""
+    saved = read(shared, PROGRESS_RUN)
+    if saved is None:
+        return None
+    fields = {field: value if isinstance(value := read(saved, field), str) else "" for field in RUN_FIELDS}
+    fields["run_id"] = name_of(fields["run_id"])
+    return fields if fields["run_id"] else None
+
+
+def to_save(run: Run) -> dict[str, str]:
+    """What `progress_run` shall say of `run`."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, run.context)
+    values = (run.id, run.workflow, carrier.get("traceparent", ""), timestamp(run.started))
+    return dict(zip(RUN_FIELDS, values, strict=True))
+
+
+def remote_context(saved: dict[str, str]) -> Context:
+    """The current context with the trace that a saved run belongs to."""
+    return _PROPAGATOR.extract({"traceparent": saved["traceparent"]}, get_current())
+
+
+class Registry:
+    """The runs of one recorder in this process that have not ended. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self.starting = threading.RLock()
+        """Held while a run is looked for and, where there is none, begun: two threads must not begin it twice."""
+        self._lock = threading.RLock()  # Reentrant, as a run's.
+        self._runs: dict[str, Run] = {}
+        self._by_store: dict[int, Run] = {}
+        self._idle: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
+
+    def runs(self) -> list[Run]:
+        """All runs that have not ended, idle ones among them."""
+        with self._lock:
+            return list(self._runs.values())
+
+    def visits(self) -> list[Visit]:
+        """The visits that are open, of all runs."""
+        visits: list[Visit] = []
+        for run in self.runs():
+            with run.lock:
+                visits.extend(run.open)
+        return visits
+
+    def get(self, run_id: str) -> Run | None:
+        """The run with this id."""
+        return self._runs.get(run_id)
+
+    def has_ended(self, run_id: str) -> bool:
+        """Whether a run with this id has ended in this process (as far back as is remembered)."""
+        return run_id in self._ended
+
+    def find(self, shared: Any) -> Run | None:
+        """The run that `shared` belongs to."""
+        if shared is None:
+            return None
+        run = self._by_store.get(id(shared))
+        if run is not None and run.shared is shared:  # The run keeps its store alive, so that its id is its own.
+            return run
+        idle = _last_idle.get()
+        if idle is not None and idle[1] is shared and self._runs.get(idle[0].id) is idle[0]:
+            return idle[0]
+        saved = saved_run(shared)
+        return self._runs.get(saved["run_id"]) if saved else None
+
+    def add(self, run: Run) -> None:
+        """Keep a run that begins."""
+        with self._lock:
+            self._runs[run.id] = run
+            if run.shared is not None:
+                self._by_store[id(run.shared)] = run
+
+    def wake(self, run: Run, shared: Any) -> None:
+        """A visit begins in a run: it is not idle any more."""
+        with self._lock:
+            self._idle.pop(run.id, None)
+            if run.shared is None and shared is not None:
+                run.shared = shared
+                self._by_store[id(shared)] = run
+
+    def rest(self, run: Run, shared: Any) -> Run | None:
+        """No visit is open in a run that nothing ends: let go of its store.
+
+        Gives the run that is idle longest, if there are too many.
+        """
+        if (saved := saved_run(shared)) is None or saved["run_id"] != run.id:
+            _last_idle.set((run, shared))
+        with self._lock:
+            store = self._let_go(run)
+            self._idle[run.id] = None
+            self._idle.move_to_end(run.id)
+            longest = self._longest_idle()
+        del store  # Its last reference may be this one: not while the lock is held.
+        return longest
+
+    def _longest_idle(self) -> Run | None:
+        """The run to end, if too many are idle: one in which a tracker has a stage open only if there are far more."""
+        if len(self._idle) <= _MOST_IDLE:
+            return None
+        runs = [run for run_id in self._idle if (run := self._runs.get(run_id)) is not None]
+        done = next((run for run in runs if not run.open), None)
+        return done if done is not None or len(runs) <= _MOST_IDLE * 16 else runs[0]
+
+    def remove(self, run: Run) -> None:
+        """Forget a run that has ended, but for its id."""
+        with self._lock:
+            store = self._let_go(run)
+            self._idle.pop(run.id, None)
+            if self._runs.get(run.id) is run:
+                del self._runs[run.id]
+            self._ended[run.id] = None
+            if len(self._ended) > _MOST_ENDED:
+                self._ended.popitem(last=False)
+        del store
+
+    def _let_go(self, run: Run) -> Any:
+        store, run.shared = run.shared, None
+        if store is not None and self._by_store.get(id(store)) is run:
+            del self._by_store[id(store)]
+        return store

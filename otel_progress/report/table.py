@@ -1,0 +1,113 @@
+"""The table that `otel-progress run` prints when a program has ended."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .totals import StageTotals, WorkflowTotals
+
+_BAR = 6
+_WIDE = 100  # Columns of a terminal from which the headers fit into one line,
+_NARROW = 72  # and below which there is no place for bars.
+_OTHERS = 52  # What the columns beside the first take, without bars.
+_COLUMNS = ("stage", "visits", "time", "share", "platforms", "revisions", "retries", "result")
+_COLUMNS_IN_TWO_LINES = (
+    "\nstage",
+    "\nvisits",
+    "\ntime",
+    "\nshare",
+    "plat-\nforms",
+    "revi-\nsions",
+    "\nretries",
+    "\nresult",
+)
+_MOST_ROWS = 50
+_STYLES = {"success": "green", "fallback": "yellow", "failure": "red", "cancelled": "yellow", "abandoned": "red"}
+
+
+def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
+    """Print one table with a row for every stage of every workflow."""
+    parts = [(workflow, _rows(workflow), _whole(workflow)) for workflow in workflows]
+    wide, bar = console.width >= _WIDE, 0 if console.width < _NARROW else _BAR
+    longest = max((len(row.name) for _, rows, whole in parts for row in (*rows, whole)), default=0)
+    table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="bold")
+    stage, *counts, result = _COLUMNS if wide else _COLUMNS_IN_TWO_LINES
+    table.add_column(stage, overflow="fold", min_width=min(longest, max(12, console.width - _OTHERS - bar)))
+    for name in counts:
+        table.add_column(name, justify="left" if name.strip() == "share" else "right", no_wrap=True)
+    table.add_column(result, no_wrap=True)
+    blocks = ("█", "░") if console.encoding.startswith("utf") else ("#", ".")
+    for workflow, rows, whole in parts:
+        if table.row_count:
+            table.add_row()
+        slowest = max((row.seconds for row in rows), default=0.0)
+        for row in (*rows, whole):
+            is_whole = row is whole
+            share = Text() if is_whole else _share(row.seconds / (workflow.seconds or 1.0), bar, blocks)
+            table.add_row(
+                Text(row.name, style="italic" if is_whole else "bold" if row.seconds == slowest else ""),
+                str(row.visits),
+                duration(row.seconds),
+                share,
+                str(row.platforms),
+                str(row.revisions),
+                str(row.retries),
+                _results(row.results, ", " if wide else "\n"),
+                style="dim" if is_whole else "",
+            )
+    console.print(table)
+
+
+def duration(seconds: float) -> str:
+    """`seconds` for people: `3.2 ms`, `4.51 s`, `2m 05s`, `1h 12m`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.{1 if seconds < 0.09995 else 0}f} ms"
+    if seconds < 59.995:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+
+
+def _rows(workflow: WorkflowTotals) -> list[StageTotals]:
+    """The stages in the order in which they first started; of very many the slowest, and the others as one."""
+    stages = list(workflow.stages.values())
+    if len(stages) <= _MOST_ROWS:
+        return stages
+    slowest = {stage.name for stage in heapq.nlargest(_MOST_ROWS - 1, stages, key=lambda stage: stage.seconds)}
+    others = StageTotals(f"({len(stages) - len(slowest)} more stages)")
+    for stage in stages:
+        if stage.name not in slowest:
+            others.add(stage)
+    return [*(stage for stage in stages if stage.name in slowest), others]
+
+
+def _whole(workflow: WorkflowTotals) -> StageTotals:
+    """The workflow's own row: its wall time and results, the counts of its stages."""
+    whole = StageTotals(f"{workflow.name} ({workflow.runs} run{'' if workflow.runs == 1 else 's'})")
+    for stage in workflow.stages.values():
+        whole.add(stage)
+    whole.seconds, whole.results = workflow.seconds, workflow.results
+    return whole
+
+
+def _share(share: float, bar: int, blocks: tuple[str, str]) -> Text:
+    """Share of the runs' wall time. Stages that overlap or hold each other add up to more than the whole."""
+    filled = min(bar, round(share * bar))
+    return Text.assemble(f"{share:4.0%} ", (blocks[0] * filled, "cyan"), (blocks[1] * (bar - filled), "dim"))
+
+
+def _results(results: Counter[str], between: str) -> Text:
+    if sum(results.values()) == 1:
+        (only,) = results
+        return Text(only, style=_STYLES.get(only, ""))
+    return Text(between).join(
+        Text(f"{count} {name}", style=_STYLES.get(name, "")) for name, count in results.most_common()
+    )

@@ -1,0 +1,28 @@
+"""Spans that other instrumentation makes inside a stage say which workflow, run and stage they belong to."""
+
+from __future__ import annotations
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Span, SpanProcessor
+
+from .. import names
+from ..recording.live import Part, Visit
+from ..recording.recorder import recorded_in
+
+
+class MembershipProcessor(SpanProcessor):
+    """Adds workflow, run id and stage to every span that starts inside a run. `configure` installs one."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Add them."""
+        scope = span.instrumentation_scope
+        if scope is not None and scope.name == names.SCOPE:
+            return
+        recorded = recorded_in(parent_context)
+        if recorded is None:
+            return
+        span.set_attribute(names.WORKFLOW_NAME, recorded.run.workflow)
+        span.set_attribute(names.RUN_ID, recorded.run.id)
+        visit = recorded.owner if isinstance(recorded, Part) else recorded
+        if isinstance(visit, Visit):
+            span.set_attribute(names.STAGE_NAME, visit.stage)

@@ -1,0 +1,210 @@
+"""Attempts at exec and what becomes of the items of a batch, seen from the calls alone.
+
+A framework calls exec once or, after a failure, again, and at last exec_fallback. Its own retry counter cannot be
+trusted, so the calls are counted here: a call after a failed one, in the same task or thread and with the same
+argument, is a retry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sized
+from contextvars import Token
+from typing import Any
+
+from opentelemetry.context import attach, get_current
+
+from ..names import SPAN_ITEM, Result
+from ..recording.context import detach
+from ..recording.faults import Harmless
+from ..recording.live import NANO, Attempt, Item, Part, Run, Visit
+from ..recording.recorder import Recorder, result_of
+from ..recording.store import name_of, read
+
+
+def worker() -> object:
+    """Who works on an item: the task where there is one, else the thread."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return threading.get_ident() if task is None else task
+
+
+class _Call(Harmless[None]):
+    """One call of exec or exec_fallback on the item of this task or thread, as a context manager."""
+
+    _item: Item
+
+    def __init__(self, recorder: Recorder, visit: Visit, subject: Any) -> None:
+        self._recorder = recorder
+        self._visit = visit
+        self._subject = subject
+        self._worker = worker()
+        self._token: Token[Any] | None = None
+
+    def instead(self) -> None:
+        """Nothing."""
+
+    def _attach(self, item: Item) -> None:
+        if item.part is not None:
+            self._token = attach(item.part.context)
+
+    def _detach(self) -> None:
+        if self._token is not None and self._item.part is not None:
+            detach(self._token, self._item.part.context)
+
+    def _end_item(self, item: Item, result: Result, error: BaseException | None = None) -> None:
+        visit = self._visit
+        if visit.items.get(self._worker) is not item:
+            return  # The visit has ended around it.
+        del visit.items[self._worker]
+        if item.part is not None:
+            self._recorder.end(item.part, error, result)
+        if visit.batch and self._recorder.is_open(visit):
+            visit.count(1, result, item.platform)
+            self._recorder.changed(visit)
+
+
+class Exec(_Call):
+    """One call of exec: an attempt."""
+
+    def enter(self) -> None:
+        """Count the attempt, and the retry if it is one."""
+        visit, recorder = self._visit, self._recorder
+        item = visit.items.get(self._worker)
+        if item is not None and item.subject is not self._subject:
+            self._end_item(item, "failure")  # Somebody's own loop went on to the next.
+            item = None
+        if item is None:
+            item = visit.items[self._worker] = Item(self._subject, _platform_of(visit, self._subject))
+            if visit.batch and recorder.settings.items:
+                item.part = recorder.start_part(visit, SPAN_ITEM, item.platform)
+        self._item = item
+        self._started = recorder.now(visit.run)
+        retry = item.failed_at is not None
+        wait = max(0, self._started - (item.failed_at or 0)) / NANO if retry else 0.0
+        item.attempts += 1
+        item.running = True
+        with visit.run.lock:
+            visit.attempts += 1
+            visit.retries += retry
+            visit.wait += wait
+            visit.run.stages[visit.stage].retries += retry
+        if retry:
+            recorder.tell("retried", visit, item.error, wait)
+            recorder.changed(visit)
+        self._attach(item)
+
+    def leave(self, error: BaseException | None) -> None:
+        """Tell of a failed attempt; after a good one the item has ended."""
+        self._detach()
+        item, visit = self._item, self._visit
+        item.running = False
+        if error is None:
+            self._end_item(item, "success")
+        elif isinstance(error, Exception):
+            item.failed_at = max(self._started, self._recorder.now(visit.run))
+            item.error = type(error).__name__
+            context = get_current() if item.part is None else item.part.context
+            attempt = Attempt(item.attempts, self._started, item.failed_at, error, context)
+            self._recorder.tell("attempt_failed", visit, attempt)
+        else:
+            self._end_item(item, result_of(error), error)
+
+
+class Fallback(_Call):
+    """One call of exec_fallback: the end of an item whose attempts all failed."""
+
+    def enter(self) -> None:
+        """Run it inside the item."""
+        self._item = self._visit.items.get(self._worker) or Item(self._subject)
+        self._visit.items[self._worker] = self._item
+        self._item.running = True
+        self._attach(self._item)
+
+    def leave(self, error: BaseException | None) -> None:
+        """The item has ended."""
+        self._detach()
+        self._visit.fell_back = self._visit.fell_back or error is None
+        self._end_item(self._item, "fallback" if error is None else result_of(error), error)
+
+
+class Phase(Harmless[None]):
+    """prep, exec or post of a visit; a span where `detail` asks for it."""
+
+    def __init__(self, recorder: Recorder, visit: Visit, name: str, *, counts: bool = False) -> None:
+        self._recorder = recorder
+        self._visit = visit
+        self._name = name
+        self._counts = counts
+        """Whether what it returns are the items of a batch flow."""
+        self._part: Part | None = None
+        self._token: Token[Any] | None = None
+
+    def instead(self) -> None:
+        """Nothing."""
+
+    def enter(self) -> None:
+        """Begin it."""
+        self._visit.phases.add(self._name)
+        if self._recorder.settings.phases:
+            self._part = self._recorder.start_part(self._visit, self._name)
+            self._token = attach(self._part.context)
+
+    def got(self, value: object) -> None:
+        """Count the items of a batch flow."""
+        if self._counts and isinstance(value, Sized):
+            self._visit.expect(len(value))
+            self._recorder.changed(self._visit)
+
+    def leave(self, error: BaseException | None) -> None:
+        """End it."""
+        if self._token is not None and self._part is not None:
+            detach(self._token, self._part.context)
+        self._visit.phases.discard(self._name)
+        if self._part is not None:
+            self._recorder.end(self._part, error)
+
+
+class FlowItem(Harmless[None]):
+    """The run of a batch flow's nodes for one item."""
+
+    def __init__(
+        self, recorder: Recorder, owner: Visit | Run, node: object, params: object, platform: str | None
+    ) -> None:
+        self._recorder = recorder
+        self._owner = owner
+        self._node = node
+        self._params = params
+        self._platform = None if platform is None else name_of(platform)
+
+    def instead(self) -> None:
+        """Nothing."""
+
+    def enter(self) -> None:
+        """Begin it; a span only where `detail` asks for it."""
+        recorder = self._recorder
+        make = recorder.start_part if recorder.settings.items else recorder.make_part
+        self._part = make(self._owner, SPAN_ITEM, self._platform)
+        self._part.node, self._part.item = self._node, self._params
+        self._token = attach(self._part.context)
+
+    def leave(self, error: BaseException | None) -> None:
+        """End it, and count it where the flow is a stage."""
+        detach(self._token, self._part.context)
+        if self._recorder.settings.items:
+            self._recorder.end(self._part, error)
+        self._part.node = self._part.item = None
+        if isinstance(self._owner, Visit) and self._recorder.is_open(self._owner):
+            self._owner.count(1, result_of(error), self._platform)
+            self._recorder.changed(self._owner)
+
+
+def _platform_of(visit: Visit, subject: Any) -> str | None:
+    """The platform that an item names: itself, where it is one of the visit's platforms, or its `platform` field."""
+    name = subject if isinstance(subject, str) else read(subject, "platform") if isinstance(subject, dict) else None
+    if not isinstance(name, str):
+        return visit.item_platform
+    return name if name in visit.platforms.names or not isinstance(subject, str) else visit.item_platform

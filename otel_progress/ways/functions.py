@@ -1,0 +1,151 @@
+"""Recording functions of every kind: plain ones, coroutine functions, generator and async generator functions."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, Protocol, cast
+
+from ..recording.store import name_of
+from .opening import Call, Opening, Scope
+
+
+class _Opener(Protocol):
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any], stepwise: bool = False) -> Opening[Any]: ...
+
+
+def decorated(scope: Scope[Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` with every call recorded. Its kind is found once, here."""
+    inner = _unwrap_partial(function)
+    name = scope.name_for(name_of(getattr(inner, "__name__", type(inner).__name__)))
+    module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", name)
+    where = name_of(f"{module}.{qualname}" if module else qualname)
+    shared_in = _finder(function)
+
+    def opening(args: tuple[Any, ...], kwargs: dict[str, Any], stepwise: bool = False) -> Opening[Any]:
+        return scope.opening(Call(name, where, shared_in(args, kwargs)), stepwise=stepwise)
+
+    if inspect.iscoroutinefunction(function) or _is_awaited(function):
+        wrapper = _coroutine(function, opening)
+    elif inspect.isasyncgenfunction(function):
+        wrapper = _async_generator(function, opening)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _generator(function, opening)
+    else:
+        wrapper = _plain(function, opening)
+    return functools.wraps(function)(wrapper)
+
+
+def _is_awaited(function: Any) -> bool:
+    """Whether `function` is a coroutine function of a kind that `inspect` does not name."""
+    code = getattr(function, "__code__", None)
+    by_flag = code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+    return by_flag or inspect.iscoroutinefunction(getattr(cast("object", type(function)), "__call__", None))  # noqa: B004
+
+
+def _unwrap_partial(function: Any) -> Any:
+    return function.func if isinstance(function, functools.partial) else function
+
+
+def _plain(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with opening(args, kwargs):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _coroutine(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        with opening(args, kwargs):
+            return await function(*args, **kwargs)
+
+    return call
+
+
+def _generator(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
+    def steps(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        inner = cast("Generator[Any, Any, Any]", function(*args, **kwargs))
+        with (whole := opening(args, kwargs, stepwise=True)):
+            step: Callable[[Any], Any] = inner.send
+            value: Any = None
+            while True:
+                with whole.step():
+                    try:
+                        item = step(value)
+                    except StopIteration as stop:
+                        return stop.value
+                value = None  # It may be an exception, which holds this frame.
+                try:
+                    value = yield item
+                    step = inner.send
+                except GeneratorExit:
+                    whole.closed = True
+                    with whole.step():
+                        return cast("Any", inner.close())  # A value since Python 3.13.
+                except BaseException as error:
+                    step, value = inner.throw, error
+
+    return steps
+
+
+def _async_generator(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
+    async def steps(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        inner = cast("AsyncGenerator[Any, Any]", function(*args, **kwargs))
+        with (whole := opening(args, kwargs, stepwise=True)):
+            step: Callable[[Any], Any] = functools.partial(_first_step, inner)
+            value: Any = None
+            while True:
+                with whole.step():
+                    try:
+                        item = await step(value)
+                    except StopAsyncIteration:
+                        return
+                value = None  # It may be an exception, which holds this frame.
+                try:
+                    value = yield item
+                    step = inner.asend
+                except GeneratorExit:
+                    whole.closed = True
+                    with whole.step():
+                        await inner.aclose()
+                    return
+                except BaseException as error:
+                    step, value = inner.athrow, error
+
+    return steps
+
+
+def _first_step(steps: AsyncGenerator[Any, Any], value: Any) -> Any:
+    """The first step of an inner async generator, kept from the event loop's list of generators to close.
+
+    The outer one is on that list and closes the inner; the loop closing both at once would fail.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return steps.asend(value)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _finder(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
+    """How to find the argument named `shared` among those of a call."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    position = -1
+    for index, parameter in enumerate(parameters):
+        if parameter.name == "shared" and parameter.kind in (
+            parameter.POSITIONAL_ONLY,
+            parameter.POSITIONAL_OR_KEYWORD,
+        ):
+            position = index
+
+    def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return args[position] if 0 <= position < len(args) else kwargs.get("shared")
+
+    return find

@@ -1,0 +1,150 @@
+"""What `stage` and `workflow` share: opening a run or a visit around code, as a context manager."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from opentelemetry.context import attach
+
+from ..recording import default
+from ..recording.context import Attached, detach
+from ..recording.faults import Harmless
+from ..recording.live import Run, Visit
+from ..recording.store import name_of
+
+_LONGEST_WORD = 64
+T = TypeVar("T", bound="Run | Visit")
+
+
+class Call:
+    """Which code is called, on what."""
+
+    __slots__ = ("function", "name", "node", "shared")
+
+    def __init__(self, name: str, function: str | None = None, shared: Any = None, node: object = None) -> None:
+        self.name = name
+        self.function = function
+        self.shared = shared
+        self.node = node
+
+
+def action_of(node: Any, value: object) -> str | None:
+    """The action that a node returned; None for what may be content: no edge's name, and longer than a word."""
+    successors = getattr(node, "__dict__", {}).get("successors")
+    if value is None or (isinstance(value, (str, int)) and not value):
+        return "default"  # As PocketFlow takes it.
+    action = name_of(value)
+    known = isinstance(successors, dict) and isinstance(value, str) and value in successors
+    return action if known or (len(action) <= _LONGEST_WORD and not any(map(str.isspace, action))) else None
+
+
+class Opening(Harmless[T]):
+    """One run or visit from its start to its end, current in between unless `stepwise`."""
+
+    __slots__ = ("_call", "_scope", "_steps", "_stepwise", "_token", "closed", "recorded")
+
+    def __init__(self, scope: Scope[T], call: Call, *, stepwise: bool = False) -> None:
+        self._scope = scope
+        self._call = call
+        self._stepwise = stepwise
+        self._token: Token[Any] | None = None
+        self.recorded: Run | Visit | None = None
+        self._steps: Attached | None = None
+        self.closed = False
+        """Whether it is a generator that was closed early."""
+
+    def enter(self) -> T:
+        """Start it."""
+        recorded = self.recorded = self._scope.begin(self._call)
+        if not self._stepwise:
+            self._token = attach(recorded.context)
+        return self._scope.given(recorded)
+
+    def leave(self, error: BaseException | None) -> None:
+        """End it."""
+        recorded = self.recorded
+        if recorded is None or recorded.recorder is None:
+            return
+        if self._token is not None:
+            detach(self._token, recorded.context)
+        recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
+
+    def instead(self) -> T:
+        """One that records nothing."""
+        return self._scope.nothing()
+
+    def got(self, value: object) -> None:
+        """Note what a node returned: the action that its flow goes on with."""
+        if isinstance(self.recorded, Visit):
+            self.recorded.action = action_of(self._call.node, value)
+
+    def step(self) -> Attached:
+        """Make it current for one step of a generator, with what the steps before have made current inside."""
+        if self._steps is None:
+            self._steps = Attached(None if self.recorded is None else self.recorded.context)
+        return self._steps
+
+
+class Scope(Generic[T]):
+    """What `stage` and `workflow` have in common."""
+
+    def __init__(self, name: object = None, *, shared: Any = None) -> None:
+        if inspect.isroutine(name) or inspect.isclass(name):
+            kind = type(self).__name__
+            raise TypeError(f'write @{kind}("a name") or @{kind}() above {name_of(getattr(name, "__name__", name))}')
+        self._name = None if name is None else name_of(name)
+        self._shared = shared
+        self._open: list[Opening[T]] = []
+
+    def begin(self, call: Call) -> Run | Visit:
+        """Start the run or visit."""
+        raise NotImplementedError
+
+    def given(self, recorded: Run | Visit) -> T:
+        """What `with ... as` gives."""
+        raise NotImplementedError
+
+    def nothing(self) -> T:
+        """What `with ... as` gives where recording failed."""
+        raise NotImplementedError
+
+    def opening(self, call: Call, *, stepwise: bool = False) -> Opening[T]:
+        """A context manager for one call."""
+        if call.shared is None:
+            call.shared = self._shared
+        return Opening(self, call, stepwise=stepwise)
+
+    def name_for(self, default: str) -> str:
+        """The name that the user gave, else `default`."""
+        return self._name or default
+
+    # --- as a context manager -----------------------------------------------------------------------------------------
+
+    def __enter__(self) -> T:
+        opening = self.opening(Call(self.name_for(type(self).__name__)))
+        value = opening.__enter__()
+        self._open.append(opening)
+        return value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # One object may be entered by several tasks or threads at once: each leaves what is current where it is.
+        current = default.get().current()
+        entered = list(self._open)
+        opening = next((each for each in reversed(entered) if each.recorded is current), entered[-1])
+        with contextlib.suppress(ValueError):
+            self._open.remove(opening)
+        opening.__exit__(kind, error, traceback)
+
+    async def __aenter__(self) -> T:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)

@@ -1,0 +1,161 @@
+"""`stage` and `workflow`: each is a decorator and a context manager."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar, cast
+
+from ..recording import default
+from ..recording.live import Run, Visit
+from ..recording.settings import parse_duration
+from . import nodes
+from .functions import decorated
+from .opening import Call, Scope
+
+F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, ..., Any]")
+T = TypeVar("T", bound="Run | Visit")
+
+
+class _Way(Scope[T]):
+    """A scope that is also a decorator."""
+
+    def __call__(self, target: F) -> F:
+        """Record every call of `target`: a function of any kind, or a node class (changed in place).
+
+        Raises:
+            TypeError: `target` is neither callable nor a class with `prep`, `exec` or `post` and `_run`.
+        """
+        kind = type(self).__name__
+        what: Any = target
+        if isinstance(what, (staticmethod, classmethod)):
+            method: Any = cast("Any", what)
+            return type(method)(self(method.__func__))
+        if inspect.isclass(what):
+            if not nodes.is_node_class(what):
+                raise TypeError(
+                    f"@{kind} takes a function, or a class with prep, exec or post and _run; {what.__name__} is none"
+                )
+            nodes.record_class(what, self)
+            return target
+        if not callable(what):
+            raise TypeError(f"@{kind} takes a function or a node class, not {type(what).__name__}")
+        return cast("F", decorated(self, what))
+
+
+class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `with stage("draft")`
+    """Record a stage: one visit for every call, or for every `with` block.
+
+    As a decorator it takes functions, coroutine functions, generator functions (timed from the first step to the end,
+    current only while a step runs), async generator functions, methods, and node classes with `prep`/`exec`/`post`.
+    Without a run around it the stage begins one of its own, which later stages with the same `shared` join.
+
+        @stage("fact_check", budget="2m")
+        def fact_check(shared): ...
+
+        with stage("publish", shared=shared) as visit:
+            visit.advance(1, total=6)
+
+    Args:
+        name: name of the stage; a decorated function's or class's own name if left out.
+        shared: the workflow's store; if left out, the node's own, an argument named `shared`, or that of the run
+            around it.
+        platforms: the platforms it works for (a list, a comma-separated text, a number), or a function of the store;
+            if left out, the store's `task_requirements.platforms`.
+        revision: the revision it works on, or a function of the store; if left out, the store's
+            `quality_control.revision_count` or `workflow_state.revision_count`.
+        budget: time that a visit may take: seconds, or a text such as `"2m"`. Exported, so that alerts know it.
+
+    Raises:
+        ValueError: `budget` is not a duration.
+        TypeError: used as a bare `@stage`, or above something that cannot be recorded.
+    """
+
+    def __init__(
+        self,
+        name: object = None,
+        *,
+        shared: Any = None,
+        platforms: str | int | Collection[Any] | Callable[[Any], Any] | None = None,
+        revision: str | int | Callable[[Any], Any] | None = None,
+        budget: str | float | None = None,
+    ) -> None:
+        super().__init__(name, shared=shared)
+        self.loose = False
+        """Whether the name is only a class's; see `Recorder.start_visit`."""
+        self._platforms = platforms
+        self._revision = revision
+        self._budget = None if budget is None else parse_duration(budget)
+
+    def begin(self, call: Call) -> Visit:
+        """Start a visit."""
+        item, platform = nodes.item_of(call.node)
+        visit = default.get().start_visit(
+            call.name,
+            shared=call.shared,
+            node=call.node,
+            function=call.function,
+            budget=self._budget,
+            platforms=self._platforms,
+            revision=self._revision,
+            item=item,
+            item_platform=platform,
+            loose=self.loose,
+        )
+        if call.node is not None:
+            nodes.prepare(visit, call.node)
+        return visit
+
+    def given(self, recorded: Run | Visit) -> Visit:
+        """The visit."""
+        return cast(Visit, recorded)
+
+    def nothing(self) -> Visit:
+        """A visit that records nothing."""
+        return Visit(None, Run(None, "", ""), "")
+
+
+class workflow(_Way[Run]):  # noqa: N801 - read as a word, as `stage`
+    """Record a run: one for every call, or for every `with` block.
+
+    Inside another run it is a stage that holds stages. A `shared` that another process has saved carries its run and
+    its trace on; where this process has ended that run, a new one begins.
+
+        with workflow("pr_campaign", shared=shared):
+            ...
+
+    Args:
+        name: name of the workflow; a decorated function's or class's own name if left out.
+        shared: the workflow's store; if left out, the flow's own or an argument named `shared`.
+    """
+
+    def begin(self, call: Call) -> Run | Visit:
+        """Start a run, or a visit inside one."""
+        item, platform = nodes.item_of(call.node)
+        recorded = default.get().start_run(
+            call.name,
+            shared=call.shared,
+            node=call.node,
+            function=call.function,
+            item=item,
+            item_platform=platform,
+        )
+        if isinstance(recorded, Visit) and call.node is not None:
+            nodes.prepare(recorded, call.node)
+        return recorded
+
+    def given(self, recorded: Run | Visit) -> Run:
+        """The run."""
+        return recorded.run
+
+    def nothing(self) -> Run:
+        """A run that records nothing."""
+        return Run(None, "", "")
+
+
+def progress(run: Run) -> dict[str, dict[str, Any]]:
+    """The record of `run` as `shared["progress_metrics"]` shows it: a fresh dict of JSON values, one entry per stage.
+
+    It is there whatever the store of the workflow takes, and also where there is none.
+    """
+    return run.entries()
