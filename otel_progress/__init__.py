@@ -19,7 +19,11 @@ The progress is then in `shared["progress_metrics"]`, in traces and in metrics. 
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
+from .recording import default as _default
+from .recording.default import add_sink, remove_sink
 from .recording.live import Run, Visit
+from .recording.sink import Sink
+from .sinks import usual as _usual
 from .tracker import ProgressTrackerNode
 from .ways.stage import progress, stage, workflow
 
@@ -31,14 +35,19 @@ __all__ = [
     "PocketFlowInstrumentor",
     "ProgressTrackerNode",
     "Run",
+    "Sink",
     "Telemetry",
     "Visit",
     "__version__",
+    "add_sink",
     "configure",
     "progress",
+    "remove_sink",
     "stage",
     "workflow",
 ]
+
+_default.get().sinks = _usual.usual_sinks(_default.get())
 
 _LATER = {
     "Telemetry": "telemetry.configure",

@@ -25,20 +25,22 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.trace import Span
 
 from .recording import default
+from .recording.call import Call, Origin
 from .recording.context import Attached
-from .recording.faults import report
+from .recording.faults import Harmless, report
 from .recording.live import Part, Run, Visit
-from .recording.recorder import Recorder, Sink
+from .recording.recorder import Recorder
 from .recording.settings import DETAILS, Settings
-from .sinks.metrics import MetricSink
-from .sinks.spans import SpanSink
-from .ways import nodes
-from .ways.opening import Call, Scope
-from .ways.patches import Patches
+from .recording.sink import Sink
+from .sinks.usual import usual_sinks
+from .ways.classes import NodeClass, item_of
+from .ways.nodes import Nodes, has_scope
+from .ways.opening import Opening
 from .ways.stage import stage, workflow
 
 NameHook = Callable[[Any], "str | None"]
 """The name of a node's stage; None: the usual one."""
+_FLOW, _NODE = workflow(), stage()
 SpanHook = Callable[[Span, Any], object]
 """Adds attributes to a new span, given its node (or flow)."""
 
@@ -57,12 +59,13 @@ class PocketFlowInstrumentor(BaseInstrumentor):
     - `platform_key`: the parameter of a batch flow's item that names its platform.
     """
 
-    _patches: Patches | None = None
+    _nodes: Nodes | None = None
     _modules: tuple[ModuleType, ...] = ()
     _before: tuple[Recorder, Settings] | None = None
     _sinks: list[tuple[Sink, Sink | None]]
     """Those that `instrument` added, and whose place they took."""
     _name_hook: NameHook | None = None
+    _origin: Origin = "program"
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """The PocketFlow versions whose classes are known."""
@@ -85,23 +88,25 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         self._before = (recorder, recorder.settings)
         recorder.settings = replace(recorder.settings, **changes)
         self._sinks = []
-        if (tracer_provider := kwargs.get("tracer_provider")) is not None:
-            self._exchange(recorder, SpanSink(recorder, tracer_provider))
-        if (meter_provider := kwargs.get("meter_provider")) is not None:
-            self._exchange(recorder, MetricSink(recorder, meter_provider))
+        tracer_provider, meter_provider = kwargs.get("tracer_provider"), kwargs.get("meter_provider")
+        if tracer_provider is not None or meter_provider is not None:
+            spans, measured, _ = usual_sinks(recorder, tracer_provider, meter_provider)
+            for provider, sink in ((tracer_provider, spans), (meter_provider, measured)):
+                if provider is not None:
+                    self._exchange(recorder, sink)
         if (span_hook := kwargs.get("span_hook")) is not None:
             self._sinks.append((_HookSink(span_hook), None))
             recorder.sinks.append(self._sinks[-1][0])
         _mark_spans_inside(tracer_provider or trace.get_tracer_provider())
         self._name_hook = kwargs.get("name_hook")
-        self._patches = Patches(nodes.METHODS, nodes.around)
-        nodes.automatic = self._scope
+        # `opentelemetry-instrument` asks with this argument. The program itself does not know of the recording then.
+        self._origin = "outside" if kwargs.get("skip_dep_check") else "program"
+        self._nodes = Nodes(self._visit)
         self._add_modules(modules)
 
     def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
-        nodes.automatic = None
-        if self._patches is not None:
-            self._patches.undo(keep=nodes.has_scope)
+        if self._nodes is not None:
+            self._nodes.patches.undo(keep=has_scope)
         if self._before is not None:  # What others have changed meanwhile stays.
             recorder, before = self._before
             own = {name: getattr(before, name) for name in ("detail", "platform_key", "include", "exclude")}
@@ -109,7 +114,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
             recorder.sinks[:] = [
                 old for each in recorder.sinks if (old := dict(self._sinks).get(each, each)) is not None
             ]
-        self._modules, self._patches, self._before, self._sinks = (), None, None, []
+        self._modules, self._nodes, self._before, self._sinks = (), None, None, []
 
     def _exchange(self, recorder: Recorder, new: Sink) -> None:
         """Put `new` in the place of the sink of its kind."""
@@ -120,28 +125,27 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 
     def _add_modules(self, modules: Collection[ModuleType]) -> None:
         for module in modules:
-            if self._patches is not None and module not in self._modules:
+            if self._nodes is not None and module not in self._modules:
                 self._modules += (module,)
-                self._patches.wrap(module.BaseNode, inherited=False)
-                self._patches.watch(module.BaseNode)
+                self._nodes.patches.wrap(module.BaseNode, inherited=False)
+                self._nodes.patches.watch(module.BaseNode)
 
-    def _scope(self, node: Any, shared: Any) -> Scope[Any] | None:
+    def _visit(self, info: NodeClass, node: Any, method: str, shared: Any) -> Harmless[Any] | None:
         """How a node is recorded whose class is not decorated; None where it is not."""
-        name = self._hooked_name(node) or nodes.node_name(node)
+        code = info.code(method, node)
+        if (name := self._hooked_name(node)) is not None:
+            code = code._replace(name=name)
         recorder = default.get()
-        flow = nodes.is_flow(node)
-        run = _whole_run(recorder, shared) if flow else None
-        if run is not None:
-            return _TheRun(recorder, run)
+        if info.is_flow and (run := _whole_run(recorder, shared)) is not None:
+            return _Inside(recorder.make_part(run, code.name), node)
         settings = recorder.settings
-        wanted = not settings.include or any(fnmatchcase(name, pattern) for pattern in settings.include)
-        if not wanted or any(fnmatchcase(name, pattern) for pattern in settings.exclude):
+        if settings.include and not any(fnmatchcase(code.name, pattern) for pattern in settings.include):
             return None
-        if flow:
-            return workflow(name)
-        scope = stage(name)
-        scope.loose = True
-        return scope
+        if settings.exclude and any(fnmatchcase(code.name, pattern) for pattern in settings.exclude):
+            return None
+        scope, loose = (_FLOW, False) if info.is_flow else (_NODE, True)
+        code = code._replace(loose=loose, origin=self._origin)
+        return Opening(scope, Call(code, shared, node, *item_of(node)))
 
     def _hooked_name(self, node: Any) -> str | None:
         if self._name_hook is None:
@@ -192,19 +196,6 @@ class _HookSink(Sink):
         """Call it for a node, or a flow inside a flow."""
         if visit.node is not None:
             self._hook(visit.span, visit.node)
-
-
-class _TheRun(Scope[Any]):
-    """A flow that is the run around it: no span of its own."""
-
-    def __init__(self, recorder: Recorder, run: Run) -> None:
-        super().__init__()
-        self._recorder = recorder
-        self._run = run
-
-    def opening(self, call: Call, *, stepwise: bool = False) -> Any:  # noqa: ARG002 - a flow is no generator
-        """Say which flow the run is, so that flows inside it are stages."""
-        return _Inside(self._recorder.make_part(self._run, call.name), call.node)
 
 
 class _Inside(Attached):

@@ -184,7 +184,7 @@ RUN_FIELDS: Final = ("run_id", "workflow", "traceparent", "started")
 # --- environment variables --------------------------------------------------------------------------------------------
 
 OTEL_PROGRESS_MIRROR: Final = "OTEL_PROGRESS_MIRROR"
-"""`false` writes nothing into the shared store. Default: `true`."""
+"""Whether visits are written into the shared store. Default: those that the program itself records."""
 OTEL_PROGRESS_DETAIL: Final = "OTEL_PROGRESS_DETAIL"
 """Extra child spans: `none`, `phases`, `items` or `all`. Default: `none`."""
 OTEL_PROGRESS_CAPTURE_MESSAGES: Final = "OTEL_PROGRESS_CAPTURE_MESSAGES"

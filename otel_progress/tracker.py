@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pocketflow import Node
 
 from .recording import default
-from .recording.faults import report
+from .recording.call import Call, Code
+from .recording.faults import passes, report
 from .recording.live import now_timestamp
-from .recording.store import read, read_platforms, read_revision
+from .recording.store import given_store, name_of, read, read_platforms, read_revision
 from .ways import nodes
 
 if TYPE_CHECKING:
@@ -55,26 +56,29 @@ class ProgressTrackerNode(_Node):
         """Bring `progress_metrics` up to date; go on with `"default"`."""
         try:
             self._mark(shared, prep_res, exec_res)
-        except Exception as error:
+        except BaseException as error:
+            if passes(error):
+                raise
             report("ProgressTrackerNode could not mark the stage; the workflow goes on", error)
         return "default"
 
     def _mark(self, shared: Any, prep_res: dict[str, Any], exec_res: dict[str, Any]) -> None:
         recorder = default.get()
         if self.final:
-            recorder.finish_tracked(shared)
+            recorder.finish_tracked(given_store(shared))
             return
         stage = exec_res["current_stage"]
         if stage is None or stage == "":
             return
         # What an exec of the user's own makes of them is given; else the store is read, again at the stage's end.
         platforms, revision = exec_res["platforms_processed"], exec_res["revision_count"]
-        recorder.track(
-            stage,
-            shared=shared,
+        code = Code(
+            name_of(stage) or "stage",
             platforms=None if platforms == read_platforms(prep_res).count else platforms,
             revision=None if revision == (read_revision(prep_res) or 0) else revision,
+            loose=True,
         )
+        recorder.track(Call(code, given_store(shared)))
 
 
 nodes.leave_out(ProgressTrackerNode)

@@ -20,9 +20,7 @@ from otel_progress.recording import default
 from otel_progress.recording.faults import forget
 from otel_progress.recording.recorder import Clock, Recorder
 from otel_progress.recording.settings import Settings
-from otel_progress.sinks.metrics import MetricSink
-from otel_progress.sinks.mirror import MirrorSink
-from otel_progress.sinks.spans import SpanSink
+from otel_progress.sinks.usual import usual_sinks
 from otel_progress.telemetry.membership import MembershipProcessor
 
 START = 1_756_377_900_000_000_000  # 2025-08-28T10:45:00Z
@@ -132,14 +130,14 @@ def make_telemetry(settings: Settings | None = None, time: ManualTime | None = N
     tracer_provider.add_span_processor(MembershipProcessor())
     tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
     meter_provider = MeterProvider([reader], resource, shutdown_on_exit=False)
-    run_ids = (f"run-{number}" for number in itertools.count(1))
+    numbers = itertools.count(1)  # No generator: several threads may ask at once.
     recorder = Recorder(
         settings=settings,
         clock=Clock(wall=lambda: time.wall, monotonic=lambda: time.monotonic),
-        new_run_id=lambda: next(run_ids),
+        new_run_id=lambda: f"run-{next(numbers)}",
     )
     recorder.workflow = "tests"
-    recorder.sinks += [SpanSink(recorder, tracer_provider), MetricSink(recorder, meter_provider), MirrorSink(recorder)]
+    recorder.sinks = usual_sinks(recorder, tracer_provider, meter_provider)
     return Telemetry(recorder, time, exporter, reader, tracer_provider)
 
 

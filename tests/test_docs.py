@@ -203,7 +203,7 @@ def test_own_environment() -> None:
     assert tuple(said) == names.ENVIRONMENT
     for variable, row in said.items():
         default = getattr(Settings(), variable.removeprefix("OTEL_PROGRESS_").lower())
-        assert row["default"] == (f"`{str(default).lower()}`" if default != () else "")
+        assert row["default"] == (f"`{str(default).lower()}`" if default not in {(), None} else "")
     assert tuple(code(said[names.OTEL_PROGRESS_DETAIL]["values"])) == DETAILS
 
 

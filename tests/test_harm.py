@@ -16,8 +16,7 @@ from typing import Any, cast
 import pytest
 from opentelemetry import trace
 
-from otel_progress import Visit, progress, stage, workflow
-from otel_progress.recording.recorder import Sink
+from otel_progress import Sink, Visit, progress, stage, workflow
 from otel_progress.recording.settings import Settings
 
 from .conftest import Telemetry
@@ -44,7 +43,15 @@ def test_a_sink_that_raises_is_said_once_and_stops_nothing(
     assert len(telemetry.spans()) == 6
     assert sorted(faults()) == sorted(
         f"Raising.{event} failed; the workflow goes on without it"
-        for event in ("run_started", "visit_started", "items_ended", "stage_changed", "visit_ended", "run_ended")
+        for event in (
+            "run_started",
+            "run_shown",
+            "visit_started",
+            "items_ended",
+            "stage_changed",
+            "visit_ended",
+            "run_ended",
+        )
     )
 
 

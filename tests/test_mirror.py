@@ -23,12 +23,14 @@ from otel_progress.recording.store import write
 from .conftest import Telemetry
 
 
-@stage("draft")
-def draft(shared: Any) -> None: ...
+def draft(shared: Any) -> None:
+    with stage("draft", shared=shared):
+        pass
 
 
-@stage("review")
-def review(shared: Any) -> None: ...
+def review(shared: Any) -> None:
+    with stage("review", shared=shared):
+        pass
 
 
 class OwnMapping(MutableMapping[str, Any]):
@@ -102,6 +104,31 @@ def test_every_store_that_takes_writes_shows_the_progress(telemetry: Telemetry, 
     review(store)
     assert list(metrics_of(store)) == ["draft", "review"]
     assert len(telemetry.recorder.registry.runs()) == 1
+
+
+@pytest.mark.parametrize("make", [dict, collections.OrderedDict, Declared])
+def test_an_argument_named_shared_is_a_store_where_it_can_be_no_other(
+    telemetry: Telemetry, make: Callable[[], Any]
+) -> None:
+    @stage("found")
+    def found(shared: Any) -> None: ...
+
+    store = make()
+    found(store)
+    found(shared=store)
+    assert metrics_of(store)["found"]["visits"] == 2
+
+
+@pytest.mark.parametrize("make", [OwnMapping, collections.UserDict, collections.ChainMap, Plain])
+def test_any_other_argument_of_that_name_is_left_alone(telemetry: Telemetry, make: Callable[[], Any]) -> None:
+    @stage("found")
+    def found(shared: Any) -> None: ...
+
+    store = make()
+    before = dict(vars(store))
+    found(store)
+    assert vars(store) == before
+    assert len(telemetry.spans("stage found")) == 1
 
 
 @pytest.mark.parametrize("make", [Frozen, Refusing, Broken, lambda: None, lambda: types.MappingProxyType({}), tuple])
@@ -330,7 +357,6 @@ def test_a_store_with_a_lock_of_its_own_cannot_deadlock(telemetry: Telemetry, mo
             with self.lock:
                 super().__setitem__(key, value)
 
-    monkeypatch.setattr("otel_progress.recording.registry._LOCK_TIMEOUT", 0.05)
     store = Locked()
     inside, entered = threading.Event(), threading.Event()
 

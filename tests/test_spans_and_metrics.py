@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_progress import names, stage, workflow
+from otel_progress.recording.call import Call, Code
 from otel_progress.recording.recorder import Recorder
-from otel_progress.sinks.metrics import MetricSink
-from otel_progress.sinks.spans import SpanSink
+from otel_progress.sinks.usual import usual_sinks
 
 from .conftest import START, Telemetry
 
@@ -158,12 +158,13 @@ def test_the_buckets_of_the_durations() -> None:
 def test_metrics_are_recorded_where_the_span_is_not_sampled() -> None:
     reader = InMemoryMetricReader()
     recorder = Recorder()
-    recorder.sinks += [
-        SpanSink(recorder, TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)),
-        MetricSink(recorder, MeterProvider([reader], shutdown_on_exit=False)),
-    ]
-    run = recorder.start_run("w")
-    visit = recorder.start_visit("a", shared={})
+    recorder.sinks = usual_sinks(
+        recorder,
+        TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False),
+        MeterProvider([reader], shutdown_on_exit=False),
+    )
+    run = recorder.start_run(Call(Code("w")))
+    visit = recorder.start_visit(Call(Code("a"), {}))
     assert visit.span.is_recording() is False
     recorder.end(visit)
     recorder.end(run)
@@ -229,10 +230,10 @@ def test_a_thread_without_context_finds_its_run_by_the_store(telemetry: Telemetr
 
 def test_without_an_sdk_the_mirror_still_works() -> None:
     recorder = Recorder()
-    recorder.sinks += [SpanSink(recorder, trace.NoOpTracerProvider())]
+    recorder.sinks = usual_sinks(recorder, trace.NoOpTracerProvider())
     shared: dict[str, Any] = {}
-    run = recorder.start_run("w", shared=shared)
-    visit = recorder.start_visit("a", shared=shared)
+    run = recorder.start_run(Call(Code("w"), shared))
+    visit = recorder.start_visit(Call(Code("a"), shared))
     recorder.end(visit)
     recorder.end(run)
     assert run.run.entries()["a"]["trace_id"] is None

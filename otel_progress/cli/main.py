@@ -33,8 +33,7 @@ from ..names import SCOPE
 from ..recording import default
 from ..recording.faults import report
 from ..recording.live import Run
-from ..recording.recorder import Sink
-from ..recording.registry import held
+from ..recording.sink import Sink
 from ..report import table
 from ..report.totals import WorkflowTotals
 from ..runs.file import FOLDER, RunFile
@@ -300,7 +299,7 @@ class _Recording(Sink):
         """Have the run file written, whoever has set up the providers."""
         if self._is_set_up:
             return
-        with held(self._setting_up):
+        with self._setting_up:
             if not self._is_set_up:
                 try:
                     self._set_up()

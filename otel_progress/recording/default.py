@@ -1,21 +1,12 @@
-"""The recorder that the ways in use: one for the process."""
+"""The recorder that the ways in use: one for the process. The package gives it its sinks when it is imported."""
 
 from __future__ import annotations
 
-from ..sinks.metrics import MetricSink
-from ..sinks.mirror import MirrorSink
-from ..sinks.spans import SpanSink
 from .recorder import Recorder
 from .settings import Settings
+from .sink import Sink
 
-
-def _make() -> Recorder:
-    recorder = Recorder(settings=Settings.from_environment())
-    recorder.sinks += [SpanSink(recorder), MetricSink(recorder), MirrorSink(recorder)]
-    return recorder
-
-
-_recorder = _make()
+_recorder = Recorder(settings=Settings.from_environment())
 
 
 def get() -> Recorder:
@@ -28,3 +19,13 @@ def use(recorder: Recorder) -> Recorder:
     global _recorder
     previous, _recorder = _recorder, recorder
     return previous
+
+
+def add_sink(sink: Sink) -> None:
+    """Have `sink` told of every run and visit of this process from now on, after the sinks that are there."""
+    _recorder.sinks = [*_recorder.sinks, sink]
+
+
+def remove_sink(sink: Sink) -> None:
+    """Tell `sink` of nothing more; nothing happens where it was never added."""
+    _recorder.sinks = [each for each in _recorder.sinks if each is not sink]

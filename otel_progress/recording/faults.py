@@ -1,10 +1,17 @@
-"""A fault of the instrumentation is said once and never reaches the workflow."""
+"""A fault of the instrumentation is said once and never reaches the workflow; what is no fault of ours passes.
+
+Whatever runs between our own lines may raise there: the handler of a signal (the time limits of job queues), or another
+thread by `PyThreadState_SetAsyncExc`. Such an exception belongs to the workflow and goes on to it.
+"""
 
 from __future__ import annotations
 
+import functools
 import logging
-from types import TracebackType
-from typing import Generic, TypeVar
+import signal
+import sys
+from types import CodeType, TracebackType
+from typing import Any, Generic, TypeVar, cast
 
 from ..names import SCOPE
 
@@ -15,6 +22,23 @@ logger = logging.getLogger(SCOPE)
 _MOST = 1000  # A fault whose text never repeats must not grow memory without end.
 _said: set[str] = set()
 
+_OURS = frozenset({SCOPE, "opentelemetry"})
+_OUR_KINDS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    StopIteration,
+    SystemError,
+    TypeError,
+    ValueError,
+)
+
 
 def report(message: str, error: BaseException | None = None) -> None:
     """Log `message` as a warning, with the traceback of `error`, unless it was logged before."""
@@ -24,8 +48,9 @@ def report(message: str, error: BaseException | None = None) -> None:
             return
         _said.add(key)
         logger.warning("%s", message, exc_info=error)
-    except Exception:  # A broken logging set-up or a full stack must not harm the workflow either.
-        return
+    except BaseException as fault:  # A broken logging set-up or a full stack must not harm the workflow either.
+        if from_handler(fault):
+            raise
 
 
 def forget() -> None:
@@ -33,11 +58,65 @@ def forget() -> None:
     _said.clear()
 
 
+def from_handler(error: BaseException) -> bool:
+    """Whether `error` was raised by the handler of a signal that came here, or is a KeyboardInterrupt.
+
+    For places that call the workflow's own code (a store's methods, a `__str__`, a hook): all else that it raises ends
+    here.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    trace = error.__traceback__
+    codes: set[CodeType] | None = None
+    while trace is not None and (trace := trace.tb_next) is not None:
+        if codes is None:
+            codes = _handlers()
+        if trace.tb_frame.f_code in codes:
+            return True
+    return False
+
+
+def passes(error: BaseException, *, theirs: bool = False) -> bool:
+    """Whether `error` did not arise in our code, so that it has to go on to the workflow.
+
+    For places that call our own code and the SDK's: these raise no exceptions but their own and the common ones. With
+    `theirs` a sink or hook that others wrote may have raised it, whose exceptions of every kind end here.
+    """
+    if from_handler(error):
+        return True
+    kind = type(error)
+    home = kind.__module__.partition(".")[0]
+    if home in _OURS or (home == "builtins" and issubclass(kind, _OUR_KINDS) and kind is not TimeoutError):
+        return False
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+    return not theirs or where in _OURS or where in sys.stdlib_module_names
+
+
+def _handlers() -> set[CodeType]:
+    """The code of the handlers of signals that are installed."""
+    found: set[CodeType] = set()
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        while isinstance(handler, functools.partial):
+            handler = cast("Any", handler).func
+        handler = getattr(handler, "__func__", handler)
+        code = getattr(handler, "__code__", None)
+        if code is None and callable(handler):
+            code = getattr(getattr(type(cast("object", handler)), "__call__", None), "__code__", None)  # noqa: B004
+        if isinstance(code, CodeType):
+            found.add(code)
+    return found
+
+
 class Harmless(Generic[T]):
     """A context manager around code of the workflow whose own faults stay away from that code.
 
     Subclasses write `enter` and `leave`. What `enter` raises is reported, the code runs without it, `leave` is not
-    called; exceptions of the code itself pass through untouched.
+    called; exceptions of the code itself pass through untouched. An exception that is no fault of ours passes too, and
+    what had begun is left by it: so `leave` may come after half of an `enter`, and a second time.
     """
 
     __slots__ = ("_entered",)
@@ -52,7 +131,7 @@ class Harmless(Generic[T]):
 
     def instead(self) -> T:
         """What `with ... as` gives where `enter` failed."""
-        raise NotImplementedError
+        return cast("T", None)
 
     def got(self, value: object) -> None:
         """Note what the code returned."""
@@ -61,18 +140,24 @@ class Harmless(Generic[T]):
         """Note what the code returned; a fault of that is reported."""
         try:
             self.got(value)
-        except Exception as error:
+        except BaseException as error:
+            if passes(error):
+                raise
             report(f"{type(self).__name__} could not note what was returned", error)
 
     def __enter__(self) -> T:
         self._entered = False
         try:
             value = self.enter()
-        except Exception as error:
+            self._entered = True
+            return value
+        except BaseException as error:
+            if passes(error):
+                self._entered = True
+                self.__exit__(type(error), error, error.__traceback__)
+                raise
             report(f"{type(self).__name__} could not begin; the workflow goes on unrecorded", error)
-            return self.instead()
-        self._entered = True
-        return value
+        return self.instead()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -81,5 +166,8 @@ class Harmless(Generic[T]):
             return
         try:
             self.leave(error)
-        except Exception as fault:
+        except BaseException as fault:
+            if passes(fault):
+                self.leave(error)
+                raise
             report(f"{type(self).__name__} could not end; the workflow goes on", fault)

@@ -16,32 +16,11 @@ from .store import name_of, read
 
 _MOST_IDLE = 256
 _MOST_ENDED = 4096
-_LOCK_TIMEOUT = 1.0
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 # The last idle run of this thread or task and its store, for stores that cannot say which run they belong to. One
 # reference per context: a registry of such stores would keep every store of a server alive.
 _last_idle: ContextVar[tuple[Run, Any] | None] = ContextVar("otel_progress_last_idle", default=None)
-
-
-class held:  # noqa: N801 - read as a word: `with held(lock)`
-    """Hold `lock`, but do not wait for it for ever.
-
-    It is held while methods of the workflow's store run. A store with a lock of its own could deadlock with it; then a
-    lost update in the mirror is the smaller harm.
-    """
-
-    __slots__ = ("_acquired", "_lock")
-
-    def __init__(self, lock: threading.RLock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        self._acquired = self._lock.acquire(timeout=_LOCK_TIMEOUT)
-
-    def __exit__(self, *_: object) -> None:
-        if self._acquired:
-            self._lock.release()
 
 
 def saved_run(shared: Any) -> dict[str, str] | None:
@@ -68,11 +47,12 @@ def remote_context(saved: dict[str, str]) -> Context:
 
 
 class Registry:
-    """The runs of one recorder in this process that have not ended. Safe to use from any thread."""
+    """The runs of one recorder in this process that have not ended. Safe to use from any thread.
+
+    Its lock is never held while code of the workflow runs.
+    """
 
     def __init__(self) -> None:
-        self.starting = threading.RLock()
-        """Held while a run is looked for and, where there is none, begun: two threads must not begin it twice."""
         self._lock = threading.RLock()  # Reentrant, as a run's.
         self._runs: dict[str, Run] = {}
         self._by_store: dict[int, Run] = {}
@@ -84,6 +64,10 @@ class Registry:
         with self._lock:
             return list(self._runs.values())
 
+    def left_behind(self) -> list[Run]:
+        """The same in a forked child, where the lock may be held for ever by a thread that is no more."""
+        return list(self._runs.values())
+
     def visits(self) -> list[Visit]:
         """The visits that are open, of all runs."""
         visits: list[Visit] = []
@@ -92,37 +76,45 @@ class Registry:
                 visits.extend(run.open)
         return visits
 
-    def get(self, run_id: str) -> Run | None:
-        """The run with this id."""
-        return self._runs.get(run_id)
-
     def has_ended(self, run_id: str) -> bool:
         """Whether a run with this id has ended in this process (as far back as is remembered)."""
         return run_id in self._ended
 
-    def find(self, shared: Any) -> Run | None:
-        """The run that `shared` belongs to."""
+    def find(self, shared: Any, saved: dict[str, str] | None) -> Run | None:
+        """The run that `shared`, which says `saved`, belongs to."""
         if shared is None:
             return None
-        run = self._by_store.get(id(shared))
-        if run is not None and run.shared is shared:  # The run keeps its store alive, so that its id is its own.
+        run = self.of_store(shared)
+        if run is not None:
             return run
         idle = _last_idle.get()
         if idle is not None and idle[1] is shared and self._runs.get(idle[0].id) is idle[0]:
             return idle[0]
-        saved = saved_run(shared)
         return self._runs.get(saved["run_id"]) if saved else None
 
-    def add(self, run: Run) -> None:
-        """Keep a run that begins."""
+    def of_store(self, shared: Any) -> Run | None:
+        """The run that holds this very store."""
+        run = self._by_store.get(id(shared))
+        # It keeps its store alive, and so the id is its own.
+        return run if run is not None and run.shared is shared and run.ended is None else None
+
+    def claim(self, run: Run) -> Run:
+        """Keep a run that is about to begin; gives the one that another thread was faster to begin in its place."""
         with self._lock:
+            known = self._runs.get(run.id)
+            if known is None and run.implicit and run.shared is not None:
+                known = self.of_store(run.shared)
+            if known is not None and known.ended is None and run.implicit:
+                return known
             self._runs[run.id] = run
             if run.shared is not None:
                 self._by_store[id(run.shared)] = run
+            return run
 
     def wake(self, run: Run, shared: Any) -> None:
         """A visit begins in a run: it is not idle any more."""
         with self._lock:
+            run.idle = False
             self._idle.pop(run.id, None)
             if run.shared is None and shared is not None:
                 run.shared = shared
@@ -136,7 +128,11 @@ class Registry:
         if (saved := saved_run(shared)) is None or saved["run_id"] != run.id:
             _last_idle.set((run, shared))
         with self._lock:
+            with run.lock:
+                if run.ended is not None or not run.unattended:
+                    return None  # Another thread has begun a visit.
             store = self._let_go(run)
+            run.idle = True
             self._idle[run.id] = None
             self._idle.move_to_end(run.id)
             longest = self._longest_idle()

@@ -19,8 +19,8 @@ DETAILS: tuple[Detail, ...] = ("none", "phases", "items", "all")
 class Settings:
     """Behaviour of one recorder."""
 
-    mirror: bool = True
-    """Write `progress_metrics` and `progress_run` into the shared store."""
+    mirror: bool | None = None
+    """Write `progress_metrics` and `progress_run` into the store; None: where the program itself records."""
     detail: Detail = "none"
     """Which spans are made inside a stage beside failed attempts."""
     capture_messages: bool = True
@@ -55,9 +55,9 @@ class Settings:
             report(f"{names.OTEL_PROGRESS_DETAIL}={detail!r} is none of {', '.join(DETAILS)}; using {default.detail!r}")
             detail = default.detail
         return cls(
-            mirror=_boolean(env, names.OTEL_PROGRESS_MIRROR, default.mirror),
+            mirror=_boolean(env, names.OTEL_PROGRESS_MIRROR),
             detail=detail,
-            capture_messages=_boolean(env, names.OTEL_PROGRESS_CAPTURE_MESSAGES, default.capture_messages),
+            capture_messages=_boolean(env, names.OTEL_PROGRESS_CAPTURE_MESSAGES) is not False,
             name_limit=_positive(env, names.OTEL_PROGRESS_NAME_LIMIT, default.name_limit),
             include=_list(env, names.OTEL_PROGRESS_INCLUDE),
             exclude=_list(env, names.OTEL_PROGRESS_EXCLUDE),
@@ -65,15 +65,15 @@ class Settings:
         )
 
 
-def _boolean(env: Mapping[str, str], name: str, default: bool) -> bool:
+def _boolean(env: Mapping[str, str], name: str) -> bool | None:
     value = env.get(name, "").strip().lower()
     if value in ("true", "1", "yes", "on"):
         return True
     if value in ("false", "0", "no", "off"):
         return False
     if value:
-        report(f"{name}={value!r} is neither true nor false; using {str(default).lower()}")
-    return default
+        report(f"{name}={value!r} is neither true nor false, and is ignored")
+    return None
 
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:

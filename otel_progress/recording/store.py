@@ -6,38 +6,75 @@ is read afresh every time, nothing in it is kept, and a fault of its own methods
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from .faults import from_handler
+
 LONGEST_NAME = 200
 MOST_NAMES = 64
+_MOST_READ = 1000  # Of a longer list of platforms only the length is told beside the first names.
+_ARRAYS = ("__array__", "__dataframe__", "__array_interface__")
+
+
+class _Here(threading.local):
+    reading = False
+
+
+_here = _Here()
+
+
+def is_reading() -> bool:
+    """Whether a store is being read or written in this thread: what its own methods do then is not recorded.
+
+    Else a store whose reading runs a stage would be read for that stage, and so on without end.
+    """
+    return _here.reading
 
 
 def read(holder: Any, key: str) -> Any:
     """The value under `key` in a mapping or on an object; None where there is none or where reading fails."""
-    try:
-        if type(holder) is dict:
+    if type(holder) is dict:
+        try:
             return cast("dict[str, Any]", holder).get(key)
-        if holder is None:
+        except BaseException as error:  # Another key's `__eq__`.
+            if from_handler(error):
+                raise
             return None
-        return holder.get(key) if _is_mapping(holder) else getattr(holder, key, None)
-    except Exception:
+    if holder is None:
         return None
+    before, _here.reading = _here.reading, True
+    try:
+        return holder.get(key) if _is_mapping(holder) else getattr(holder, key, None)
+    except BaseException as error:
+        if from_handler(error):
+            raise
+        return None
+    finally:
+        _here.reading = before
 
 
 def write(holder: Any, key: str, value: Any) -> bool:
     """Put `value` under `key`; False where the holder refuses."""
+    if holder is None:
+        return False
+    before, _here.reading = _here.reading, True
     try:
         if type(holder) is dict or _is_mapping(holder):
             holder[key] = value
-        elif holder is None:
-            return False
         else:
             setattr(holder, key, value)
-    except Exception:
+    except BaseException as error:
+        if from_handler(error):
+            raise
         return False
+    finally:
+        _here.reading = before
     return True
 
 
@@ -51,7 +88,9 @@ def name_of(value: object) -> str:
     """`value` as a name for people and databases: a string without its margins, at most 200 characters long."""
     try:
         text = (value if isinstance(value, str) else str(value)).strip()
-    except Exception:
+    except BaseException as error:  # It is the workflow's own method.
+        if from_handler(error):
+            raise
         text = type(value).__name__
     return printable(text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…")
 
@@ -61,9 +100,32 @@ def printable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def store_of(shared: Any) -> Any:
-    """`shared`, if it can be a workflow's store; None for a number, a text or a tuple that only has the name."""
-    return None if isinstance(shared, (bool, int, float, complex, str, bytes, tuple, frozenset)) else shared
+def given_store(shared: Any) -> Any:
+    """`shared`, if it can be a workflow's store; None for a number, a text, an array or a table of data.
+
+    A store that is named as such may be any mapping, Manager proxy, dataclass or plain object. A DataFrame would grow
+    columns.
+    """
+    if type(shared) is dict or shared is None:
+        return cast("Any", shared)
+    if isinstance(shared, (bool, int, float, complex, str, bytes, bytearray, memoryview, tuple, list, set, frozenset)):
+        return None
+    kind = cast("type[object]", type(shared))
+    return None if any(hasattr(kind, mark) for mark in _ARRAYS) else shared
+
+
+def found_store(shared: Any) -> Any:
+    """`shared`, if what merely has this name as an argument is a store: a dict, a Manager proxy or a dataclass.
+
+    Other objects with that name (a table, a cookie jar, a file) may be anything.
+    """
+    if type(shared) is dict or shared is None:
+        return cast("Any", shared)
+    kind = cast("type[object]", type(shared))
+    if issubclass(kind, dict) or hasattr(kind, "__dataclass_fields__"):
+        return given_store(shared)
+    proxy = any((base.__module__, base.__name__) == ("multiprocessing.managers", "BaseProxy") for base in kind.__mro__)
+    return shared if proxy else None
 
 
 @dataclass(frozen=True)
@@ -85,10 +147,22 @@ def platforms_of(value: Any) -> Platforms:
 
     An entry that is a dict is named by its `name` or `platform`; an entry without a name only counts.
     """
-    try:
-        return _platforms_of(value)
-    except Exception:  # An odd container may fail in any method of its own.
+    if value is None:
         return NO_PLATFORMS
+    try:
+        if type(value) in (list, tuple) and len(value) <= MOST_NAMES and set(map(type, value)) == {str}:
+            return _platforms_named(tuple(value))
+        return _platforms_of(value)
+    except BaseException as error:  # An odd container may fail in any method of its own.
+        if from_handler(error):
+            raise
+        return NO_PLATFORMS
+
+
+@functools.lru_cache(maxsize=128)
+def _platforms_named(value: tuple[str, ...]) -> Platforms:
+    """The usual case: it is asked for at the start and the end of every visit, and seldom changes."""
+    return _platforms_of(value)
 
 
 def _platforms_of(value: Any) -> Platforms:
@@ -102,20 +176,22 @@ def _platforms_of(value: Any) -> Platforms:
     if isinstance(value, str):
         entries = [part for part in value.split(",") if part.strip()]
     elif isinstance(value, Collection):  # Not any iterable: reading a generator would use up what the workflow needs.
-        entries = list(cast("Collection[Any]", value))
+        whole = cast("Collection[Any]", value)
+        entries = list(itertools.islice(whole, _MOST_READ))
         if isinstance(value, (set, frozenset)):
             entries.sort(key=str)
     else:
         return NO_PLATFORMS
     found: dict[str, None] = {}
     unnamed = 0
-    for entry in entries:
+    for entry in entries[:_MOST_READ]:
         name = _platform_name(entry)
         if name:
             found[name] = None
         else:
             unnamed += 1
-    return Platforms(tuple(found)[:MOST_NAMES], len(found) + unnamed)
+    more = 0 if isinstance(value, str) else len(cast("Collection[Any]", value)) - len(entries)
+    return Platforms(tuple(found)[:MOST_NAMES], len(found) + unnamed + max(0, more))
 
 
 def _platform_name(entry: Any) -> str:
@@ -126,32 +202,54 @@ def _platform_name(entry: Any) -> str:
 
 def read_platforms(shared: Any) -> Platforms:
     """The platforms in `shared`'s `task_requirements.platforms`."""
-    return platforms_of(read(read(shared, "task_requirements"), "platforms"))
+    task = read(shared, "task_requirements")
+    return NO_PLATFORMS if task is None else platforms_of(read(task, "platforms"))
 
 
 def revision_of(value: Any) -> int | None:
     """A revision count as workflows write it; None where `value` is none."""
-    if isinstance(value, str) and value.strip().isdecimal():
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
         value = int(value)
     return _whole(value)
 
 
 def _whole(value: Any) -> int | None:
-    """A number of any type (numpy's too) as a count; None where `value` is none."""
+    """A number of any type (numpy's too) as a count within 64 bits; None where `value` is none."""
+    if type(value) is int:
+        return value if 0 <= value < 2**63 else 0 if value < 0 else None
     if value is None or isinstance(value, (bool, str, bytes, bytearray)):
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+        if not math.isfinite(number) or number >= 2**63:
+            return None
+        return max(0, int(number))
+    except BaseException as error:
+        if from_handler(error):
+            raise
         return None
-    return max(0, int(number)) if math.isfinite(number) else None
+
+
+def whole_number(value: Any) -> int | None:
+    """A whole number of any type (numpy's too) within 64 bits as an int; None where `value` is none."""
+    if type(value) is int:
+        return value if abs(value) < 2**63 else None
+    if value is None or isinstance(value, (str, bytes, bytearray)):
+        return None
+    try:
+        number = int(value)
+        return number if number == value and abs(number) < 2**63 else None
+    except BaseException as error:
+        if from_handler(error):
+            raise
+        return None
 
 
 def read_revision(shared: Any) -> int | None:
     """The workflow's own count: `quality_control.revision_count`, else `workflow_state.revision_count`."""
-    for holder in ("quality_control", "workflow_state"):
-        revision = revision_of(read(read(shared, holder), "revision_count"))
-        if revision is not None:
+    for key in ("quality_control", "workflow_state"):
+        holder = read(shared, key)
+        if holder is not None and (revision := revision_of(read(holder, "revision_count"))) is not None:
             return revision
     return None
 
@@ -166,21 +264,23 @@ class Version:
 
 def version_count(shared: Any) -> int:
     """How many entries `version_history` has."""
-    history = read(shared, "version_history")
-    return len(cast("Sequence[Any]", history)) if isinstance(history, (list, tuple)) else 0
+    return len(_history(shared))
 
 
 def versions_since(shared: Any, count: int) -> list[Version]:
     """The entries added since there were `count`; all of them where the history was replaced by a shorter one."""
-    history = read(shared, "version_history")
-    if not isinstance(history, (list, tuple)):
+    history = _history(shared)
+    if len(history) == count:
         return []
-    entries = list(cast("Sequence[Any]", history))
-    added = entries[count:] if len(entries) >= count else entries
     versions: list[Version] = []
-    for entry in added:
+    for entry in list(history[count if len(history) >= count else 0 :]):
         identifier = read(entry, "version_id")
         if identifier is not None:
             action = read(entry, "action")
             versions.append(Version(name_of(identifier), name_of(action) if action is not None else None))
     return versions
+
+
+def _history(shared: Any) -> Sequence[Any]:
+    history = read(shared, "version_history")
+    return cast("Sequence[Any]", history) if type(history) in (list, tuple) else ()

@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
+from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from .. import names
 from .._version import SCHEMA_URL, __version__
 from ..names import Metric, Result
 from ..recording.live import Run, Visit
-from ..recording.recorder import Recorder, Sink
+from ..recording.recorder import Recorder
+from ..recording.sink import Sink
 from .bound import NameBound
+from .measurements import Measurements, Record
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
 _Key = tuple[str, ...]
+_MOST_BUDGETS = 1000  # Workflow names may be user data.
+# Counters have no exemplars: the reservoir of the SDK for these draws from the `random` module, whose sequence a program
+# that seeds it relies on, and our thread would do so at any moment.
+_NO_SPAN = Context()
 
 
 class MetricSink(Sink):
-    """Records durations and counts as they come; reads what is going on from the live registry when asked."""
+    """Measures durations and counts as they come; reads what is going on from the live registry when asked."""
 
-    def __init__(self, recorder: Recorder, meter_provider: MeterProvider | None = None) -> None:
+    def __init__(self, recorder: Recorder, bound: NameBound, meter_provider: MeterProvider | None = None) -> None:
         self._recorder = recorder
-        self._bound = NameBound(recorder)
+        self._bound = bound
+        self._provider = meter_provider
+        self._measured = False
+        """Whether anybody takes what is measured: true for ever, once there is a provider."""
+        self._measurements = Measurements()
+        self.budgets: dict[tuple[str, str], float] = {}
+        """Declared budgets in seconds, by workflow and stage."""
         # Said to be 0 when nothing goes on any more: a series that only stops would look like a process that died.
         self._workflows: set[_Key] = set()
-        self._stages: set[_Key] = set()
+        self._stages: dict[tuple[str, str], Mapping[str, str]] = {}
+        """The attributes of the stages that are known, by workflow and stage."""
         meter = metrics.get_meter(names.SCOPE, __version__, meter_provider, SCHEMA_URL)
 
-        def histogram(metric: Metric) -> metrics.Histogram:
+        def histogram(metric: Metric) -> Record:
             return meter.create_histogram(
                 metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
-            )
+            ).record
 
-        def counter(metric: Metric) -> metrics.Counter:
-            return meter.create_counter(metric.name, metric.unit, metric.description)
+        def counter(metric: Metric) -> Record:
+            return meter.create_counter(metric.name, metric.unit, metric.description).add
 
         def observed(create: Callable[..., object], metric: Metric, read: Callable[[], Iterable[Observation]]) -> None:
             def callback(_options: CallbackOptions) -> Iterable[Observation]:
+                self.drain()  # So that what was measured until now is in this very collection.
                 return read()
 
             create(metric.name, [callback], metric.unit, metric.description)
@@ -59,52 +74,86 @@ class MetricSink(Sink):
         observed(meter.create_observable_gauge, names.STAGE_OLDEST_START, self._oldest_starts)
         observed(meter.create_observable_gauge, names.STAGE_BUDGET_METRIC, self._budgets)
 
+    def drain(self, timeout: float = 1.0) -> bool:
+        """Hand what was measured to the SDK; False where that takes longer than `timeout` seconds."""
+        return self._measurements.drain(timeout)
+
     def run_started(self, run: Run) -> None:
         """From now on the workflow is known."""
         if run.owned:
             self._workflows.add((self._bound.workflow(run.workflow),))
 
     def run_ended(self, run: Run) -> None:
-        """Record the run."""
-        if not run.owned:
+        """Measure the run."""
+        if not run.owned or not self._is_measured():
             return
+        put, context = self._measurements.put, run.context
         workflow = {names.WORKFLOW_NAME: self._bound.workflow(run.workflow)}
-        result = {**workflow, names.RESULT: run.result or "success"}
-        self._run_duration.record(run.seconds, result, run.context)
+        put(self._run_duration, run.seconds, {**workflow, names.RESULT: run.result or "success"}, context)
         if run.revision is not None:
-            self._run_revisions.record(run.revision, workflow, run.context)
-        self._run_platforms.record(run.platform_count, workflow, run.context)
+            put(self._run_revisions, run.revision, workflow, context)
+        put(self._run_platforms, run.platform_count, workflow, context)
 
     def visit_started(self, visit: Visit) -> None:
         """From now on the stage is known."""
-        self._stages.add(self._key(visit.run.workflow, visit.stage))
+        self._labels(visit.run.workflow, visit.stage)
+        self.stage_changed(visit)
+
+    def stage_changed(self, visit: Visit) -> None:
+        """The code that takes a visit over may have a budget."""
+        budget = visit.code.budget
+        if budget is not None and len(self.budgets) < _MOST_BUDGETS:
+            self.budgets[visit.run.workflow, visit.stage] = budget
 
     def visit_ended(self, visit: Visit) -> None:
-        """Record the visit. The histogram's own count is the count of visits."""
-        attributes = self._labels(visit)
-        attributes[names.RESULT] = visit.result or "success"
-        attributes[names.VISIT] = names.VISIT_FIRST if visit.number == 1 else names.VISIT_REPEAT
+        """Measure the visit. The histogram's own count is the count of visits."""
+        if not self._is_measured():
+            return
+        attributes = {
+            **self._labels(visit.run.workflow, visit.stage),
+            names.RESULT: visit.result or "success",
+            names.VISIT: names.VISIT_FIRST if visit.number == 1 else names.VISIT_REPEAT,
+        }
         if visit.result == "failure":
             attributes[names.ERROR_TYPE] = visit.error_type or "_OTHER"
         # The context, so that an exemplar points at the visit's span although it is not current any more.
-        self._stage_duration.record(visit.seconds, attributes, visit.context)
+        self._measurements.put(self._stage_duration, visit.seconds, attributes, visit.context)
 
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:
         """Count a retry and the wait before it."""
-        labels = self._labels(visit)
-        self._retries.add(1, {**labels, names.ERROR_TYPE: error_type}, visit.context)
-        self._wait.add(wait, labels, visit.context)
+        labels = self._labels(visit.run.workflow, visit.stage)
+        self._count(self._retries, 1, {**labels, names.ERROR_TYPE: error_type})
+        self._count(self._wait, wait, labels)
 
     def items_ended(self, visit: Visit, count: int, result: Result, platform: str | None) -> None:
         """Count items."""
-        attributes = {**self._labels(visit), names.RESULT: result}
+        attributes = {**self._labels(visit.run.workflow, visit.stage), names.RESULT: result}
         if platform is not None:
             attributes[names.ITEM_PLATFORM] = self._bound.platform(platform)
-        self._items.add(count, attributes, visit.context)
+        self._count(self._items, count, attributes)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:  # noqa: ARG002 - no action on a metric
         """Count it."""
-        self._dead_ends.add(1, _attributes(self._key(owner.run.workflow, stage)), owner.context)
+        self._count(self._dead_ends, 1, self._labels(owner.run.workflow, stage))
+
+    def _count(self, add: Record, amount: float, attributes: Mapping[str, str]) -> None:
+        if self._is_measured():
+            self._measurements.put(add, amount, attributes, _NO_SPAN)
+
+    def _is_measured(self) -> bool:
+        """Whether there is a provider that may record: those that come with the API never do."""
+        if not self._measured:
+            provider = metrics.get_meter_provider() if self._provider is None else self._provider
+            self._measured = not type(provider).__module__.startswith(metrics.__name__)
+        return self._measured
+
+    def _labels(self, workflow: str, stage: str) -> Mapping[str, str]:
+        """The attributes of a stage."""
+        labels = self._stages.get((workflow, stage))
+        if labels is None:
+            key = self._bound.workflow(workflow), self._bound.stage(stage)
+            labels = self._stages.setdefault(key, {names.WORKFLOW_NAME: key[0], names.STAGE_NAME: key[1]})
+        return labels
 
     # --- read when metrics are collected ------------------------------------------------------------------------------
 
@@ -119,27 +168,23 @@ class MetricSink(Sink):
     def _active_stages(self) -> Iterable[Observation]:
         count = dict.fromkeys(list(self._stages), 0)
         for visit in self._recorder.registry.visits():
-            key = self._key(visit.run.workflow, visit.stage)
+            key = self._key(visit)
             count[key] = count.get(key, 0) + 1
-        return [Observation(number, _attributes(key)) for key, number in count.items()]
+        return [Observation(number, self._labels(*key)) for key, number in count.items()]
 
     def _oldest_starts(self) -> Iterable[Observation]:
-        oldest: dict[_Key, int] = {}
+        oldest: dict[tuple[str, str], int] = {}
         for visit in self._recorder.registry.visits():
-            key = self._key(visit.run.workflow, visit.stage)
+            key = self._key(visit)
             oldest[key] = min(visit.started, oldest.get(key, visit.started))
-        return [Observation(start / 1e9, _attributes(key)) for key, start in oldest.items()]
+        return [Observation(start / 1e9, self._labels(*key)) for key, start in oldest.items()]
 
     def _budgets(self) -> Iterable[Observation]:
-        budgets = {self._key(*key): seconds for key, seconds in list(self._recorder.budgets.items())}
-        return [Observation(seconds, _attributes(key)) for key, seconds in budgets.items()]
+        budgets = {
+            (self._bound.workflow(workflow), self._bound.stage(stage)): seconds
+            for (workflow, stage), seconds in list(self.budgets.items())
+        }
+        return [Observation(seconds, self._labels(*key)) for key, seconds in budgets.items()]
 
-    def _key(self, workflow: str, stage: str) -> _Key:
-        return self._bound.workflow(workflow), self._bound.stage(stage)
-
-    def _labels(self, visit: Visit) -> dict[str, str]:
-        return _attributes(self._key(visit.run.workflow, visit.stage))
-
-
-def _attributes(key: _Key) -> dict[str, str]:
-    return {names.WORKFLOW_NAME: key[0], names.STAGE_NAME: key[1]}
+    def _key(self, visit: Visit) -> tuple[str, str]:
+        return self._bound.workflow(visit.run.workflow), self._bound.stage(visit.stage)

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, cast
 
 from ..names import PROGRESS_METRICS, PROGRESS_RUN
+from ..recording.call import Origin
 from ..recording.live import Run, Visit
-from ..recording.recorder import Recorder, Sink
-from ..recording.registry import held, saved_run, to_save
+from ..recording.recorder import Recorder
+from ..recording.registry import saved_run, to_save
+from ..recording.sink import Sink
 from ..recording.store import read, write
+
+
+class _Mirrored:
+    """What is mirrored of one run."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, dict[str, Any]] = {}
+        """The entries last written: making 10,000 of them anew for each new stage would take minutes."""
+        self.lock = threading.RLock()
+        """Held while a plain dict is written, which calls no code of the workflow."""
+        self.waiting: deque[tuple[str | None, Any]] = deque()
+        """Stages to write, and where: into stores of other kinds, whose methods are the workflow's."""
+        self.writer: dict[None, object] = {}
+        """Who writes these: one at a time, so that no update is lost, and nobody waits for him."""
+        self.shown = False
 
 
 class MirrorSink(Sink):
@@ -21,50 +40,111 @@ class MirrorSink(Sink):
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._runs: dict[Run, _Mirrored] = {}
 
-    def run_started(self, run: Run) -> None:
+    def _wanted(self, origin: Origin) -> bool:
+        mirror = self._recorder.settings.mirror
+        return origin == "program" if mirror is None else mirror
+
+    def run_shown(self, run: Run) -> None:
         """Create both keys."""
-        if run.shared is None or not self._recorder.settings.mirror:
+        if run.shared is None or not self._wanted(run.origin):
             return
-        # A store that has been through another run shows this one only; what a user prepared stays.
-        earlier = run.fresh and saved_run(run.shared) is not None
-        with held(run.mirror_lock):
-            run.mirrored = run.entries()
-            self._write_all(run, run.shared, {} if earlier else read(run.shared, PROGRESS_METRICS))
-            if run.fresh or saved_run(run.shared) is None:
-                write(run.shared, PROGRESS_RUN, to_save(run))
+        self._show(run, self._of(run))
 
     def visit_started(self, visit: Visit) -> None:
         """Show the stage as open."""
-        self._publish(visit.run, visit.stage, visit.shared)
+        self._publish(visit)
 
-    def stage_changed(self, run: Run, stage: str) -> None:
+    def stage_changed(self, visit: Visit) -> None:
         """Show the stage as it is now."""
-        self._publish(run, stage)
+        self._publish(visit)
 
     def visit_ended(self, visit: Visit) -> None:
         """Show the stage as it is now."""
-        self._publish(visit.run, visit.stage, visit.shared)
+        self._publish(visit)
 
-    def _publish(self, run: Run, stage: str, own: Any = None) -> None:
-        if not self._recorder.settings.mirror:
+    def run_ended(self, run: Run) -> None:
+        """Let go of what was mirrored."""
+        self._runs.pop(run, None)
+
+    def _of(self, run: Run) -> _Mirrored:
+        return self._runs.get(run) or self._runs.setdefault(run, _Mirrored())
+
+    def _show(self, run: Run, mirrored: _Mirrored) -> None:
+        """What the run brought with it. What an earlier run left in the store goes; what a user prepared stays."""
+        mirrored.shown = True
+        shared: Any = run.shared
+        if type(shared) is dict:
+            with mirrored.lock:
+                self._begin(run, mirrored, shared)
+        elif shared is not None:
+            self._hand_over(run, mirrored, None, shared)
+
+    @staticmethod
+    def _begin(run: Run, mirrored: _Mirrored, shared: Any) -> None:
+        mirrored.entries.update(run.entries())
+        earlier = saved_run(shared)
+        _write_all(mirrored, shared, {} if run.fresh and earlier is not None else read(shared, PROGRESS_METRICS))
+        if run.fresh or earlier is None:
+            write(shared, PROGRESS_RUN, to_save(run))
+
+    def _publish(self, visit: Visit) -> None:
+        if not self._wanted(visit.code.origin):
             return
-        with held(run.mirror_lock):
-            entry = run.mirrored[stage] = run.entry(stage) or {}
-            for shared in (run.shared, own if own is not run.shared else None):
-                if shared is not None:
-                    self._write(run, stage, entry, shared)
+        run, own = visit.run, visit.shared
+        shared: Any = run.shared
+        if shared is None and own is None:
+            return
+        mirrored = self._of(run)
+        if not mirrored.shown:
+            self._show(run, mirrored)
+        if type(shared) is dict:
+            self._write_dict(run, mirrored, visit, cast("dict[str, Any]", shared))
+        elif shared is not None:
+            self._hand_over(run, mirrored, visit.stage, shared)
+        if own is not None and own is not shared:
+            self._hand_over(run, mirrored, visit.stage, own)
 
-    def _write(self, run: Run, stage: str, entry: dict[str, Any], shared: Any) -> None:
-        metrics = read(shared, PROGRESS_METRICS)
-        if type(shared) is dict and type(metrics) is dict and stage in metrics:
-            metrics[stage] = entry
-        else:  # A new stage, a cleared or replaced store, or one that hands out copies of what it holds.
-            self._write_all(run, shared, metrics)
+    @staticmethod
+    def _write_dict(run: Run, mirrored: _Mirrored, visit: Visit, shared: dict[str, Any]) -> None:
+        stage = visit.stage
+        with mirrored.lock:
+            with run.lock:
+                entry = mirrored.entries[stage] = visit.record.entry()
+            metrics = shared.get(PROGRESS_METRICS)
+            if type(metrics) is dict and stage in metrics:
+                metrics[stage] = entry
+            else:  # A new stage, or a cleared or replaced store.
+                _write_all(mirrored, shared, metrics)
+            if shared.get(PROGRESS_RUN) is None:
+                shared[PROGRESS_RUN] = to_save(run)
+
+    def _hand_over(self, run: Run, mirrored: _Mirrored, stage: str | None, shared: Any) -> None:
+        """Write a stage (None: all) into a store, or let the thread do it that is writing at this moment."""
+        mirrored.waiting.append((stage, shared))
+        me = object()
+        while mirrored.waiting:
+            try:
+                if mirrored.writer.setdefault(None, me) is not me:
+                    return
+                while mirrored.waiting:
+                    self._write(run, mirrored, *mirrored.waiting.popleft())
+            finally:
+                if mirrored.writer.get(None) is me:
+                    mirrored.writer.clear()
+
+    def _write(self, run: Run, mirrored: _Mirrored, stage: str | None, shared: Any) -> None:
+        if stage is None:
+            self._begin(run, mirrored, shared)
+            return
+        with run.lock:
+            mirrored.entries[stage] = run.stages[stage].entry()
+        _write_all(mirrored, shared, read(shared, PROGRESS_METRICS))
         if read(shared, PROGRESS_RUN) is None:
             write(shared, PROGRESS_RUN, to_save(run))
 
-    @staticmethod
-    def _write_all(run: Run, shared: Any, metrics: Any) -> None:
-        theirs = dict(cast("Mapping[str, Any]", metrics)) if isinstance(metrics, Mapping) else {}
-        write(shared, PROGRESS_METRICS, {**theirs, **run.mirrored})
+
+def _write_all(mirrored: _Mirrored, shared: Any, metrics: Any) -> None:
+    theirs = dict(cast("Mapping[str, Any]", metrics)) if isinstance(metrics, Mapping) else {}
+    write(shared, PROGRESS_METRICS, {**theirs, **mirrored.entries})

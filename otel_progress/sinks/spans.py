@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from opentelemetry import trace
 from opentelemetry.semconv.attributes import exception_attributes
@@ -13,8 +13,10 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import names
 from .._version import SCHEMA_URL, __version__
-from ..recording.live import Attempt, Part, Recorded, Run, Visit, mark_described
-from ..recording.recorder import Recorder, Sink
+from ..recording.faults import from_handler
+from ..recording.live import Attempt, Part, Recorded, Run, Visit
+from ..recording.recorder import Recorder, recorded_in
+from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, printable
 from .bound import NameBound
 
@@ -22,15 +24,19 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
 Attributes = dict[str, AttributeValue]
+_Described = dict[object, object]
+_MOST_DESCRIBED = 16  # Exceptions that a workflow catches, over and over, in one long run.
 
 
 class SpanSink(Sink):
     """Makes a span of every run and visit, with the times that the recorder took."""
 
-    def __init__(self, recorder: Recorder, tracer_provider: TracerProvider | None = None) -> None:
+    def __init__(self, recorder: Recorder, bound: NameBound, tracer_provider: TracerProvider | None = None) -> None:
         self._recorder = recorder
         self._tracer = trace.get_tracer(names.SCOPE, __version__, tracer_provider, SCHEMA_URL)
-        self._bound = NameBound(recorder)
+        self._bound = bound
+        self._described: dict[Recorded, _Described] = {}
+        """Which exceptions the spans inside a run or visit describe, so that those around need not."""
 
     def run_started(self, run: Run) -> None:
         """Start the run's span."""
@@ -47,23 +53,31 @@ class SpanSink(Sink):
 
     def visit_started(self, visit: Visit) -> None:
         """Start the visit's span, with a link to the visit that it repeats."""
-        attributes = _place(visit)
-        links = [Link(visit.previous)] if visit.previous is not None and visit.previous.is_valid else None
-        self._start(visit, f"{names.SPAN_STAGE} {self._bound.stage(visit.stage)}", attributes, links)
+        record = visit.record
+        before = record.last_spans.get(visit.item)
+        self._start(
+            visit,
+            f"{names.SPAN_STAGE} {self._bound.stage(visit.stage)}",
+            _known(visit),
+            None if before is None else [Link(before)],
+        )
         context = visit.span.get_span_context()
         if context.is_valid:
-            visit.run.stages[visit.stage].trace_id = trace.format_trace_id(context.trace_id)
+            record.last_spans[visit.item] = context
+            record.trace_id = trace.format_trace_id(context.trace_id)
 
     def visit_ended(self, visit: Visit) -> None:
         """End it."""
-        if not visit.span.is_recording():
-            visit.span.end(visit.ended)
+        span = visit.span
+        if not span.is_recording():
+            self._described.pop(visit, None)
+            span.end(visit.ended)
             return
         for version in visit.versions:
             event: Attributes = {names.VERSION_ID: version.id}
             if version.action is not None:
                 event[names.VERSION_ACTION] = version.action
-            visit.span.add_event(names.EVENT_VERSION, event, visit.ended)
+            span.add_event(names.EVENT_VERSION, event, visit.ended)
         self._end(visit, _outcome(visit))
 
     def part_started(self, part: Part) -> None:
@@ -83,7 +97,9 @@ class SpanSink(Sink):
         span = self._tracer.start_span(
             names.SPAN_ATTEMPT, attempt.context, SpanKind.INTERNAL, attributes, start_time=attempt.started
         )
-        self._fail(span, attempt.error, attempt.ended, visit.run)
+        within = recorded_in(attempt.context) or visit
+        self._fail(span, attempt.error, attempt.ended, self._described.get(within, {}))
+        self._pass_on(attempt.error, within)
         span.end(attempt.ended)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:
@@ -100,7 +116,7 @@ class SpanSink(Sink):
             SpanKind.INTERNAL,
             attributes,
             links,
-            start_time=recorded.started,
+            recorded.started,
             record_exception=False,
             set_status_on_exception=False,
         )
@@ -109,24 +125,38 @@ class SpanSink(Sink):
     def _end(self, recorded: Recorded, attributes: Attributes) -> None:
         span, error = recorded.span, recorded.exception
         try:
+            inside = self._described.pop(recorded, {})
             if not span.is_recording():
                 return
             span.set_attributes(attributes)
             if error is not None and recorded.result in ("failure", "cancelled"):
-                self._fail(span, error, recorded.ended, recorded.run)
+                self._fail(span, error, recorded.ended, inside)
+                self._pass_on(error, recorded.parent)
             elif recorded.result in ("failure", "cancelled", "abandoned"):
                 span.set_status(Status(StatusCode.ERROR, recorded.result))
                 span.set_attribute(names.ERROR_TYPE, recorded.error_type or recorded.result)
         finally:
             span.end(recorded.ended)
 
-    def _fail(self, span: trace.Span, error: BaseException, at: int | None, run: Run) -> None:
+    def _pass_on(self, error: BaseException, around: Recorded | None) -> None:
+        """Say to what is around a span that this span describes `error`."""
+        while isinstance(around, Part) and around.span is trace.INVALID_SPAN:
+            around = around.owner
+        if around is None or around.ended is not None:
+            return
+        described = self._described.setdefault(around, {})
+        described.update([_identity(error)])
+        while len(described) > _MOST_DESCRIBED:
+            del described[next(iter(described))]
+
+    def _fail(self, span: trace.Span, error: BaseException, at: int | None, inside: _Described) -> None:
         """Say on `span` that `error` ended it; in full unless a span inside has done so."""
         kind = type(error)
         message = _message(error) if self._recorder.settings.capture_messages else ""
         span.set_attribute(names.ERROR_TYPE, kind.__name__)
         span.set_status(Status(StatusCode.ERROR, f"{kind.__name__}: {message}" if message else kind.__name__))
-        if not mark_described(error, run):
+        key, held = _identity(error)
+        if key in inside and inside[key] is held:
             return
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         lines = ["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)]
@@ -138,10 +168,27 @@ class SpanSink(Sink):
         span.add_event(names.EVENT_EXCEPTION, event, at)
 
 
+def _identity(error: BaseException) -> tuple[object, object]:
+    """What tells an exception from every other: a key, and something of it to hold, so that the key is not used again.
+
+    To hold the exception would hold its frames, and a mark on it would be seen. Its `__dict__` is its own and mostly
+    empty; where it is not, what is in it shall not be held: then the place where it was raised has to do.
+    """
+    own: object = getattr(error, "__dict__", None)
+    if not own and isinstance(own, dict):
+        return id(cast("object", own)), cast("object", own)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return (id(error), None) if trace is None else ((id(error), trace.tb_frame.f_code, trace.tb_lasti), None)
+
+
 def _message(error: BaseException) -> str:
     try:
         return printable(str(error))
-    except Exception:  # It is the workflow's own method.
+    except BaseException as fault:  # It is the workflow's own method.
+        if from_handler(fault):
+            raise
         return ""
 
 
@@ -152,27 +199,47 @@ def _place(owner: Visit | Run) -> Attributes:
     return place
 
 
+def _known(visit: Visit) -> Attributes:
+    """The attributes that are known when a visit starts: samplers see them, and they are cheaper then."""
+    run, code = visit.run, visit.code
+    attributes: Attributes = {
+        names.WORKFLOW_NAME: run.workflow,
+        names.RUN_ID: run.id,
+        names.STAGE_NAME: visit.stage,
+        names.STAGE_VISIT: visit.number,
+    }
+    if code.function is not None:
+        attributes[names.CODE_FUNCTION_NAME] = code.function
+    if code.budget is not None:
+        attributes[names.STAGE_BUDGET] = code.budget
+    if visit.revision is not None:
+        attributes[names.STAGE_REVISION] = visit.revision
+    return attributes
+
+
 def _outcome(visit: Visit) -> Attributes:
     """The attributes that are known when a visit has ended."""
+    own = visit.own_platforms
     attributes: Attributes = {
-        names.STAGE_VISIT: visit.number,
         names.STAGE_RESULT: visit.result or "success",
         names.STAGE_ATTEMPTS: visit.attempts,
-        names.STAGE_PLATFORM_COUNT: len(visit.own_platforms) or visit.platforms.count,
+        names.STAGE_PLATFORM_COUNT: len(own) or visit.platforms.count,
     }
-    platforms = tuple(visit.own_platforms)[:MOST_NAMES] or visit.platforms.names
-    optional: dict[str, AttributeValue | None] = {
-        names.STAGE_PLATFORMS: platforms or None,
-        names.ITEM_PLATFORM: visit.item_platform,
-        names.STAGE_REVISION: visit.revision,
-        names.STAGE_ACTION: visit.action,
-        names.STAGE_WAIT: visit.wait or None,
-        names.STAGE_BUDGET: visit.budget,
-        names.CODE_FUNCTION_NAME: visit.function,
-        names.STAGE_ITEMS_TOTAL: visit.items_total,
-    }
-    attributes.update({name: value for name, value in optional.items() if value is not None})
+    if platforms := tuple(own)[:MOST_NAMES] or visit.platforms.names:
+        attributes[names.STAGE_PLATFORMS] = platforms
+    if visit.item_platform is not None:
+        attributes[names.ITEM_PLATFORM] = visit.item_platform
+    if visit.revision is not None:
+        attributes[names.STAGE_REVISION] = visit.revision
+    if visit.handed_over:
+        attributes.update(_known(visit))
+    if visit.action is not None:
+        attributes[names.STAGE_ACTION] = visit.action
+    if visit.wait:
+        attributes[names.STAGE_WAIT] = visit.wait
     if visit.items_total is not None or visit.items_done or visit.items_failed:
+        if visit.items_total is not None:
+            attributes[names.STAGE_ITEMS_TOTAL] = visit.items_total
         attributes[names.STAGE_ITEMS_DONE] = visit.items_done
         attributes[names.STAGE_ITEMS_FAILED] = visit.items_failed
     return attributes

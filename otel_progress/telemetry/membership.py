@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from .. import names
@@ -18,7 +18,7 @@ class MembershipProcessor(SpanProcessor):
         scope = span.instrumentation_scope
         if scope is not None and scope.name == names.SCOPE:
             return
-        recorded = recorded_in(parent_context)
+        recorded = recorded_in(get_current() if parent_context is None else parent_context)
         if recorded is None:
             return
         span.set_attribute(names.WORKFLOW_NAME, recorded.run.workflow)

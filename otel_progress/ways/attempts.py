@@ -7,7 +7,7 @@ argument, is a retry.
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import threading
 from collections.abc import Sized
 from contextvars import Token
@@ -19,17 +19,21 @@ from ..names import SPAN_ITEM, Result
 from ..recording.context import detach
 from ..recording.faults import Harmless
 from ..recording.live import NANO, Attempt, Item, Part, Run, Visit
-from ..recording.recorder import Recorder, result_of
+from ..recording.recorder import result_of
 from ..recording.store import name_of, read
 
 
 def worker() -> object:
     """Who works on an item: the task where there is one, else the thread."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        task = None
-    return threading.get_ident() if task is None else task
+    asyncio = sys.modules.get("asyncio")  # Where nobody has imported it, there is no task.
+    if asyncio is not None:
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            task = None
+        if task is not None:
+            return task
+    return threading.get_ident()
 
 
 class _Call(Harmless[None]):
@@ -37,23 +41,26 @@ class _Call(Harmless[None]):
 
     _item: Item
 
-    def __init__(self, recorder: Recorder, visit: Visit, subject: Any) -> None:
-        self._recorder = recorder
+    def __init__(self, visit: Visit, subject: Any) -> None:
+        self._recorder = visit.recorder
         self._visit = visit
         self._subject = subject
         self._worker = worker()
         self._token: Token[Any] | None = None
 
-    def instead(self) -> None:
-        """Nothing."""
+    def is_inside(self) -> bool:
+        """Whether exec itself calls exec: that is no further attempt."""
+        item = self._visit.items.get(self._worker)
+        return item is not None and item.running
 
     def _attach(self, item: Item) -> None:
         if item.part is not None:
             self._token = attach(item.part.context)
 
     def _detach(self) -> None:
-        if self._token is not None and self._item.part is not None:
-            detach(self._token, self._item.part.context)
+        token, self._token = self._token, None
+        if token is not None and self._item.part is not None:
+            detach(token, self._item.part.context)
 
     def _end_item(self, item: Item, result: Result, error: BaseException | None = None) -> None:
         visit = self._visit
@@ -62,9 +69,9 @@ class _Call(Harmless[None]):
         del visit.items[self._worker]
         if item.part is not None:
             self._recorder.end(item.part, error, result)
-        if visit.batch and self._recorder.is_open(visit):
+        if visit.code.batch and self._recorder.is_open(visit):
             visit.count(1, result, item.platform)
-            self._recorder.changed(visit)
+            self._recorder.tell("stage_changed", visit)
 
 
 class Exec(_Call):
@@ -78,23 +85,21 @@ class Exec(_Call):
             self._end_item(item, "failure")  # Somebody's own loop went on to the next.
             item = None
         if item is None:
-            item = visit.items[self._worker] = Item(self._subject, _platform_of(visit, self._subject))
-            if visit.batch and recorder.settings.items:
-                item.part = recorder.start_part(visit, SPAN_ITEM, item.platform)
+            item = visit.items[self._worker] = Item(self._subject)
+            if visit.code.batch:
+                item.platform = _platform_of(visit, self._subject)
+                if recorder.settings.items:
+                    item.part = recorder.start_part(visit, SPAN_ITEM, item.platform)
         self._item = item
-        self._started = recorder.now(visit.run)
+        self._started = recorder.now(visit)
         retry = item.failed_at is not None
         wait = max(0, self._started - (item.failed_at or 0)) / NANO if retry else 0.0
         item.attempts += 1
         item.running = True
-        with visit.run.lock:
-            visit.attempts += 1
-            visit.retries += retry
-            visit.wait += wait
-            visit.run.stages[visit.stage].retries += retry
+        visit.record.attempt(visit, retry, wait)
         if retry:
             recorder.tell("retried", visit, item.error, wait)
-            recorder.changed(visit)
+            recorder.tell("stage_changed", visit)
         self._attach(item)
 
     def leave(self, error: BaseException | None) -> None:
@@ -105,7 +110,7 @@ class Exec(_Call):
         if error is None:
             self._end_item(item, "success")
         elif isinstance(error, Exception):
-            item.failed_at = max(self._started, self._recorder.now(visit.run))
+            item.failed_at = max(self._started, self._recorder.now(visit))
             item.error = type(error).__name__
             context = get_current() if item.part is None else item.part.context
             attempt = Attempt(item.attempts, self._started, item.failed_at, error, context)
@@ -134,8 +139,8 @@ class Fallback(_Call):
 class Phase(Harmless[None]):
     """prep, exec or post of a visit; a span where `detail` asks for it."""
 
-    def __init__(self, recorder: Recorder, visit: Visit, name: str, *, counts: bool = False) -> None:
-        self._recorder = recorder
+    def __init__(self, visit: Visit, name: str, *, counts: bool = False) -> None:
+        self._recorder = visit.recorder
         self._visit = visit
         self._name = name
         self._counts = counts
@@ -143,12 +148,8 @@ class Phase(Harmless[None]):
         self._part: Part | None = None
         self._token: Token[Any] | None = None
 
-    def instead(self) -> None:
-        """Nothing."""
-
     def enter(self) -> None:
         """Begin it."""
-        self._visit.phases.add(self._name)
         if self._recorder.settings.phases:
             self._part = self._recorder.start_part(self._visit, self._name)
             self._token = attach(self._part.context)
@@ -157,13 +158,12 @@ class Phase(Harmless[None]):
         """Count the items of a batch flow."""
         if self._counts and isinstance(value, Sized):
             self._visit.expect(len(value))
-            self._recorder.changed(self._visit)
 
     def leave(self, error: BaseException | None) -> None:
         """End it."""
-        if self._token is not None and self._part is not None:
-            detach(self._token, self._part.context)
-        self._visit.phases.discard(self._name)
+        token, self._token = self._token, None
+        if token is not None and self._part is not None:
+            detach(token, self._part.context)
         if self._part is not None:
             self._recorder.end(self._part, error)
 
@@ -171,17 +171,13 @@ class Phase(Harmless[None]):
 class FlowItem(Harmless[None]):
     """The run of a batch flow's nodes for one item."""
 
-    def __init__(
-        self, recorder: Recorder, owner: Visit | Run, node: object, params: object, platform: str | None
-    ) -> None:
-        self._recorder = recorder
+    def __init__(self, owner: Visit | Run, node: object, params: object, platform: str | None) -> None:
+        self._recorder = owner.recorder
         self._owner = owner
         self._node = node
         self._params = params
         self._platform = None if platform is None else name_of(platform)
-
-    def instead(self) -> None:
-        """Nothing."""
+        self._token: Token[Any] | None = None
 
     def enter(self) -> None:
         """Begin it; a span only where `detail` asks for it."""
@@ -193,13 +189,16 @@ class FlowItem(Harmless[None]):
 
     def leave(self, error: BaseException | None) -> None:
         """End it, and count it where the flow is a stage."""
-        detach(self._token, self._part.context)
+        token, self._token = self._token, None
+        if token is None:
+            return
+        detach(token, self._part.context)
         if self._recorder.settings.items:
             self._recorder.end(self._part, error)
         self._part.node = self._part.item = None
         if isinstance(self._owner, Visit) and self._recorder.is_open(self._owner):
             self._owner.count(1, result_of(error), self._platform)
-            self._recorder.changed(self._owner)
+            self._recorder.tell("stage_changed", self._owner)
 
 
 def _platform_of(visit: Visit, subject: Any) -> str | None:

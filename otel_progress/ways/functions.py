@@ -6,33 +6,34 @@ import functools
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from ..recording.store import name_of
-from .opening import Call, Opening, Scope
+from ..recording.call import Call
+from ..recording.store import found_store, name_of
+from .opening import Opening, Scope
 
-
-class _Opener(Protocol):
-    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any], stepwise: bool = False) -> Opening[Any]: ...
+_Opener = Callable[[tuple[Any, ...], dict[str, Any]], Opening[Any]]
 
 
 def decorated(scope: Scope[Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` with every call recorded. Its kind is found once, here."""
     inner = _unwrap_partial(function)
-    name = scope.name_for(name_of(getattr(inner, "__name__", type(inner).__name__)))
+    name = scope.name or name_of(getattr(inner, "__name__", type(inner).__name__))
     module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", name)
-    where = name_of(f"{module}.{qualname}" if module else qualname)
-    shared_in = _finder(function)
+    code = scope.code._replace(name=name, function=name_of(f"{module}.{qualname}" if module else qualname))
+    shared_in, given = _finder(function), scope.shared
 
-    def opening(args: tuple[Any, ...], kwargs: dict[str, Any], stepwise: bool = False) -> Opening[Any]:
-        return scope.opening(Call(name, where, shared_in(args, kwargs)), stepwise=stepwise)
+    def opening(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Opening[Any]:
+        shared = shared_in(args, kwargs)
+        return Opening(scope, Call(code, given if shared is None else shared), stepwise)
 
+    stepwise = False
     if inspect.iscoroutinefunction(function) or _is_awaited(function):
         wrapper = _coroutine(function, opening)
     elif inspect.isasyncgenfunction(function):
-        wrapper = _async_generator(function, opening)
+        wrapper, stepwise = _async_generator(function, opening), True
     elif inspect.isgeneratorfunction(function):
-        wrapper = _generator(function, opening)
+        wrapper, stepwise = _generator(function, opening), True
     else:
         wrapper = _plain(function, opening)
     return functools.wraps(function)(wrapper)
@@ -68,7 +69,7 @@ def _coroutine(function: Callable[..., Any], opening: _Opener) -> Callable[..., 
 def _generator(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
     def steps(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         inner = cast("Generator[Any, Any, Any]", function(*args, **kwargs))
-        with (whole := opening(args, kwargs, stepwise=True)):
+        with (whole := opening(args, kwargs)):
             step: Callable[[Any], Any] = inner.send
             value: Any = None
             while True:
@@ -94,7 +95,7 @@ def _generator(function: Callable[..., Any], opening: _Opener) -> Callable[..., 
 def _async_generator(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
     async def steps(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         inner = cast("AsyncGenerator[Any, Any]", function(*args, **kwargs))
-        with (whole := opening(args, kwargs, stepwise=True)):
+        with (whole := opening(args, kwargs)):
             step: Callable[[Any], Any] = functools.partial(_first_step, inner)
             value: Any = None
             while True:
@@ -146,6 +147,6 @@ def _finder(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str
             position = index
 
     def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return args[position] if 0 <= position < len(args) else kwargs.get("shared")
+        return found_store(args[position] if 0 <= position < len(args) else kwargs.get("shared"))
 
     return find

@@ -11,35 +11,25 @@ from typing import Any, Generic, TypeVar
 from opentelemetry.context import attach
 
 from ..recording import default
+from ..recording.call import Call, Code
 from ..recording.context import Attached, detach
 from ..recording.faults import Harmless
 from ..recording.live import Run, Visit
-from ..recording.store import name_of
+from ..recording.store import given_store, name_of
 
 _LONGEST_WORD = 64
 T = TypeVar("T", bound="Run | Visit")
 
 
-class Call:
-    """Which code is called, on what."""
-
-    __slots__ = ("function", "name", "node", "shared")
-
-    def __init__(self, name: str, function: str | None = None, shared: Any = None, node: object = None) -> None:
-        self.name = name
-        self.function = function
-        self.shared = shared
-        self.node = node
-
-
 def action_of(node: Any, value: object) -> str | None:
     """The action that a node returned; None for what may be content: no edge's name, and longer than a word."""
-    successors = getattr(node, "__dict__", {}).get("successors")
     if value is None or (isinstance(value, (str, int)) and not value):
         return "default"  # As PocketFlow takes it.
     action = name_of(value)
-    known = isinstance(successors, dict) and isinstance(value, str) and value in successors
-    return action if known or (len(action) <= _LONGEST_WORD and not any(map(str.isspace, action))) else None
+    if len(action) <= _LONGEST_WORD and not any(map(str.isspace, action)):
+        return action
+    successors = getattr(node, "__dict__", {}).get("successors")
+    return action if isinstance(successors, dict) and isinstance(value, str) and value in successors else None
 
 
 class Opening(Harmless[T]):
@@ -47,7 +37,7 @@ class Opening(Harmless[T]):
 
     __slots__ = ("_call", "_scope", "_steps", "_stepwise", "_token", "closed", "recorded")
 
-    def __init__(self, scope: Scope[T], call: Call, *, stepwise: bool = False) -> None:
+    def __init__(self, scope: Scope[T], call: Call, stepwise: bool = False) -> None:
         self._scope = scope
         self._call = call
         self._stepwise = stepwise
@@ -66,16 +56,17 @@ class Opening(Harmless[T]):
 
     def leave(self, error: BaseException | None) -> None:
         """End it."""
+        token, self._token = self._token, None
         recorded = self.recorded
-        if recorded is None or recorded.recorder is None:
+        if recorded is None:
             return
-        if self._token is not None:
-            detach(self._token, recorded.context)
+        if token is not None:
+            detach(token, recorded.context)
         recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
 
     def instead(self) -> T:
         """One that records nothing."""
-        return self._scope.nothing()
+        return self._scope.given(default.get().nothing(self._call.code))
 
     def got(self, value: object) -> None:
         """Note what a node returned: the action that its flow goes on with."""
@@ -96,8 +87,12 @@ class Scope(Generic[T]):
         if inspect.isroutine(name) or inspect.isclass(name):
             kind = type(self).__name__
             raise TypeError(f'write @{kind}("a name") or @{kind}() above {name_of(getattr(name, "__name__", name))}')
-        self._name = None if name is None else name_of(name)
-        self._shared = shared
+        self.name = None if name is None else name_of(name)
+        """The name that the user gave."""
+        self.shared = given_store(shared)
+        """The store that the user gave."""
+        self.code = Code(self.name or type(self).__name__)
+        """What is known of its `with` blocks, and of what it decorates but for name and function."""
         self._open: list[Opening[T]] = []
 
     def begin(self, call: Call) -> Run | Visit:
@@ -108,24 +103,10 @@ class Scope(Generic[T]):
         """What `with ... as` gives."""
         raise NotImplementedError
 
-    def nothing(self) -> T:
-        """What `with ... as` gives where recording failed."""
-        raise NotImplementedError
-
-    def opening(self, call: Call, *, stepwise: bool = False) -> Opening[T]:
-        """A context manager for one call."""
-        if call.shared is None:
-            call.shared = self._shared
-        return Opening(self, call, stepwise=stepwise)
-
-    def name_for(self, default: str) -> str:
-        """The name that the user gave, else `default`."""
-        return self._name or default
-
     # --- as a context manager -----------------------------------------------------------------------------------------
 
     def __enter__(self) -> T:
-        opening = self.opening(Call(self.name_for(type(self).__name__)))
+        opening = Opening(self, Call(self.code, self.shared))
         value = opening.__enter__()
         self._open.append(opening)
         return value
@@ -134,9 +115,11 @@ class Scope(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # One object may be entered by several tasks or threads at once: each leaves what is current where it is.
-        current = default.get().current()
-        entered = list(self._open)
-        opening = next((each for each in reversed(entered) if each.recorded is current), entered[-1])
+        entered = self._open.copy()
+        opening = entered[-1]
+        if len(entered) > 1:
+            current = default.get().current()
+            opening = next((each for each in reversed(entered) if each.recorded is current), opening)
         with contextlib.suppress(ValueError):
             self._open.remove(opening)
         opening.__exit__(kind, error, traceback)

@@ -13,20 +13,24 @@ from typing import Any, cast
 from weakref import WeakSet
 
 from ..recording.faults import Harmless, report
+from .classes import WRAPPED, forget_classes
 
-_WRAPPED = "__otel_progress_wrapped__"
 _HOOK = "__init_subclass__"
 
-Around = Callable[[Any, str, tuple[Any, ...], dict[str, Any]], "Harmless[Any] | None"]
-"""What a call of a method means, by node, name and arguments: a context manager for it, or None."""
+Around = Callable[[object, Any, str, tuple[Any, ...], dict[str, Any]], "Harmless[Any] | None"]
+"""What a call of a method means, by wrapper, node, name and arguments: a context manager for it, or None."""
+Returned = Callable[[object, Any, object, tuple[Any, ...], dict[str, Any]], None]
+"""What a method that is only listened to returned, by wrapper, node, value and arguments."""
+_LISTENED = "get_next_node"
 
 
 class Patches:
     """The methods that one way in has wrapped. A method that is wrapped already, by whomever, is left alone."""
 
-    def __init__(self, methods: Collection[str], around: Around) -> None:
+    def __init__(self, methods: Collection[str], around: Around, returned: Returned) -> None:
         self._methods = methods
         self._around = around
+        self._returned = returned
         # Weakly, and without what was there before: that is kept in the wrapper, so that a class can be freed.
         self._classes: WeakSet[type] = WeakSet()
 
@@ -37,6 +41,7 @@ class Patches:
                 self._wrap_method(cls, name, inherited)
         except Exception as error:
             report(f"{cls.__name__} cannot be recorded", error)
+        forget_classes()
         for subclass in type.__subclasses__(cls):
             self.wrap(subclass, inherited=False)
 
@@ -46,7 +51,7 @@ class Patches:
 
         def init_subclass(subclass: type, **kwargs: Any) -> None:
             if own is None:
-                owner = next(base for base in subclass.__mro__[1:] if vars(base).get(_HOOK) is hook)
+                owner = next((base for base in subclass.__mro__[1:] if vars(base).get(_HOOK) is hook), cls)
                 super(owner, subclass).__init_subclass__(**kwargs)
             else:
                 own.__get__(None, subclass)(**kwargs)
@@ -59,7 +64,7 @@ class Patches:
         """Put back what was there, but for the methods of classes that somebody else records by now."""
         for cls in list(self._classes):
             for name, method in list(vars(cls).items()):
-                by, before = getattr(getattr(method, "__func__", method), _WRAPPED, (None, None))
+                by, before = getattr(getattr(method, "__func__", method), WRAPPED, (None, None))
                 if by is not self or (name != _HOOK and keep(cls)):
                     continue
                 if before is None:
@@ -67,40 +72,41 @@ class Patches:
                 else:
                     setattr(cls, name, before)
         self._classes.clear()
+        forget_classes()
 
     def _replace(self, cls: type, name: str, method: Any, function: Any, before: Any) -> None:
-        setattr(function, _WRAPPED, (self, before))
+        setattr(function, WRAPPED, (self, before))
         setattr(cls, name, method)
         self._classes.add(cls)
 
     def _wrap_method(self, cls: type, name: str, inherited: bool) -> None:
         found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
         own = vars(cls).get(name)
-        if not inspect.isfunction(found) or hasattr(own, _WRAPPED):
+        if not inspect.isfunction(found) or hasattr(own, WRAPPED):
             return
-        if own is None and not inherited and hasattr(found, _WRAPPED):
+        if own is None and not inherited and hasattr(found, WRAPPED):
             return
-        if inspect.iscoroutinefunction(found):
-            make = _recording_async
-        elif name.endswith("_async") or (name == "_exec" and is_async(cls)):
-            make = _recording_awaitable
-        else:
-            make = _recording
+        module, qualname = cls.__module__, cls.__qualname__
 
         def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
             # Looked up at every call: another base may stand between the class and the method's owner, and a decorator
             # such as dataclass(slots=True) may have built the class anew.
-            owner = next(base for base in type(self).__mro__ if vars(base).get(name) is wrapper)
-            return getattr(cast("Any", super(owner, self)), name)(*args, **kwargs)
+            for base in type(self).__mro__:
+                if vars(base).get(name) is wrapper and (base.__module__, base.__qualname__) == (module, qualname):
+                    return getattr(cast("Any", super(base, self)), name)(*args, **kwargs)
+            return found(self, *args, **kwargs)  # Borrowed by another class, or taken out while it runs.
 
-        wrapper = make(forward if own is None else found, name, self._around)
+        method = forward if own is None else found
+        if name == _LISTENED:
+            wrapper = _listening(method, self._returned)
+        elif inspect.iscoroutinefunction(found):
+            wrapper = _recording_async(method, name, self._around)
+        elif name.endswith("_async") or (name == "_exec" and is_async(cls)):
+            wrapper = _recording_awaitable(method, name, self._around)
+        else:
+            wrapper = _recording(method, name, self._around)
         functools.update_wrapper(wrapper, found)
         self._replace(cls, name, wrapper, wrapper, own)
-
-
-def is_wrapped(cls: type, name: str) -> bool:
-    """Whether calls of `cls`'s method `name` are seen."""
-    return any(hasattr(vars(base).get(name), _WRAPPED) for base in cls.__mro__)
 
 
 def is_async(cls: type) -> bool:
@@ -108,9 +114,18 @@ def is_async(cls: type) -> bool:
     return any("_run_async" in vars(base) for base in cls.__mro__)
 
 
+def _listening(method: Callable[..., Any], returned: Returned) -> Callable[..., Any]:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        value = method(self, *args, **kwargs)
+        returned(call, self, value, args, kwargs)
+        return value
+
+    return call
+
+
 def _recording(method: Callable[..., Any], name: str, around: Around) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        recording = around(self, name, args, kwargs)
+        recording = around(call, self, name, args, kwargs)
         if recording is None:
             return method(self, *args, **kwargs)
         with recording:
@@ -123,7 +138,7 @@ def _recording(method: Callable[..., Any], name: str, around: Around) -> Callabl
 
 def _recording_async(method: Callable[..., Any], name: str, around: Around) -> Callable[..., Any]:
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        recording = around(self, name, args, kwargs)
+        recording = around(call, self, name, args, kwargs)
         if recording is None:
             return await method(self, *args, **kwargs)
         with recording:
@@ -137,15 +152,17 @@ def _recording_async(method: Callable[..., Any], name: str, around: Around) -> C
 def _recording_awaitable(method: Callable[..., Any], name: str, around: Around) -> Callable[..., Any]:
     """For a plain function where a coroutine function is usual: it is recorded if it gives something to await."""
 
-    async def passed_on(_self: Any, awaitable: Any) -> Any:
-        return await awaitable
+    async def recorded(self: Any, awaitable: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        recording = around(call, self, name, args, kwargs)
+        if recording is None:
+            return await awaitable
+        with recording:
+            value = await awaitable
+            recording.returned(value)
+            return value
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         value = method(self, *args, **kwargs)
-        if not inspect.isawaitable(value):
-            return value
-        return _recording_async(passed_on, name, lambda node, name, _args, _kwargs: around(node, name, args, kwargs))(
-            self, value
-        )
+        return recorded(self, value, args, kwargs) if inspect.isawaitable(value) else value
 
     return call

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar, cast
 
 from ..recording import default
+from ..recording.call import Call
 from ..recording.live import Run, Visit
 from ..recording.settings import parse_duration
 from . import nodes
 from .functions import decorated
-from .opening import Call, Scope
+from .opening import Scope
 
 F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, ..., Any]")
 T = TypeVar("T", bound="Run | Visit")
@@ -81,38 +82,17 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
         budget: str | float | None = None,
     ) -> None:
         super().__init__(name, shared=shared)
-        self.loose = False
-        """Whether the name is only a class's; see `Recorder.start_visit`."""
-        self._platforms = platforms
-        self._revision = revision
-        self._budget = None if budget is None else parse_duration(budget)
+        self.code = self.code._replace(
+            budget=None if budget is None else parse_duration(budget), platforms=platforms, revision=revision
+        )
 
     def begin(self, call: Call) -> Visit:
         """Start a visit."""
-        item, platform = nodes.item_of(call.node)
-        visit = default.get().start_visit(
-            call.name,
-            shared=call.shared,
-            node=call.node,
-            function=call.function,
-            budget=self._budget,
-            platforms=self._platforms,
-            revision=self._revision,
-            item=item,
-            item_platform=platform,
-            loose=self.loose,
-        )
-        if call.node is not None:
-            nodes.prepare(visit, call.node)
-        return visit
+        return default.get().start_visit(call)
 
     def given(self, recorded: Run | Visit) -> Visit:
         """The visit."""
         return cast(Visit, recorded)
-
-    def nothing(self) -> Visit:
-        """A visit that records nothing."""
-        return Visit(None, Run(None, "", ""), "")
 
 
 class workflow(_Way[Run]):  # noqa: N801 - read as a word, as `stage`
@@ -131,26 +111,11 @@ class workflow(_Way[Run]):  # noqa: N801 - read as a word, as `stage`
 
     def begin(self, call: Call) -> Run | Visit:
         """Start a run, or a visit inside one."""
-        item, platform = nodes.item_of(call.node)
-        recorded = default.get().start_run(
-            call.name,
-            shared=call.shared,
-            node=call.node,
-            function=call.function,
-            item=item,
-            item_platform=platform,
-        )
-        if isinstance(recorded, Visit) and call.node is not None:
-            nodes.prepare(recorded, call.node)
-        return recorded
+        return default.get().start_run(call)
 
     def given(self, recorded: Run | Visit) -> Run:
         """The run."""
         return recorded.run
-
-    def nothing(self) -> Run:
-        """A run that records nothing."""
-        return Run(None, "", "")
 
 
 def progress(run: Run) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,45 @@
+"""What a way in tells the recorder of a call: complete and frozen, one object from the way in to the visit."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+Origin = Literal["program", "outside"]
+"""Who asked for a recording: the program itself (its decorator, block, tracker or `instrument()`), or somebody outside
+of it (`otel-progress run`, `opentelemetry-instrument`)."""
+
+
+class Code(NamedTuple):
+    """What is known of the code of a stage or workflow before it is called: found once, not at every call."""
+
+    name: str
+    """Name of the stage or workflow."""
+    function: str | None = None
+    """Qualified name of the code."""
+    budget: float | None = None
+    """Seconds that a visit may take."""
+    platforms: Any = None
+    """Value, or callable of the store; None: as read from the store."""
+    revision: Any = None
+    """Value, or callable of the store; None: as read from the store."""
+    loose: bool = False
+    """Whether the name is only a class's, and may be another spelling of one that the run knows."""
+    batch: bool = False
+    """Whether it works on the items of a batch."""
+    attempts: int = 1
+    """Attempts so far when it is called: none where they are seen and counted as they come."""
+    origin: Origin = "program"
+
+
+class Call(NamedTuple):
+    """One call of it."""
+
+    code: Code
+    shared: Any = None
+    """The workflow's store; None: that of the run around it."""
+    node: object = None
+    """The object whose call it is."""
+    item: object = None
+    """Which item of a batch flow it is for (hashable)."""
+    item_platform: str | None = None
+    """The platform that the item names."""

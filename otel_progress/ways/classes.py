@@ -1,0 +1,142 @@
+"""What a node's class is, found once for each class: any class with `prep`, `exec` or `post` around one `shared`."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, cast
+
+from ..recording import default
+from ..recording.call import Code
+from ..recording.faults import from_handler
+from ..recording.store import name_of
+
+SCOPE_KEY = "__otel_progress_scope__"
+"""Where a class keeps the scope of its decorator."""
+WRAPPED = "__otel_progress_wrapped__"
+"""Mark of a method that records."""
+
+RUNS = ("_run", "_run_async")
+EXECS = ("exec", "exec_async")
+FALLBACKS = ("exec_fallback", "exec_fallback_async")
+PHASES = {"prep": "prep", "prep_async": "prep", "post": "post", "post_async": "post", "_exec": "exec"}
+FLOWS = ("_orch", "_orch_async")
+METHODS = (*RUNS, *EXECS, *FALLBACKS, *PHASES, *FLOWS, "get_next_node")
+_MOST_PARTS = 32
+
+
+class NodeClass:
+    """One class of nodes. Holds no reference to it, so that it can be freed."""
+
+    def __init__(self, cls: type) -> None:
+        bases = cls.__mro__
+        owners = {name: vars(base) for base in reversed(bases) for name in METHODS if name in vars(base)}
+        self.name = cls.__name__
+        self.scope: Any = getattr(cls, SCOPE_KEY, None)
+        """That of its decorator or its base's."""
+        self.is_flow = any(name in owners for name in FLOWS)
+        """Whether it runs other nodes."""
+        self.is_batch = any(base.__name__ == "BatchNode" for base in bases)
+        self.is_batch_flow = any(base.__name__ == "BatchFlow" for base in bases)
+        """Whether it runs its nodes once for each item that prep returns."""
+        self._own_names = tuple(
+            next((vars(base)[key] for base in bases if key in vars(base)), None) for key in ("name", "node_name")
+        )
+        self._where = f"{cls.__module__}.{cls.__qualname__}"
+        wrappers = {
+            name: next((vars(base)[name] for base in bases if hasattr(vars(base).get(name), WRAPPED)), None)
+            for name in METHODS
+        }
+        self._entries = {name: id(wrapper) for name, wrapper in wrappers.items() if wrapper is not None}
+        self._attempts = 0 if not self.is_flow and any(name in self._entries for name in EXECS) else 1
+        self._codes: dict[str, Code] = {}
+
+    def is_entry(self, name: str, wrapper: object) -> bool:
+        """Whether a call of method `name` by `wrapper` comes from outside: one of a base's comes through super()."""
+        return self._entries.get(name) == id(wrapper)
+
+    def code(self, method: str, node: object) -> Code:
+        """What is known of a call of `method`, named after the node."""
+        code = self._codes.get(method)
+        if code is None:
+            function = name_of(f"{self._where}.{method}")
+            code = self._codes[method] = Code(self.name, function, batch=self.is_batch, attempts=self._attempts)
+        name = self.name_of(node)
+        return code if name == self.name else code._replace(name=name)
+
+    def name_of(self, node: object) -> str:
+        """A node's own `name` or `node_name`, else its class's.
+
+        Only its class and its `__dict__` are looked at: some nodes answer every attribute.
+        """
+        own = getattr(node, "__dict__", {})
+        for key, of_class in zip(("name", "node_name"), self._own_names, strict=True):
+            value = own.get(key)
+            value = of_class if value is None else value
+            if isinstance(value, property):
+                value = _value_of(value, node)
+            if isinstance(value, str) and value.strip():
+                return name_of(value)
+        return self.name
+
+
+_known: dict[int, tuple[weakref.ref[type], NodeClass]] = {}
+
+
+def node_class(cls: type) -> NodeClass:
+    """What `cls` is."""
+    known = _known.get(id(cls))
+    if known is not None:
+        return known[1]
+    key, found = id(cls), NodeClass(cls)
+    _known[key] = (weakref.ref(cls, lambda _: _known.pop(key, None)), found)
+    return found
+
+
+def forget_classes() -> None:
+    """Find everything anew: methods have been wrapped or put back."""
+    _known.clear()
+
+
+def is_node_class(cls: type) -> bool:
+    """Whether `cls` has the shape of a node."""
+    names = {name for base in cls.__mro__ for name in vars(base)}
+    return not names.isdisjoint(RUNS) and not names.isdisjoint((*EXECS, *PHASES))
+
+
+def item_of(node: object, params: Any = None) -> tuple[object, str | None]:
+    """Which item of a batch flow a node works on, and the platform that it names: from the parameters a flow sets."""
+    if params is None:
+        params = getattr(node, "__dict__", {}).get("params")
+    if not params or not isinstance(params, dict):
+        return None, None
+    values = cast("dict[Any, Any]", params)
+    platform = values.get(default.get().settings.platform_key)
+    item = tuple((str(key), plain) for key, value in values.items() if (plain := _plain(value)) is not None)
+    # Only a hash: the parameters may be large, and there may be many of them.
+    return hash(item) if item else None, name_of(platform) if isinstance(platform, str) else None
+
+
+def _plain(value: Any, depth: int = 3) -> object:
+    """Something hashable that is equal where `value` is; None where `value` is no plain data.
+
+    Other objects tell no items apart: their `__eq__` and `__hash__` are the workflow's code, and ids are used again.
+    """
+    if type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, (str, int, float)):
+        return None
+    if depth == 0 or not isinstance(value, (list, tuple, dict)):
+        return None
+    whole = cast("Any", value)
+    parts: list[Any] = list(whole.items() if isinstance(value, dict) else whole)
+    return (isinstance(value, dict), *(_plain(part, depth - 1) for part in parts[:_MOST_PARTS]))
+
+
+def _value_of(own: property, node: object) -> object:
+    """What a property says of a node."""
+    try:
+        return own.__get__(node, type(node))
+    except BaseException as error:
+        if from_handler(error):
+            raise
+        return None
