@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from contextvars import Token
 from typing import Any
 
+from opentelemetry import context as opentelemetry_context
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, get_current
+from opentelemetry.context import Context, get_current
 
 from .faults import Harmless
 from .live import Recorded
 from .recorder import RECORDED
+
+
+_DISTURBED = sys.version_info < (3, 12)
+"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`. A finalizer that then
+records a stage changes the same context, and the interpreter crashes. So the collector waits."""
+
+
+def attach(context: Context) -> Token[Any]:
+    """Make `context` current."""
+    if not _DISTURBED or not gc.isenabled():
+        return opentelemetry_context.attach(context)
+    try:
+        gc.disable()
+        return opentelemetry_context.attach(context)
+    finally:
+        gc.enable()
+
+
+def _reset(token: Token[Any]) -> None:
+    if not _DISTURBED or not gc.isenabled():
+        token.var.reset(token)
+        return
+    try:
+        gc.disable()
+        token.var.reset(token)
+    finally:
+        gc.enable()
 
 
 def detach(token: Token[Any], ours: Context) -> None:
@@ -22,7 +52,7 @@ def detach(token: Token[Any], ours: Context) -> None:
     """
     left = get_current()
     try:
-        token.var.reset(token)
+        _reset(token)
     except ValueError:
         return
     if left is ours:

@@ -13,10 +13,10 @@ from collections.abc import Sized
 from contextvars import Token
 from typing import Any
 
-from opentelemetry.context import attach, get_current
+from opentelemetry.context import get_current
 
 from ..names import SPAN_ITEM, Result
-from ..recording.context import detach
+from ..recording.context import attach, detach
 from ..recording.faults import Harmless
 from ..recording.live import NANO, Attempt, Item, Part, Run, Visit
 from ..recording.recorder import result_of

@@ -8,11 +8,9 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from opentelemetry.context import attach
-
 from ..recording import default
 from ..recording.call import Call, Code
-from ..recording.context import Attached, detach
+from ..recording.context import Attached, attach, detach
 from ..recording.faults import Harmless
 from ..recording.live import Run, Visit
 from ..recording.store import given_store, name_of
