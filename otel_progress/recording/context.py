@@ -15,10 +15,9 @@ from .faults import Harmless
 from .live import Recorded
 from .recorder import RECORDED
 
-
 _DISTURBED = sys.version_info < (3, 12)
-"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`. A finalizer that then
-records a stage changes the same context, and the interpreter crashes. So the collector waits."""
+"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`. A finalizer that
+records a stage then changes the same context, and the interpreter crashes. So the collector waits."""
 
 
 def attach(context: Context) -> Token[Any]:

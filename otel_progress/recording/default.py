@@ -6,26 +6,27 @@ from .recorder import Recorder
 from .settings import Settings
 from .sink import Sink
 
-_recorder = Recorder(settings=Settings.from_environment())
+recorder = Recorder(settings=Settings.from_environment())
+"""The recorder in use."""
 
 
 def get() -> Recorder:
-    """The recorder in use."""
-    return _recorder
+    """The same."""
+    return recorder
 
 
-def use(recorder: Recorder) -> Recorder:
-    """Put `recorder` in its place; gives the one that was there."""
-    global _recorder
-    previous, _recorder = _recorder, recorder
+def use(other: Recorder) -> Recorder:
+    """Put `other` in its place; gives the one that was there."""
+    global recorder
+    previous, recorder = recorder, other
     return previous
 
 
 def add_sink(sink: Sink) -> None:
     """Have `sink` told of every run and visit of this process from now on, after the sinks that are there."""
-    _recorder.sinks = [*_recorder.sinks, sink]
+    recorder.sinks = [*recorder.sinks, sink]
 
 
 def remove_sink(sink: Sink) -> None:
     """Tell `sink` of nothing more; nothing happens where it was never added."""
-    _recorder.sinks = [each for each in _recorder.sinks if each is not sink]
+    recorder.sinks = [each for each in recorder.sinks if each is not sink]

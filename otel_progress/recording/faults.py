@@ -152,12 +152,7 @@ class Harmless(Generic[T]):
             self._entered = True
             return value
         except BaseException as error:
-            if passes(error):
-                self._entered = True
-                self.__exit__(type(error), error, error.__traceback__)
-                raise
-            report(f"{type(self).__name__} could not begin; the workflow goes on unrecorded", error)
-        return self.instead()
+            return self.not_begun(error)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -167,7 +162,20 @@ class Harmless(Generic[T]):
         try:
             self.leave(error)
         except BaseException as fault:
-            if passes(fault):
-                self.leave(error)
-                raise
-            report(f"{type(self).__name__} could not end; the workflow goes on", fault)
+            self.not_ended(error, fault)
+
+    def not_begun(self, fault: BaseException) -> T:
+        """What `with ... as` gives after `fault`, unless that is none of ours."""
+        if passes(fault):
+            self._entered = True
+            self.__exit__(type(fault), fault, fault.__traceback__)
+            raise fault
+        report(f"{type(self).__name__} could not begin; the workflow goes on unrecorded", fault)
+        return self.instead()
+
+    def not_ended(self, error: BaseException | None, fault: BaseException) -> None:
+        """Report `fault`, unless it is none of ours."""
+        if passes(fault):
+            self.leave(error)
+            raise fault
+        report(f"{type(self).__name__} could not end; the workflow goes on", fault)

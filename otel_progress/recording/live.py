@@ -6,7 +6,7 @@ These objects are live and belong to the recorder. What a workflow may keep is `
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
@@ -123,6 +123,8 @@ class Run(Recorded):
         self.id = run_id
         self.workflow = workflow
         self.begun = begun
+        self.implicit = begun in (Beginning.STAGE, Beginning.JOINED)
+        """Whether nothing ends it but the process: begun by a stage, here or elsewhere."""
         self.shared = shared
         """The workflow's store, held only while the run or a visit of it is open."""
         self.origin: Origin = origin
@@ -138,11 +140,6 @@ class Run(Recorded):
         self.tracked: dict[str, Visit] = {}
         """The open visits that a tracker began, by stage."""
         self.platform_names: dict[str, None] = {}
-
-    @property
-    def implicit(self) -> bool:
-        """Whether nothing ends it but the process: begun by a stage, here or elsewhere."""
-        return self.begun in (Beginning.STAGE, Beginning.JOINED)
 
     @property
     def owned(self) -> bool:
@@ -174,9 +171,16 @@ class Run(Recorded):
             known = self.spellings.setdefault(key, name)
         return known if loose else name
 
-    def stage(self, name: str) -> StageRecord:
+    def stage(self, name: object, *, loose: bool) -> StageRecord:
         """The record of a stage, made if need be; shown when its first visit has begun."""
-        return self.stages.get(name) or self.stages.setdefault(name, StageRecord(self, name))
+        known = self.stage_name(name, loose=loose)
+        return self.stages.get(known) or self.stages.setdefault(known, StageRecord(self, known))
+
+    def load(self, name: object, entry: Any) -> None:
+        """Take over what a saved store says of a stage."""
+        stage = self.stage_name(name, loose=False)
+        if (record := StageRecord.from_entry(self, stage, entry)) is not None:
+            self.stages[stage] = record
 
     def hand_over(self, stage: str) -> Visit | None:
         """The visit of a stage that a tracker began, if there is one, for the stage's own code to go on with."""
@@ -242,7 +246,8 @@ class StageRecord:
             if run.ended is not None:
                 return False
             self.started = self.started or visit.started
-            visit.number = self._count(visit)
+            number = visit.number = self.by_item.get(visit.item, 0) + 1
+            self.by_item[visit.item] = number
             self.visits += 1
             self.open += 1
             run.open[visit] = None
@@ -252,7 +257,8 @@ class StageRecord:
                 self.by_code = True
                 if visit.shared is None and run.shared is None and run.implicit and len(run.open) == 1:
                     run.outermost = visit  # No later stage can find this run: it ends with this one.
-            self._name_platforms(visit)
+            if visit.own_platforms:
+                self._name_platforms(visit)
             self._note(visit)
             return True
 
@@ -261,7 +267,8 @@ class StageRecord:
         with self.run.lock:
             self.by_code = True
             if visit.item is not None:  # The tracker did not know which.
-                visit.number = self._count(visit)
+                number = visit.number = self.by_item.get(visit.item, 0) + 1
+                self.by_item[visit.item] = number
             self._name_platforms(visit)
             self._note(visit)
 
@@ -315,34 +322,30 @@ class StageRecord:
                 del run.tracked[self.name]
             self.open -= 1
             self.ended = max(self.ended or 0, ended)
-            self.seconds += visit.seconds
+            self.seconds += (ended - visit.started) / NANO
             self.result = result
             self.error = run.failing = visit.error_type
-            self.versions.extend(version.id for version in visit.versions)
+            if visit.versions:
+                self.versions.extend(version.id for version in visit.versions)
             run.last_activity = max(run.last_activity, ended)
             self._note(visit)
             return True
 
-    def _count(self, visit: Visit) -> int:
-        """Which visit for its item it is."""
-        number = self.by_item[visit.item] = self.by_item.get(visit.item, 0) + 1
-        return number
-
     def _name_platforms(self, visit: Visit) -> None:
-        if visit.own_platforms:
-            run = self.run
-            self.own_platforms.update(visit.own_platforms)
-            run.platform_names.update(visit.own_platforms)
-            run.platform_count = max(run.platform_count, len(run.platform_names))
+        run = self.run
+        self.own_platforms.update(visit.own_platforms)
+        run.platform_names.update(visit.own_platforms)
+        run.platform_count = max(run.platform_count, len(run.platform_names))
 
     def _note(self, visit: Visit) -> None:
-        self.platform_count = visit.platforms.count
-        if visit.latest_revision is not None:
-            self.revision = visit.latest_revision
-        if not visit.own_platforms:
-            self.run.note(visit.platforms, visit.latest_revision)
-        elif visit.latest_revision is not None:
-            self.run.note(self.run.noted, visit.latest_revision)
+        run, platforms, revision = self.run, visit.platforms, visit.latest_revision
+        self.platform_count = platforms.count
+        if revision is not None:
+            self.revision = revision
+        if visit.own_platforms:  # They win over the count in the store, for the run too.
+            platforms = run.noted
+        if platforms is not run.noted or (revision is not None and revision != run.revision):
+            run.note(platforms, revision)
 
     def entry(self) -> dict[str, Any]:
         """As `progress_metrics` shows it: JSON values only."""
@@ -415,8 +418,11 @@ class Visit(Recorded):
     handed_over = False
     """Whether a tracker began it and the stage's own code took it over."""
     platforms: Platforms = NO_PLATFORMS
+    item_platform: str | None = None
     own_platforms: Mapping[str, None] = MappingProxyType({})
     """The platforms that it named one by one."""
+    items: MutableMapping[object, Item] = cast("MutableMapping[object, Item]", MappingProxyType({}))
+    """Open items of a batch (or the one exec of a plain node), by the task or thread that works on them."""
     revision: int | None = None
     """The workflow's revision count when the visit started, or first known after that."""
     latest_revision: int | None = None
@@ -434,20 +440,20 @@ class Visit(Recorded):
         self.run = record.run
         self.record = record
         self.stage = record.name
-        self.items: dict[object, Item] = {}
-        """Open items of a batch (or the one exec of a plain node), by the task or thread that works on them."""
-        self.called(call)
-
-    def called(self, call: Call) -> None:
-        """Which call it is: known from the start, but for one that a tracker began."""
-        self.code = call.code
+        self.code = code = call.code
         self.shared = call.shared
         self.node = call.node
         self.item = call.item
-        self.attempts = call.code.attempts
-        self.item_platform = call.item_platform
+        self.attempts = code.attempts
         if call.item_platform is not None:
+            self.item_platform = call.item_platform
             self.own_platforms = {call.item_platform: None}
+
+    def called(self, call: Call) -> None:
+        """Which call it is: known from the start, but for one that a tracker began."""
+        own = self.own_platforms
+        Visit.__init__(self, self.recorder, self.record, call)
+        self.own_platforms = {**own, **self.own_platforms}
 
     @property
     def budget(self) -> float | None:
@@ -485,6 +491,12 @@ class Visit(Recorded):
         if self.recorder.is_open(self):
             self._expect(total)
             self.recorder.tell("stage_changed", self)
+
+    def work_on(self, worker: object, item: Item) -> None:
+        """Keep what a task or thread works on."""
+        if "items" not in self.__dict__:
+            self.__dict__.setdefault("items", {})
+        self.items[worker] = item
 
     def _expect(self, total: int) -> None:
         if (whole := whole_number(total)) is None or whole < 0:

@@ -29,19 +29,21 @@ from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Sink
 from .store import (
-    is_reading,
+    NOTHING_SEEN,
+    Seen,
+    here,
+    look_at,
     name_of,
     platforms_of,
     read,
-    read_platforms,
-    read_revision,
     revision_of,
-    version_count,
     versions_since,
 )
 
 RECORDED = create_key("otel-progress-recorded")
 """Key of the innermost run, visit or part in a context."""
+_NOWHERE = Context()
+"""Where something is that has ended: its own context would hold it in a cycle."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,10 @@ class Recorder:
 
     def current(self) -> Recorded | None:
         """The innermost run, visit or part that this code runs in."""
-        recorded = get_current().get(RECORDED)
+        return self._in(get_current())
+
+    def _in(self, context: Context) -> Recorded | None:
+        recorded = context.get(RECORDED)
         return recorded if isinstance(recorded, Recorded) and recorded.recorder is self else None
 
     def now(self, recorded: Recorded) -> int:
@@ -183,7 +188,7 @@ class Recorder:
 
     def start_run(self, call: Call) -> Run | Visit:
         """Begin a run; inside another one, a visit that may hold visits."""
-        if is_reading():
+        if here.reading:
             return self.nothing(call.code)
         shared, ambient = call.shared, self.current()
         saved = saved_run(shared)
@@ -245,9 +250,7 @@ class Recorder:
         run.context = set_value(RECORDED, run, run.parent_context)
         saved = None if run.fresh else read(run.shared, PROGRESS_METRICS)
         for name, entry in list(cast("Mapping[Any, Any]", saved).items()) if isinstance(saved, Mapping) else ():
-            stage = run.stage_name(name, loose=False)
-            if (record := StageRecord.from_entry(run, stage, entry)) is not None:
-                run.stages[stage] = record
+            run.load(name, entry)
         if not self._at_exit:
             # Registered only now, so that it is called before the providers' own handlers, which were there first.
             self._at_exit = True
@@ -266,12 +269,12 @@ class Recorder:
             return known
 
     def _end_run(self, run: Run, error: BaseException | None, result: Result | None, at: int | None = None) -> None:
-        platforms, revision = read_platforms(run.shared), read_revision(run.shared)
+        seen = look_at(run.shared)
         with run.lock:
             if run.ended is not None:
                 return
             run.ended = max(run.started, self.now(run) if at is None else at)
-            run.note(platforms, revision)
+            run.note(seen.platforms, seen.revision)
             run.result = result or ("failure" if error is None and run.implicit and run.failing else result_of(error))
             run.error_type = run.failing if error is None else type(error).__name__
             left = list(run.open)
@@ -284,34 +287,36 @@ class Recorder:
             self._tell_end("run_ended", run, error)
         finally:
             run.node = None
+            run.context = run.parent_context = _NOWHERE
             self.registry.remove(run)
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
     def start_visit(self, call: Call) -> Visit:
         """Begin a visit, or take over the one that a tracker has begun for this stage."""
-        if is_reading():
+        if here.reading:
             return self.nothing(call.code)
-        ambient = self.current()
-        shared = call.shared
+        context = get_current()
+        ambient, shared, code = self._in(context), call.shared, call.code
+        run = None if ambient is None else ambient.run
         if (
-            ambient is not None
-            and ambient.run.ended is None
-            and ambient.run.open_here
-            and (shared is None or shared is ambient.run.shared)
+            run is None
+            or run.ended is not None
+            or not run.open_here
+            or (shared is not None and shared is not run.shared)
         ):
-            run = ambient.run
-        else:
             run = self._run_for(call, ambient)
-        stage = run.stage_name(call.code.name, loose=call.code.loose)
-        if run.tracked and (visit := run.hand_over(stage)) is not None:
-            return self._take_over(visit, call, ambient)
-        visit = Visit(self, run.stage(stage), call)
-        return self._begin_visit(visit, ambient) or self.start_visit(call)
+        record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose)
+        if run.tracked and (visit := run.hand_over(record.name)) is not None:
+            return self._take_over(visit, call, ambient, context)
+        visit = Visit(self, record, call)
+        self._place(visit, ambient, context)
+        return self._begin_visit(visit) or self.start_visit(call)
 
-    def _take_over(self, visit: Visit, call: Call, ambient: Recorded | None) -> Visit:
+    def _take_over(self, visit: Visit, call: Call, ambient: Recorded | None, context: Context) -> Visit:
         visit.called(call)
-        self._place(visit, ambient)
+        self._place(visit, ambient, context)
+        visit.context = trace.set_span_in_context(visit.span, visit.context)
         self._read(visit)
         if visit.run.idle or visit.run.shared is None:
             self.registry.wake(visit.run, call.shared)
@@ -319,26 +324,20 @@ class Recorder:
         self.tell("stage_changed", visit)
         return visit
 
-    def _place(self, visit: Visit, ambient: Recorded | None) -> None:
+    @staticmethod
+    def _place(visit: Visit, ambient: Recorded | None, context: Context) -> None:
         """Put the visit where the code that starts it runs: inside what is open there, else inside its run."""
         run = visit.run
-        if ambient is not None and ambient.run is run:
-            visit.parent = ambient
-            visit.parent_context = get_current()
-        else:
-            visit.parent = run
-            visit.parent_context = trace.set_span_in_context(run.span)
-        visit.context = set_value(RECORDED, visit, visit.parent_context)
-        if visit.span is not trace.INVALID_SPAN:
-            visit.context = trace.set_span_in_context(visit.span, visit.context)
+        if ambient is None or ambient.run is not run:
+            ambient, context = run, trace.set_span_in_context(run.span)
+        visit.parent, visit.parent_context = ambient, context
+        visit.context = set_value(RECORDED, visit, context)
 
-    def _begin_visit(self, visit: Visit, ambient: Recorded | None) -> Visit | None:
+    def _begin_visit(self, visit: Visit) -> Visit | None:
         """Begin it; None where another thread has ended the run meanwhile."""
         run = visit.run
-        self._place(visit, ambient)
         self._start(visit, visit.parent)
-        visit.versions_before = version_count(visit.store)
-        self._read(visit)
+        visit.versions_before = self._read(visit).versions
         try:
             if not visit.record.begin(visit):
                 return None
@@ -354,24 +353,26 @@ class Recorder:
         self, visit: Visit, error: BaseException | None, result: Result | None = None, at: int | None = None
     ) -> None:
         run = visit.run
-        ended = max(visit.started, self.now(visit) if at is None else at)
-        outcome = result or result_of(error)
+        ended = self.now(visit) if at is None else max(visit.started, at)
+        outcome = result or ("success" if error is None else result_of(error))
         if visit.items:
             self._end_items(visit, error, outcome)
         if outcome == "success" and visit.fell_back:
             outcome = "fallback"
-        store = visit.store
-        visit.versions = versions_since(store, visit.versions_before)
-        self._read(visit)
+        store = run.shared if visit.shared is None else visit.shared
+        if self._read(visit).versions != visit.versions_before:
+            visit.versions = versions_since(store, visit.versions_before)
         if not visit.record.end(visit, ended, outcome, None if error is None else type(error).__name__):
             return
+        visit.exception = error
         try:
-            self._tell_end("visit_ended", visit, error)
+            self.tell("visit_ended", visit)
         finally:
-            visit.shared = visit.node = None
+            visit.exception = visit.shared = visit.node = None
+            visit.context = visit.parent_context = _NOWHERE
             if run.outermost is visit:
                 self._end_run(run, error, None, visit.ended)
-            elif run.unattended and not visit.by_tracker and run.ended is None:
+            elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None:
                 self._rest(run, store)
 
     def _end_items(self, visit: Visit, error: BaseException | None, result: Result) -> None:
@@ -390,19 +391,26 @@ class Recorder:
             self._end_run(longest, None, None, longest.last_activity)
 
     @staticmethod
-    def _read(visit: Visit) -> None:
+    def _read(visit: Visit) -> Seen:
         """Bring a visit's platforms and revision up to date; what the user gave wins over what the store says."""
-        shared, code = visit.store, visit.code
+        shared, code = visit.shared, visit.code
+        if shared is None:
+            shared = visit.run.shared
+        seen = look_at(shared)
+        if seen is NOTHING_SEEN and code.platforms is code.revision is None:
+            return seen
+        platforms, revision = seen.platforms, seen.revision
         if code.platforms is not None:
             visit.platforms = platforms_of(_value(code.platforms, shared))
-        elif platforms := read_platforms(shared):
+        elif platforms.count:
             visit.platforms = platforms
-        given = code.revision
-        revision = read_revision(shared) if given is None else revision_of(_value(given, shared))
+        if code.revision is not None:
+            revision = revision_of(_value(code.revision, shared))
         if revision is not None:
             visit.latest_revision = revision
             if visit.revision is None:
                 visit.revision = revision
+        return seen
 
     def nothing(self, code: Code) -> Visit:
         """A visit that records nothing, in a run that does neither: both have ended."""
@@ -435,24 +443,24 @@ class Recorder:
 
         The others that trackers began are completed; this one is begun, unless it is open or its own code records it.
         """
-        if is_reading():
+        if here.reading:
             return
         ambient = self.current()
         run = self._run_for(call, ambient)
-        stage = run.stage_name(call.code.name, loose=True)
+        record = run.stage(call.code.name, loose=True)
         self.registry.wake(run, call.shared)
         with run.lock:
-            others = [visit for name, visit in run.tracked.items() if name != stage]
-            record = run.stages.get(stage)
-            visits = [] if record is None or not record.open else [each for each in run.open if each.stage == stage]
+            others = [visit for name, visit in run.tracked.items() if name != record.name]
+            visits = [each for each in run.open if each.record is record] if record.open else []
         for other in others:
             self._end_visit(other, None)
-        if not visits and (record is None or not record.by_code):
-            visit = Visit(self, run.stage(stage), call)
+        if not visits and not record.by_code:
+            visit = Visit(self, record, call)
             visit.by_tracker = True
-            self._begin_visit(visit, ambient)
+            self._place(visit, ambient, get_current())
+            self._begin_visit(visit)
         else:  # Open, or recorded by its own code: what was read goes to its record only.
-            self._bring_up_to_date(run.stage(stage), visits, call)
+            self._bring_up_to_date(record, visits, call)
         if run.unattended:
             self._rest(run, call.shared)
 

@@ -10,9 +10,9 @@ import functools
 import itertools
 import math
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from .faults import from_handler
 
@@ -22,33 +22,33 @@ _MOST_READ = 1000  # Of a longer list of platforms only the length is told besid
 _ARRAYS = ("__array__", "__dataframe__", "__array_interface__")
 
 
+type_of: Callable[[object], object] = type
+"""A checker that sees `type` narrows Any to a type that it does not know."""
+
+
 class _Here(threading.local):
     reading = False
-
-
-_here = _Here()
-
-
-def is_reading() -> bool:
     """Whether a store is being read or written in this thread: what its own methods do then is not recorded.
 
     Else a store whose reading runs a stage would be read for that stage, and so on without end.
     """
-    return _here.reading
+
+
+here = _Here()
 
 
 def read(holder: Any, key: str) -> Any:
     """The value under `key` in a mapping or on an object; None where there is none or where reading fails."""
-    if type(holder) is dict:
+    if type_of(holder) is dict:
         try:
-            return cast("dict[str, Any]", holder).get(key)
+            return holder.get(key)
         except BaseException as error:  # Another key's `__eq__`.
             if from_handler(error):
                 raise
             return None
     if holder is None:
         return None
-    before, _here.reading = _here.reading, True
+    before, here.reading = here.reading, True
     try:
         return holder.get(key) if _is_mapping(holder) else getattr(holder, key, None)
     except BaseException as error:
@@ -56,14 +56,14 @@ def read(holder: Any, key: str) -> Any:
             raise
         return None
     finally:
-        _here.reading = before
+        here.reading = before
 
 
 def write(holder: Any, key: str, value: Any) -> bool:
     """Put `value` under `key`; False where the holder refuses."""
     if holder is None:
         return False
-    before, _here.reading = _here.reading, True
+    before, here.reading = here.reading, True
     try:
         if type(holder) is dict or _is_mapping(holder):
             holder[key] = value
@@ -74,7 +74,7 @@ def write(holder: Any, key: str, value: Any) -> bool:
             raise
         return False
     finally:
-        _here.reading = before
+        here.reading = before
     return True
 
 
@@ -106,8 +106,8 @@ def given_store(shared: Any) -> Any:
     A store that is named as such may be any mapping, Manager proxy, dataclass or plain object. A DataFrame would grow
     columns.
     """
-    if type(shared) is dict or shared is None:
-        return cast("Any", shared)
+    if type_of(shared) is dict or shared is None:
+        return shared
     if isinstance(shared, (bool, int, float, complex, str, bytes, bytearray, memoryview, tuple, list, set, frozenset)):
         return None
     kind = cast("type[object]", type(shared))
@@ -119,8 +119,8 @@ def found_store(shared: Any) -> Any:
 
     Other objects with that name (a table, a cookie jar, a file) may be anything.
     """
-    if type(shared) is dict or shared is None:
-        return cast("Any", shared)
+    if type_of(shared) is dict or shared is None:
+        return shared
     kind = cast("type[object]", type(shared))
     if issubclass(kind, dict) or hasattr(kind, "__dataclass_fields__"):
         return given_store(shared)
@@ -262,9 +262,29 @@ class Version:
     action: str | None
 
 
-def version_count(shared: Any) -> int:
+class Seen(NamedTuple):
+    """What one look at a store tells."""
+
+    platforms: Platforms = NO_PLATFORMS
+    revision: int | None = None
+    versions: int = 0
     """How many entries `version_history` has."""
-    return len(_history(shared))
+
+
+NOTHING_SEEN = Seen()
+
+
+def look_at(shared: Any) -> Seen:
+    """The platforms, the revision and the number of versions that `shared` says at this moment."""
+    if shared is None:
+        return NOTHING_SEEN
+    if type_of(shared) is dict:  # Mostly, and mostly it says nothing of these.
+        get = shared.get
+        task, control, state = get("task_requirements"), get("quality_control"), get("workflow_state")
+        history = get("version_history")
+        if task is control is state is history is None:
+            return NOTHING_SEEN
+    return Seen(read_platforms(shared), read_revision(shared), len(_history(shared)))
 
 
 def versions_since(shared: Any, count: int) -> list[Version]:
@@ -283,4 +303,5 @@ def versions_since(shared: Any, count: int) -> list[Version]:
 
 def _history(shared: Any) -> Sequence[Any]:
     history = read(shared, "version_history")
-    return cast("Sequence[Any]", history) if type(history) in (list, tuple) else ()
+    kind = type_of(history)
+    return history if kind is list or kind is tuple else ()

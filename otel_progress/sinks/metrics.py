@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _Key = tuple[str, ...]
 _MOST_BUDGETS = 1000  # Workflow names may be user data.
-# Counters have no exemplars: the reservoir of the SDK for these draws from the `random` module, whose sequence a program
-# that seeds it relies on, and our thread would do so at any moment.
+# Counters have no exemplars: the SDK's reservoir for these draws from the `random` module, whose sequence is the program's
+# if it seeds it, and our thread would do so at any moment.
 _NO_SPAN = Context()
 
 
@@ -96,8 +96,10 @@ class MetricSink(Sink):
 
     def visit_started(self, visit: Visit) -> None:
         """From now on the stage is known."""
-        self._labels(visit.run.workflow, visit.stage)
-        self.stage_changed(visit)
+        if (visit.run.workflow, visit.stage) not in self._stages:
+            self._labels(visit.run.workflow, visit.stage)
+        if visit.code.budget is not None:
+            self.stage_changed(visit)
 
     def stage_changed(self, visit: Visit) -> None:
         """The code that takes a visit over may have a budget."""
@@ -107,10 +109,11 @@ class MetricSink(Sink):
 
     def visit_ended(self, visit: Visit) -> None:
         """Measure the visit. The histogram's own count is the count of visits."""
-        if not self._is_measured():
+        if not self._measured and not self._is_measured():
             return
+        place = (visit.run.workflow, visit.stage)
         attributes = {
-            **self._labels(visit.run.workflow, visit.stage),
+            **(self._stages.get(place) or self._labels(*place)),
             names.RESULT: visit.result or "success",
             names.VISIT: names.VISIT_FIRST if visit.number == 1 else names.VISIT_REPEAT,
         }

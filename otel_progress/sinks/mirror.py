@@ -13,7 +13,7 @@ from ..recording.live import Run, Visit
 from ..recording.recorder import Recorder
 from ..recording.registry import saved_run, to_save
 from ..recording.sink import Sink
-from ..recording.store import read, write
+from ..recording.store import read, type_of, write
 
 
 class _Mirrored:
@@ -42,40 +42,45 @@ class MirrorSink(Sink):
         self._recorder = recorder
         self._runs: dict[Run, _Mirrored] = {}
 
-    def _wanted(self, origin: Origin) -> bool:
-        mirror = self._recorder.settings.mirror
-        return origin == "program" if mirror is None else mirror
-
     def run_shown(self, run: Run) -> None:
         """Create both keys."""
-        if run.shared is None or not self._wanted(run.origin):
-            return
-        self._show(run, self._of(run))
+        if run.shared is not None and self._wanted(run.origin):
+            self._show(run, self._runs.setdefault(run, _Mirrored()))
 
     def visit_started(self, visit: Visit) -> None:
-        """Show the stage as open."""
-        self._publish(visit)
-
-    def stage_changed(self, visit: Visit) -> None:
         """Show the stage as it is now."""
-        self._publish(visit)
+        if not self._wanted(visit.code.origin):
+            return
+        run, own = visit.run, visit.shared
+        shared: Any = run.shared
+        if shared is None and own is None:
+            return
+        mirrored = self._runs.get(run)
+        if mirrored is None or not mirrored.shown:
+            mirrored = self._runs.setdefault(run, _Mirrored())
+            self._show(run, mirrored)
+        if type_of(shared) is dict:
+            self._write_dict(run, mirrored, visit, shared)
+        elif shared is not None:
+            self._hand_over(run, mirrored, visit.stage, shared)
+        if own is not None and own is not shared:
+            self._hand_over(run, mirrored, visit.stage, own)
 
-    def visit_ended(self, visit: Visit) -> None:
-        """Show the stage as it is now."""
-        self._publish(visit)
+    stage_changed = visit_ended = visit_started
 
     def run_ended(self, run: Run) -> None:
         """Let go of what was mirrored."""
         self._runs.pop(run, None)
 
-    def _of(self, run: Run) -> _Mirrored:
-        return self._runs.get(run) or self._runs.setdefault(run, _Mirrored())
+    def _wanted(self, origin: Origin) -> bool:
+        mirror = self._recorder.settings.mirror
+        return origin == "program" if mirror is None else mirror
 
     def _show(self, run: Run, mirrored: _Mirrored) -> None:
         """What the run brought with it. What an earlier run left in the store goes; what a user prepared stays."""
         mirrored.shown = True
         shared: Any = run.shared
-        if type(shared) is dict:
+        if type_of(shared) is dict:
             with mirrored.lock:
                 self._begin(run, mirrored, shared)
         elif shared is not None:
@@ -89,25 +94,8 @@ class MirrorSink(Sink):
         if run.fresh or earlier is None:
             write(shared, PROGRESS_RUN, to_save(run))
 
-    def _publish(self, visit: Visit) -> None:
-        if not self._wanted(visit.code.origin):
-            return
-        run, own = visit.run, visit.shared
-        shared: Any = run.shared
-        if shared is None and own is None:
-            return
-        mirrored = self._of(run)
-        if not mirrored.shown:
-            self._show(run, mirrored)
-        if type(shared) is dict:
-            self._write_dict(run, mirrored, visit, cast("dict[str, Any]", shared))
-        elif shared is not None:
-            self._hand_over(run, mirrored, visit.stage, shared)
-        if own is not None and own is not shared:
-            self._hand_over(run, mirrored, visit.stage, own)
-
     @staticmethod
-    def _write_dict(run: Run, mirrored: _Mirrored, visit: Visit, shared: dict[str, Any]) -> None:
+    def _write_dict(run: Run, mirrored: _Mirrored, visit: Visit, shared: Any) -> None:
         stage = visit.stage
         with mirrored.lock:
             with run.lock:

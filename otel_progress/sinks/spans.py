@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from opentelemetry import trace
 from opentelemetry.semconv.attributes import exception_attributes
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Attributes = dict[str, AttributeValue]
 _Described = dict[object, object]
+T = TypeVar("T", bound=Recorded)
 _MOST_DESCRIBED = 16  # Exceptions that a workflow catches, over and over, in one long run.
 
 
@@ -35,6 +36,8 @@ class SpanSink(Sink):
         self._recorder = recorder
         self._tracer = trace.get_tracer(names.SCOPE, __version__, tracer_provider, SCHEMA_URL)
         self._bound = bound
+        self._names: dict[str, str] = {}
+        """Of the spans of stages, which are asked for again and again."""
         self._described: dict[Recorded, _Described] = {}
         """Which exceptions the spans inside a run or visit describe, so that those around need not."""
 
@@ -49,7 +52,7 @@ class SpanSink(Sink):
     def run_ended(self, run: Run) -> None:
         """End it."""
         if run.owned:
-            self._end(run, {names.RESULT: run.result or "success"})
+            self._end(run, lambda run: {names.RESULT: run.result or "success"})
 
     def visit_started(self, visit: Visit) -> None:
         """Start the visit's span, with a link to the visit that it repeats."""
@@ -57,28 +60,24 @@ class SpanSink(Sink):
         before = record.last_spans.get(visit.item)
         self._start(
             visit,
-            f"{names.SPAN_STAGE} {self._bound.stage(visit.stage)}",
+            self._names.get(visit.stage) or self._name_for(visit.stage),
             _known(visit),
             None if before is None else [Link(before)],
         )
         context = visit.span.get_span_context()
         if context.is_valid:
             record.last_spans[visit.item] = context
-            record.trace_id = trace.format_trace_id(context.trace_id)
+            if before is None or before.trace_id != context.trace_id:
+                record.trace_id = trace.format_trace_id(context.trace_id)
 
     def visit_ended(self, visit: Visit) -> None:
         """End it."""
-        span = visit.span
-        if not span.is_recording():
-            self._described.pop(visit, None)
-            span.end(visit.ended)
-            return
         for version in visit.versions:
             event: Attributes = {names.VERSION_ID: version.id}
             if version.action is not None:
                 event[names.VERSION_ACTION] = version.action
-            span.add_event(names.EVENT_VERSION, event, visit.ended)
-        self._end(visit, _outcome(visit))
+            visit.span.add_event(names.EVENT_VERSION, event, visit.ended)
+        self._end(visit, _outcome)
 
     def part_started(self, part: Part) -> None:
         """Start the span of a phase or an item."""
@@ -89,7 +88,7 @@ class SpanSink(Sink):
 
     def part_ended(self, part: Part) -> None:
         """End it."""
-        self._end(part, {})
+        self._end(part, lambda _: {})
 
     def attempt_failed(self, visit: Visit, attempt: Attempt) -> None:
         """Make the span of a failed attempt, afterwards: most attempts succeed and need none."""
@@ -107,6 +106,10 @@ class SpanSink(Sink):
         event = {names.STAGE_NAME: stage} if action is None else {names.STAGE_NAME: stage, names.STAGE_ACTION: action}
         owner.span.add_event(names.EVENT_DEAD_END, event)
 
+    def _name_for(self, stage: str) -> str:
+        bound = self._bound.stage(stage)
+        return self._names.setdefault(bound, f"{names.SPAN_STAGE} {bound}")
+
     def _start(
         self, recorded: Recorded, name: str, attributes: Attributes, links: Sequence[Link] | None = None
     ) -> None:
@@ -122,13 +125,13 @@ class SpanSink(Sink):
         )
         recorded.context = trace.set_span_in_context(recorded.span, recorded.context)
 
-    def _end(self, recorded: Recorded, attributes: Attributes) -> None:
+    def _end(self, recorded: T, attributes_of: Callable[[T], Attributes]) -> None:
         span, error = recorded.span, recorded.exception
         try:
             inside = self._described.pop(recorded, {})
             if not span.is_recording():
                 return
-            span.set_attributes(attributes)
+            span.set_attributes(attributes_of(recorded))
             if error is not None and recorded.result in ("failure", "cancelled"):
                 self._fail(span, error, recorded.ended, inside)
                 self._pass_on(error, recorded.parent)

@@ -85,7 +85,8 @@ class Exec(_Call):
             self._end_item(item, "failure")  # Somebody's own loop went on to the next.
             item = None
         if item is None:
-            item = visit.items[self._worker] = Item(self._subject)
+            item = Item(self._subject)
+            visit.work_on(self._worker, item)
             if visit.code.batch:
                 item.platform = _platform_of(visit, self._subject)
                 if recorder.settings.items:
@@ -125,7 +126,7 @@ class Fallback(_Call):
     def enter(self) -> None:
         """Run it inside the item."""
         self._item = self._visit.items.get(self._worker) or Item(self._subject)
-        self._visit.items[self._worker] = self._item
+        self._visit.work_on(self._worker, self._item)
         self._item.running = True
         self._attach(self._item)
 

@@ -82,8 +82,9 @@ class NodeClass:
 _known: dict[int, tuple[weakref.ref[type], NodeClass]] = {}
 
 
-def node_class(cls: type) -> NodeClass:
-    """What `cls` is."""
+def class_of(node: Any) -> NodeClass:
+    """What a node's class is."""
+    cls = cast("type[object]", type(node))
     known = _known.get(id(cls))
     if known is not None:
         return known[1]

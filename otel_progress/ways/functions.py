@@ -75,19 +75,19 @@ def _generator(function: Callable[..., Any], opening: _Opener) -> Callable[..., 
             while True:
                 with whole.step():
                     try:
-                        item = step(value)
+                        given = [step(value)]
                     except StopIteration as stop:
                         return stop.value
-                value = None  # It may be an exception, which holds this frame.
+                    finally:
+                        value = None  # It may be an exception, which holds this frame.
                 try:
-                    value = yield item
-                    step = inner.send
-                except GeneratorExit:
-                    whole.closed = True
-                    with whole.step():
-                        return cast("Any", inner.close())  # A value since Python 3.13.
+                    value = yield given.pop()  # Not kept: it is the caller's.
                 except BaseException as error:
-                    step, value = inner.throw, error
+                    # Also a GeneratorExit, which a `close` or a `throw` may have sent: what the inner generator makes
+                    # of it is right for both, as Python itself objects to a `yield` in answer to a `close`.
+                    step, value, whole.closed = inner.throw, error, isinstance(error, GeneratorExit)
+                else:
+                    step, whole.closed = inner.send, False
 
     return steps
 
@@ -101,20 +101,17 @@ def _async_generator(function: Callable[..., Any], opening: _Opener) -> Callable
             while True:
                 with whole.step():
                     try:
-                        item = await step(value)
+                        given = [await step(value)]
                     except StopAsyncIteration:
                         return
-                value = None  # It may be an exception, which holds this frame.
+                    finally:
+                        value = None  # It may be an exception, which holds this frame.
                 try:
-                    value = yield item
-                    step = inner.asend
-                except GeneratorExit:
-                    whole.closed = True
-                    with whole.step():
-                        await inner.aclose()
-                    return
-                except BaseException as error:
-                    step, value = inner.athrow, error
+                    value = yield given.pop()  # Not kept: it is the caller's.
+                except BaseException as error:  # As in `_generator`.
+                    step, value, whole.closed = inner.athrow, error, isinstance(error, GeneratorExit)
+                else:
+                    step, whole.closed = inner.asend, False
 
     return steps
 

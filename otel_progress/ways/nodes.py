@@ -6,7 +6,7 @@ Nothing is kept on a node. One visit stays one visit however many wrapped method
 from __future__ import annotations
 
 from collections.abc import Callable, Sized
-from typing import Any, cast
+from typing import Any
 
 from ..recording import default
 from ..recording.call import Call
@@ -23,10 +23,10 @@ from .classes import (
     RUNS,
     SCOPE_KEY,
     NodeClass,
+    class_of,
     forget_classes,
     is_node_class,
     item_of,
-    node_class,
 )
 from .opening import Opening, Scope, action_of
 from .patches import Patches
@@ -52,7 +52,7 @@ class Nodes:
     ) -> Harmless[Any] | None:
         """What a call of the wrapped method `name` means: a context manager for it, or None where it means nothing."""
         try:
-            info = node_class(cast("type[object]", type(node)))
+            info = class_of(node)
             entry = info.is_entry(name, wrapper)
             if name in RUNS:
                 return self._visit(info, entry, node, name, args[0] if args else kwargs.get("shared"))
@@ -80,10 +80,10 @@ class Nodes:
             return
         try:
             owner = _at_hand(node)
-            if owner is None or not node_class(cast("type[object]", type(node))).is_entry("get_next_node", wrapper):
+            if owner is None or not class_of(node).is_entry("get_next_node", wrapper):
                 return
             if owner.recorder.is_open(owner):
-                info = node_class(cast("type[object]", type(curr)))
+                info = class_of(curr)
                 scope: Any = info.scope
                 own = scope.name if isinstance(scope, Scope) else None
                 action = action_of(curr, (args[1] if len(args) > 1 else kwargs.get("action")) or None)
@@ -153,7 +153,9 @@ def _at_hand(node: object) -> Visit | Run | None:
     at = default.get().current()
     while at is not None and at.node is not node:
         at = at.parent if at.parent is not None and at.parent.run is at.run else None
-    return at.owner if isinstance(at, Part) else cast("Visit | Run | None", at)
+    if isinstance(at, Part):
+        return at.owner
+    return at if isinstance(at, (Visit, Run)) else None
 
 
 def _step(info: NodeClass, visit: Visit, name: str, subject: Any) -> Harmless[Any] | None:

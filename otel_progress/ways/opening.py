@@ -45,12 +45,23 @@ class Opening(Harmless[T]):
         self.closed = False
         """Whether it is a generator that was closed early."""
 
-    def enter(self) -> T:
-        """Start it."""
-        recorded = self.recorded = self._scope.begin(self._call)
-        if not self._stepwise:
-            self._token = attach(recorded.context)
-        return self._scope.given(recorded)
+    def __enter__(self) -> T:
+        # `Harmless.__enter__` and `enter` in one, as `__exit__` below: they are entered for every visit.
+        try:
+            recorded = self.recorded = self._scope.begin(self._call)
+            if not self._stepwise:
+                self._token = attach(recorded.context)
+            return self._scope.given(recorded)
+        except BaseException as error:
+            return self.not_begun(error)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.leave(error)
+        except BaseException as fault:
+            self.not_ended(error, fault)
 
     def leave(self, error: BaseException | None) -> None:
         """End it."""
