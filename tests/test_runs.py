@@ -100,6 +100,7 @@ def test_the_run_that_is_idle_longest_ends_when_256_newer_ones_are_idle(telemetr
 
 def test_a_run_with_a_stage_open_is_not_idle(telemetry: Telemetry) -> None:
     shared: Shared = {}
+    visit("a", shared)
     with stage("a", shared=shared):
         for _ in range(300):
             contextvars.Context().run(visit, "b", {})  # A run of its own.

@@ -167,7 +167,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Generator[None]:
     """Nobody logs anything: opentelemetry calls it an error to detach in another context."""
     caplog.set_level("DEBUG")
     yield
-    assert [record for record in caplog.records if record.name != "asyncio"] == []
+    assert [record for record in caplog.get_records("call") if record.name != "asyncio"] == []
 
 
 def ended(telemetry: Telemetry, result: str) -> None:
