@@ -1,0 +1,268 @@
+"""A stage that a tracker and its own code both know, and code that is entered in one context and left in another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from pocketflow import BatchFlow, Flow, Node
+
+from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, stage, workflow
+
+from .conftest import Telemetry
+
+Shared = dict[str, Any]
+
+
+@pytest.fixture
+def instrumented(telemetry: Telemetry) -> Generator[None]:
+    """PocketFlow, recorded."""
+    PocketFlowInstrumentor().instrument()
+    yield
+    PocketFlowInstrumentor().uninstrument()
+
+
+def at(name: str) -> Shared:
+    return {"workflow_state": {"current_stage": name}}
+
+
+def passed(shared: Shared, name: str) -> None:
+    shared["workflow_state"] = {"current_stage": name}
+    ProgressTrackerNode().run(shared)
+
+
+# --- one stage, spelled in two ways -----------------------------------------------------------------------------------
+
+
+class FactCheckNode(Node):
+    """Named by its class."""
+
+
+class FactCheck(Node):
+    """Named by its class."""
+
+
+SPELLINGS = [(FactCheckNode, "fact_check"), (FactCheck, "fact_check"), (FactCheck, "Fact-Check Node")]
+
+
+def visits(shared: Shared) -> dict[str, int]:
+    return {name: entry["visits"] for name, entry in shared["progress_metrics"].items()}
+
+
+@pytest.mark.parametrize(("kind", "name"), SPELLINGS)
+def test_a_stage_has_the_trackers_spelling_where_the_tracker_came_first(
+    telemetry: Telemetry, instrumented: None, kind: type[Node], name: str
+) -> None:
+    shared = at(name)
+    tracker = ProgressTrackerNode()
+    tracker >> kind() >> ProgressTrackerNode()
+    with workflow("w", shared=shared):
+        Flow(tracker).run(shared)
+    assert visits(shared) == {name: 1}
+    assert repr(telemetry.trees()) == f"[run w[stage {name}]]"
+
+
+@pytest.mark.parametrize(("kind", "name"), SPELLINGS)
+def test_a_stage_has_its_class_s_name_where_the_class_came_first(
+    telemetry: Telemetry, instrumented: None, kind: type[Node], name: str
+) -> None:
+    shared = at(name)
+    node = kind()
+    node >> ProgressTrackerNode() >> kind() >> ProgressTrackerNode()
+    with workflow("w", shared=shared):
+        Flow(node).run(shared)
+    assert visits(shared) == {kind.__name__: 2}
+    assert repr(telemetry.trees()) == f"[run w[stage {kind.__name__}, stage {kind.__name__}]]"
+
+
+def test_a_stage_has_its_decorators_name_where_the_decorator_came_first(telemetry: Telemetry) -> None:
+    @stage("FactCheck")
+    def check(shared: Shared) -> None: ...
+
+    shared: Shared = {}
+    with workflow("w", shared=shared):
+        check(shared)
+        passed(shared, "fact_check")
+        check(shared)
+    assert visits(shared) == {"FactCheck": 2}
+
+
+# --- items of a batch flow --------------------------------------------------------------------------------------------
+
+
+@stage("craft")
+class Craft(Node):
+    """Records itself."""
+
+
+def number_and_label(telemetry: Telemetry) -> tuple[list[Any], dict[str, int]]:
+    """The numbers of the visits of `craft`, and how many were a first one and how many a repeat on the metric."""
+    numbers = [(span.attributes or {})["otel_progress.stage.visit"] for span in telemetry.spans("stage craft")]
+    points = telemetry.points("otel_progress.stage.duration")
+    return numbers, {labels["visit"]: count for labels, (_, count) in points if labels["stage.name"] == "craft"}
+
+
+class Each(BatchFlow):
+    """One item for each platform of the store."""
+
+    def prep(self, shared: Shared) -> list[Shared]:
+        return [{"platform": name} for name in shared["items"]]
+
+
+def test_a_visit_that_code_takes_over_for_an_item_counts_for_that_item(telemetry: Telemetry) -> None:
+    shared: Shared = {**at("craft"), "items": ["twitter", "linkedin", "twitter"]}
+    tracker = ProgressTrackerNode()
+    tracker >> Craft()
+    with workflow("w", shared=shared):
+        Each(tracker).run(shared)
+    assert number_and_label(telemetry) == ([1, 1, 2], {"first": 2, "repeat": 1})
+    first, other, again = telemetry.spans("stage craft")
+    assert [[link.context for link in span.links] for span in (first, other, again)] == [[], [], [first.context]]
+    entry = shared["progress_metrics"]["craft"]
+    assert (entry["visits"], entry["platforms"]) == (3, 2)
+
+
+def test_what_a_tracker_saw_before_is_no_visit_for_the_item_that_code_takes_over(telemetry: Telemetry) -> None:
+    shared: Shared = {"items": ["twitter", "twitter"]}
+    with workflow("w", shared=shared):
+        for name in ("craft", "other", "craft"):
+            passed(shared, name)
+        Each(Craft()).run(shared)
+    assert number_and_label(telemetry) == ([1, 1, 2], {"first": 2, "repeat": 1})
+    assert shared["progress_metrics"]["craft"]["visits"] == 3
+
+
+# --- entered in one context, left in another --------------------------------------------------------------------------
+
+
+def here() -> str:
+    """Name of the span that is current, "" if there is none."""
+    return getattr(trace.get_current_span(), "name", "")
+
+
+def elsewhere(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What a call gives in a context of its own, as it is now, in which it leaves no other span current."""
+
+    def use() -> Any:
+        before = here()
+        try:
+            return call(*arguments)
+        finally:
+            after.append((before, here()))
+
+    after: list[tuple[str, str]] = []
+    try:
+        return contextvars.copy_context().run(use)
+    finally:
+        assert after[0][0] == after[0][1]
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> Generator[None]:
+    """Nobody logs anything: opentelemetry calls it an error to detach in another context."""
+    caplog.set_level("DEBUG")
+    yield
+    assert [record for record in caplog.get_records("call") if record.name != "asyncio"] == []
+
+
+def ended(telemetry: Telemetry, result: str) -> None:
+    assert telemetry.recorder.registry.visits() == []
+    assert (telemetry.span("stage a").attributes or {})["otel_progress.stage.result"] == result
+    assert here() == ""
+
+
+@pytest.mark.parametrize("make", [stage, workflow])
+def test_a_block_may_be_entered_in_one_context_and_left_in_another(
+    telemetry: Telemetry, quiet: None, make: type[stage | workflow]
+) -> None:
+    shared: Shared = {}
+    block = make("a", shared=shared)
+    contextvars.copy_context().run(block.__enter__)
+    with stage("b", shared=shared):
+        assert here() == "stage b"
+    elsewhere(block.__exit__, None, None, None)
+    telemetry.recorder.close()
+    assert here() == ""
+    assert [span.name for span in telemetry.spans("stage b")] == ["stage b"]
+    assert (telemetry.spans()[0].attributes or {}).get("otel_progress.result") == "success"
+    assert telemetry.recorder.registry.runs() == []
+
+
+def test_a_block_inside_a_generator_may_be_left_in_another_context(telemetry: Telemetry, quiet: None) -> None:
+    @contextlib.contextmanager
+    def opened() -> Generator[str]:
+        with stage("a"):
+            yield here()
+
+    block = opened()
+    assert contextvars.copy_context().run(block.__enter__) == "stage a"
+    assert elsewhere(block.__exit__, KeyError, KeyError("x"), None) is False
+    ended(telemetry, "failure")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_generator_may_take_each_step_in_another_context(telemetry: Telemetry, quiet: None, closed: bool) -> None:
+    @stage("a")
+    def steps() -> Generator[str]:
+        yield here()
+        yield here()
+
+    made = steps()
+    assert [elsewhere(next, made), elsewhere(next, made)] == ["stage a", "stage a"]
+    if closed:
+        elsewhere(made.close)
+    else:
+        assert elsewhere(list, made) == []
+    ended(telemetry, "cancelled" if closed else "success")
+
+
+def test_an_async_block_may_be_entered_in_one_task_and_left_in_another(telemetry: Telemetry, quiet: None) -> None:
+    async def use() -> None:
+        block = stage("a")
+        await asyncio.create_task(block.__aenter__())
+        assert here() == ""
+        await asyncio.create_task(block.__aexit__(None, None, None))
+
+    asyncio.run(use())
+    ended(telemetry, "success")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("decorate", [True, False])
+def test_an_async_generator_may_take_each_step_in_another_task(
+    telemetry: Telemetry, quiet: None, closed: bool, decorate: bool
+) -> None:
+    async def plain() -> AsyncGenerator[str]:
+        yield here()
+        await asyncio.sleep(0)
+        yield here()
+
+    async def with_a_block() -> AsyncGenerator[str]:
+        with stage("a"):
+            async for seen in plain():
+                yield seen
+
+    async def in_a_task(step: Callable[[], Any]) -> Any:
+        async def take() -> Any:
+            return await step()
+
+        return await asyncio.create_task(take())
+
+    async def use() -> None:
+        made = stage("a")(plain)() if decorate else with_a_block()
+        seen = [await in_a_task(made.__anext__), await in_a_task(made.__anext__)]
+        assert seen == ["stage a", "stage a" if decorate else ""]  # A block is current where it was entered.
+        assert here() == ""
+        if closed:
+            await in_a_task(made.aclose)
+        else:
+            with pytest.raises(StopAsyncIteration):
+                await in_a_task(made.__anext__)
+
+    asyncio.run(use())
+    ended(telemetry, "cancelled" if closed else "success")
