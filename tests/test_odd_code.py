@@ -83,7 +83,7 @@ def test_a_store_may_open_a_stage_when_it_is_freed(telemetry: Telemetry) -> None
     def use() -> workflow:
         opened = workflow("w", shared={"session": Session()})
         opened.__enter__()
-        opened._shared = None
+        opened.shared = None
         return opened
 
     use().__exit__(None, None, None)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _Key = tuple[str, ...]
 _MOST_BUDGETS = 1000  # Workflow names may be user data.
-# Counters have no exemplars: the SDK's reservoir for these draws from the `random` module, whose sequence is the program's
-# if it seeds it, and our thread would do so at any moment.
+# Counters have no exemplars: the SDK's reservoir for these draws from the `random` module, and our thread would do so
+# at any moment. A program that seeds it relies on the sequence.
 _NO_SPAN = Context()
 
 

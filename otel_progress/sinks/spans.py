@@ -70,6 +70,11 @@ class SpanSink(Sink):
             if before is None or before.trace_id != context.trace_id:
                 record.trace_id = trace.format_trace_id(context.trace_id)
 
+    def stage_changed(self, visit: Visit) -> None:
+        """The code that takes a visit over says for which item it is."""
+        if visit.handed_over and visit.item is not None:
+            visit.record.last_spans[visit.item] = visit.span.get_span_context()
+
     def visit_ended(self, visit: Visit) -> None:
         """End it."""
         for version in visit.versions:
