@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -175,6 +176,7 @@ def using(telemetry: Telemetry) -> Iterator[Telemetry]:
 @pytest.fixture
 def faults(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Gives what the package has reported so far."""
+    gc.collect()  # Classes of earlier tests, which cannot be recorded either.
     forget()
     caplog.set_level("WARNING", logger="otel_progress")
     return lambda: [record.getMessage() for record in caplog.records if record.name == "otel_progress"]
