@@ -5,6 +5,7 @@ These objects are live and belong to the recorder. What a workflow may keep is `
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +30,15 @@ COMPLETED: frozenset[Result] = frozenset({"success", "fallback"})
 
 
 def timestamp(ns: int) -> str:
-    """Nanoseconds since the Unix epoch as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(ns / NANO, timezone.utc).isoformat()
+    """Nanoseconds since the Unix epoch as ISO 8601 in UTC, to the microsecond."""
+    seconds, rest = divmod(ns, NANO)
+    micros = rest // 1000
+    return f"{_second(seconds)}.{micros:06}+00:00" if micros else f"{_second(seconds)}+00:00"
+
+
+@functools.lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
 
 
 def now_timestamp() -> str:
@@ -349,24 +357,41 @@ class StageRecord:
 
     def entry(self) -> dict[str, Any]:
         """As `progress_metrics` shows it: JSON values only."""
-        over = not self.open
         self.start_time = self.start_time or timestamp(self.started)
-        entry: dict[str, Any] = {"start_time": self.start_time}
-        if over and self.ended is not None:
-            entry["end_time"] = timestamp(self.ended)
-        entry["platforms"] = len(self.own_platforms) or self.platform_count
-        entry["revisions"] = self.revision
-        entry["completed"] = over and self.result in COMPLETED
-        entry["visits"] = self.visits
-        entry["seconds"] = round(self.seconds, 6)
-        entry["result"] = self.result if over else None
-        entry["retries"] = self.retries
-        entry["items_done"] = self.items_done
-        entry["items_total"] = self.items_total
-        entry["versions"] = self.versions[:]
-        entry["error"] = self.error if over else None
-        entry["trace_id"] = self.trace_id
-        return entry
+        over = not self.open and self.ended is not None
+        # A literal for each of the two: it is asked for twice in every visit.
+        if not over:
+            return {
+                "start_time": self.start_time,
+                "platforms": len(self.own_platforms) or self.platform_count,
+                "revisions": self.revision,
+                "completed": not self.open and self.result in COMPLETED,
+                "visits": self.visits,
+                "seconds": round(self.seconds, 6),
+                "result": None if self.open else self.result,
+                "retries": self.retries,
+                "items_done": self.items_done,
+                "items_total": self.items_total,
+                "versions": self.versions[:],
+                "error": None if self.open else self.error,
+                "trace_id": self.trace_id,
+            }
+        return {
+            "start_time": self.start_time,
+            "end_time": timestamp(self.ended or 0),
+            "platforms": len(self.own_platforms) or self.platform_count,
+            "revisions": self.revision,
+            "completed": self.result in COMPLETED,
+            "visits": self.visits,
+            "seconds": round(self.seconds, 6),
+            "result": self.result,
+            "retries": self.retries,
+            "items_done": self.items_done,
+            "items_total": self.items_total,
+            "versions": self.versions[:],
+            "error": self.error,
+            "trace_id": self.trace_id,
+        }
 
     @classmethod
     def from_entry(cls, run: Run, name: str, entry: Any) -> StageRecord | None:

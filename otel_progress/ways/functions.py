@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, cast
 
 from ..recording.call import Call
-from ..recording.store import found_store, name_of
+from ..recording.store import found_store, name_of, type_of
 from .opening import Opening, Scope
 
 _Opener = Callable[[tuple[Any, ...], dict[str, Any]], Opening[Any]]
@@ -21,10 +21,12 @@ def decorated(scope: Scope[Any], function: Callable[..., Any]) -> Callable[..., 
     name = scope.name or name_of(getattr(inner, "__name__", type(inner).__name__))
     module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", name)
     code = scope.code._replace(name=name, function=name_of(f"{module}.{qualname}" if module else qualname))
-    shared_in, given = _finder(function), scope.shared
+    position, given = _position_of_shared(function), scope.shared
 
     def opening(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Opening[Any]:
-        shared = shared_in(args, kwargs)
+        shared = args[position] if 0 <= position < len(args) else kwargs.get("shared")
+        if shared is not None and type_of(shared) is not dict:
+            shared = found_store(shared)
         return Opening(scope, Call(code, given if shared is None else shared), stepwise)
 
     stepwise = False
@@ -129,21 +131,16 @@ def _first_step(steps: AsyncGenerator[Any, Any], value: Any) -> Any:
         sys.set_asyncgen_hooks(*hooks)
 
 
-def _finder(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
-    """How to find the argument named `shared` among those of a call."""
+def _position_of_shared(function: Callable[..., Any]) -> int:
+    """Where the argument named `shared` is among those given by position; -1 where it is not."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         parameters = []
-    position = -1
     for index, parameter in enumerate(parameters):
         if parameter.name == "shared" and parameter.kind in (
             parameter.POSITIONAL_ONLY,
             parameter.POSITIONAL_OR_KEYWORD,
         ):
-            position = index
-
-    def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return found_store(args[position] if 0 <= position < len(args) else kwargs.get("shared"))
-
-    return find
+            return index
+    return -1

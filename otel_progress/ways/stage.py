@@ -88,7 +88,7 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
 
     def begin(self, call: Call) -> Visit:
         """Start a visit."""
-        return default.get().start_visit(call)
+        return default.recorder.start_visit(call)
 
     def given(self, recorded: Any) -> Visit:
         """The visit."""
@@ -111,7 +111,7 @@ class workflow(_Way[Run]):  # noqa: N801 - read as a word, as `stage`
 
     def begin(self, call: Call) -> Run | Visit:
         """Start a run, or a visit inside one."""
-        return default.get().start_run(call)
+        return default.recorder.start_run(call)
 
     def given(self, recorded: Run | Visit) -> Run:
         """The run."""
