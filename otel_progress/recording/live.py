@@ -329,7 +329,8 @@ class StageRecord:
             if run.tracked.get(self.name) is visit:
                 del run.tracked[self.name]
             self.open -= 1
-            self.ended = max(self.ended or 0, ended)
+            if self.ended is None or ended > self.ended:
+                self.ended = ended
             self.seconds += (ended - visit.started) / NANO
             self.result = result
             self.error = run.failing = visit.error_type

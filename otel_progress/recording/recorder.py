@@ -101,7 +101,8 @@ class Recorder:
         self.workflow: str | None = None
         """Name of the runs that a stage begins by itself; None: the program's name."""
         self.registry = Registry()
-        self._clock = clock or Clock()
+        clock = clock or Clock()
+        self._wall, self._monotonic = clock.wall, clock.monotonic
         self._new_run_id = new_run_id
         self._at_exit = False
         if hasattr(os, "register_at_fork"):
@@ -140,7 +141,8 @@ class Recorder:
 
     def now(self, recorded: Recorded) -> int:
         """The time inside `recorded`, in nanoseconds since the Unix epoch."""
-        return recorded.started + max(0, self._clock.monotonic() - recorded.clock)
+        passed = self._monotonic() - recorded.clock
+        return recorded.started + passed if passed > 0 else recorded.started
 
     def is_open(self, recorded: Recorded) -> bool:
         """Whether this process may still add to `recorded`."""
@@ -179,10 +181,12 @@ class Recorder:
 
     def _start(self, recorded: Recorded, around: Recorded | None) -> None:
         """Take the time: no child before its parent or what ended before it, should the wall clock be set back."""
-        recorded.started = self._clock.wall()
-        recorded.clock = self._clock.monotonic()
+        started = self._wall()
+        recorded.clock = self._monotonic()
         if around is not None:
-            recorded.started = max(recorded.started, around.started, around.run.last_activity)
+            started = max(started, around.started)
+            started = max(started, around.run.last_activity)
+        recorded.started = started
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 

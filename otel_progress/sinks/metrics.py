@@ -37,6 +37,8 @@ class MetricSink(Sink):
         self._provider = meter_provider
         self._measured = False
         """Whether anybody takes what is measured: true for ever, once there is a provider."""
+        self._without: object = None
+        """A provider that is known to take nothing."""
         self._measurements = Measurements()
         self.budgets: dict[tuple[str, str], float] = {}
         """Declared budgets in seconds, by workflow and stage."""
@@ -147,7 +149,9 @@ class MetricSink(Sink):
         """Whether there is a provider that may record: those that come with the API never do."""
         if not self._measured:
             provider = metrics.get_meter_provider() if self._provider is None else self._provider
-            self._measured = not type(provider).__module__.startswith(metrics.__name__)
+            if provider is not self._without:
+                self._measured = not type(provider).__module__.startswith(metrics.__name__)
+                self._without = provider
         return self._measured
 
     def _labels(self, workflow: str, stage: str) -> Mapping[str, str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, cast
 
 from ..names import PROGRESS_METRICS, PROGRESS_RUN
-from ..recording.call import Origin
 from ..recording.live import Run, Visit
 from ..recording.recorder import Recorder
 from ..recording.registry import saved_run, to_save
@@ -22,8 +20,6 @@ class _Mirrored:
     def __init__(self) -> None:
         self.entries: dict[str, dict[str, Any]] = {}
         """The entries last written: making 10,000 of them anew for each new stage would take minutes."""
-        self.lock = threading.RLock()
-        """Held while a plain dict is written, which calls no code of the workflow."""
         self.waiting: deque[tuple[str | None, Any]] = deque()
         """Stages to write, and where: into stores of other kinds, whose methods are the workflow's."""
         self.writer: dict[None, object] = {}
@@ -44,12 +40,14 @@ class MirrorSink(Sink):
 
     def run_shown(self, run: Run) -> None:
         """Create both keys."""
-        if run.shared is not None and self._wanted(run.origin):
+        mirror = self._recorder.settings.mirror
+        if run.shared is not None and (run.origin == "program" if mirror is None else mirror):
             self._show(run, self._runs.setdefault(run, _Mirrored()))
 
     def visit_started(self, visit: Visit) -> None:
         """Show the stage as it is now."""
-        if not self._wanted(visit.code.origin):
+        mirror = self._recorder.settings.mirror
+        if not (visit.code.origin == "program" if mirror is None else mirror):
             return
         run, own = visit.run, visit.shared
         shared: Any = run.shared
@@ -72,16 +70,12 @@ class MirrorSink(Sink):
         """Let go of what was mirrored."""
         self._runs.pop(run, None)
 
-    def _wanted(self, origin: Origin) -> bool:
-        mirror = self._recorder.settings.mirror
-        return origin == "program" if mirror is None else mirror
-
     def _show(self, run: Run, mirrored: _Mirrored) -> None:
         """What the run brought with it. What an earlier run left in the store goes; what a user prepared stays."""
         mirrored.shown = True
         shared: Any = run.shared
         if type_of(shared) is dict:
-            with mirrored.lock:
+            with run.lock:
                 self._begin(run, mirrored, shared)
         elif shared is not None:
             self._hand_over(run, mirrored, None, shared)
@@ -96,10 +90,10 @@ class MirrorSink(Sink):
 
     @staticmethod
     def _write_dict(run: Run, mirrored: _Mirrored, visit: Visit, shared: Any) -> None:
+        # Under the run's lock, as a plain dict runs no code of the workflow.
         stage = visit.stage
-        with mirrored.lock:
-            with run.lock:
-                entry = mirrored.entries[stage] = visit.record.entry()
+        with run.lock:
+            entry = mirrored.entries[stage] = visit.record.entry()
             metrics = shared.get(PROGRESS_METRICS)
             if type(metrics) is dict and stage in metrics:
                 metrics[stage] = entry

@@ -128,7 +128,8 @@ class SpanSink(Sink):
             record_exception=False,
             set_status_on_exception=False,
         )
-        recorded.context = trace.set_span_in_context(recorded.span, recorded.context)
+        if recorded.span is not trace.INVALID_SPAN:
+            recorded.context = trace.set_span_in_context(recorded.span, recorded.context)
 
     def _end(self, recorded: T, attributes_of: Callable[[T], Attributes]) -> None:
         span, error = recorded.span, recorded.exception
