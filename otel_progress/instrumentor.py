@@ -132,10 +132,10 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 
     def _visit(self, info: NodeClass, node: Any, method: str, shared: Any) -> Harmless[Any] | None:
         """How a node is recorded whose class is not decorated; None where it is not."""
-        code = info.code(method, node)
-        if (name := self._hooked_name(node)) is not None:
+        code = info.code(method, node, self._origin)
+        if self._name_hook is not None and (name := self._hooked_name(node)) is not None:
             code = code._replace(name=name)
-        recorder = default.get()
+        recorder = default.recorder
         if info.is_flow and (run := _whole_run(recorder, shared)) is not None:
             return _Inside(recorder.make_part(run, code.name), node)
         settings = recorder.settings
@@ -143,9 +143,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
             return None
         if settings.exclude and any(fnmatchcase(code.name, pattern) for pattern in settings.exclude):
             return None
-        scope, loose = (_FLOW, False) if info.is_flow else (_NODE, True)
-        code = code._replace(loose=loose, origin=self._origin)
-        return Opening(scope, Call(code, shared, node, *item_of(node)))
+        return Opening(_FLOW if info.is_flow else _NODE, Call(code, shared, node, *item_of(node)))
 
     def _hooked_name(self, node: Any) -> str | None:
         if self._name_hook is None:

@@ -53,6 +53,9 @@ class _Call(Harmless[None]):
         item = self._visit.items.get(self._worker)
         return item is not None and item.running
 
+    def returned(self, value: object) -> None:
+        """Nothing: what exec returns is the workflow's."""
+
     def _attach(self, item: Item) -> None:
         if item.part is not None:
             self._token = attach(item.part.context)
@@ -101,11 +104,13 @@ class Exec(_Call):
         if retry:
             recorder.tell("retried", visit, item.error, wait)
             recorder.tell("stage_changed", visit)
-        self._attach(item)
+        if item.part is not None:
+            self._attach(item)
 
     def leave(self, error: BaseException | None) -> None:
         """Tell of a failed attempt; after a good one the item has ended."""
-        self._detach()
+        if self._token is not None:
+            self._detach()
         item, visit = self._item, self._visit
         item.running = False
         if error is None:

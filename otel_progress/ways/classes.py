@@ -6,7 +6,7 @@ import weakref
 from typing import Any, cast
 
 from ..recording import default
-from ..recording.call import Code
+from ..recording.call import Code, Origin
 from ..recording.faults import from_handler
 from ..recording.store import name_of
 
@@ -21,6 +21,7 @@ FALLBACKS = ("exec_fallback", "exec_fallback_async")
 PHASES = {"prep": "prep", "prep_async": "prep", "post": "post", "post_async": "post", "_exec": "exec"}
 FLOWS = ("_orch", "_orch_async")
 METHODS = (*RUNS, *EXECS, *FALLBACKS, *PHASES, *FLOWS, "get_next_node")
+_OWN_NAMES = ("name", "node_name")
 _MOST_PARTS = 32
 
 
@@ -38,9 +39,10 @@ class NodeClass:
         self.is_batch = any(base.__name__ == "BatchNode" for base in bases)
         self.is_batch_flow = any(base.__name__ == "BatchFlow" for base in bases)
         """Whether it runs its nodes once for each item that prep returns."""
-        self._own_names = tuple(
-            next((vars(base)[key] for base in bases if key in vars(base)), None) for key in ("name", "node_name")
-        )
+        self._names_of_class = {
+            key: next((vars(base)[key] for base in bases if key in vars(base)), None) for key in _OWN_NAMES
+        }
+        self._is_named = any(name is not None for name in self._names_of_class.values())
         self._where = f"{cls.__module__}.{cls.__qualname__}"
         wrappers = {
             name: next((vars(base)[name] for base in bases if hasattr(vars(base).get(name), WRAPPED)), None)
@@ -48,20 +50,35 @@ class NodeClass:
         }
         self._entries = {name: id(wrapper) for name, wrapper in wrappers.items() if wrapper is not None}
         self._attempts = 0 if not self.is_flow and any(name in self._entries for name in EXECS) else 1
-        self._codes: dict[str, Code] = {}
+        self._codes: dict[tuple[str, Origin], Code] = {}
+        self.unentered = frozenset(
+            name
+            for name, phase in PHASES.items()
+            if not (phase == "exec" and self.is_batch) and not (phase == "prep" and self.is_batch_flow)
+        )
+        """Methods whose calls mean nothing unless phases become spans."""
 
     def is_entry(self, name: str, wrapper: object) -> bool:
         """Whether a call of method `name` by `wrapper` comes from outside: one of a base's comes through super()."""
         return self._entries.get(name) == id(wrapper)
 
-    def code(self, method: str, node: object) -> Code:
-        """What is known of a call of `method`, named after the node."""
-        code = self._codes.get(method)
-        if code is None:
-            function = name_of(f"{self._where}.{method}")
-            code = self._codes[method] = Code(self.name, function, batch=self.is_batch, attempts=self._attempts)
+    def code(self, method: str, node: object, origin: Origin = "program") -> Code:
+        """What is known of a call of `method`, named by the class's decorator, else after the node."""
+        code = self._codes.get((method, origin)) or self._code(method, origin)
+        if self.scope is not None and self.scope.name is not None:
+            return code
         name = self.name_of(node)
-        return code if name == self.name else code._replace(name=name)
+        return code if name == code.name else code._replace(name=name)
+
+    def _code(self, method: str, origin: Origin) -> Code:
+        known = Code(self.name, loose=not self.is_flow, origin=origin) if self.scope is None else self.scope.code
+        code = known._replace(
+            name=self.name if self.scope is None or self.scope.name is None else self.scope.name,
+            function=name_of(f"{self._where}.{method}"),
+            batch=self.is_batch,
+            attempts=self._attempts,
+        )
+        return self._codes.setdefault((method, origin), code)
 
     def name_of(self, node: object) -> str:
         """A node's own `name` or `node_name`, else its class's.
@@ -69,7 +86,9 @@ class NodeClass:
         Only its class and its `__dict__` are looked at: some nodes answer every attribute.
         """
         own = getattr(node, "__dict__", {})
-        for key, of_class in zip(("name", "node_name"), self._own_names, strict=True):
+        if not self._is_named and own.keys().isdisjoint(_OWN_NAMES):
+            return self.name
+        for key, of_class in self._names_of_class.items():
             value = own.get(key)
             value = of_class if value is None else value
             if isinstance(value, property):

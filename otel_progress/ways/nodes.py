@@ -15,7 +15,6 @@ from ..recording.live import Part, Run, Visit
 from ..recording.store import given_store, name_of
 from .attempts import Exec, Fallback, FlowItem, Phase
 from .classes import (
-    EXECS,
     FALLBACKS,
     FLOWS,
     METHODS,
@@ -53,15 +52,13 @@ class Nodes:
         """What a call of the wrapped method `name` means: a context manager for it, or None where it means nothing."""
         try:
             info = class_of(node)
+            if name in info.unentered and default.recorder.settings.detail == "none":
+                return None
             entry = info.is_entry(name, wrapper)
             if name in RUNS:
                 return self._visit(info, entry, node, name, args[0] if args else kwargs.get("shared"))
-            if not entry or not _has_meaning(info, name):
-                return None
-            owner = _at_hand(node)
-            if owner is None:
-                return None
-            if name in FLOWS:
+            owner = _at_hand(node) if entry and _has_meaning(info, name) else None
+            if owner is not None and name in FLOWS:
                 return _flow_item(owner, node, args[1] if len(args) > 1 else kwargs.get("params"))
             if isinstance(owner, Visit):
                 return _step(info, owner, name, args[0] if args else next(iter(kwargs.values()), None))
@@ -103,11 +100,9 @@ class Nodes:
         shared = given_store(shared)
         if scope is None:
             return None if self._automatic is None else self._automatic(info, node, name, shared)
-        known, own = info.code(name, node), scope.code
-        code = own._replace(
-            name=scope.name or known.name, function=known.function, batch=known.batch, attempts=known.attempts
+        return Opening(
+            scope, Call(info.code(name, node), scope.shared if shared is None else shared, node, *item_of(node))
         )
-        return Opening(scope, Call(code, scope.shared if shared is None else shared, node, *item_of(node)))
 
 
 _decorated = Nodes()
@@ -138,19 +133,14 @@ def leave_out(cls: type) -> None:
 
 def _has_meaning(info: NodeClass, name: str) -> bool:
     """Whether a call of a method may mean something under the present settings."""
-    if name in EXECS or name in FALLBACKS:
-        return True
     if name in FLOWS:
         return info.is_batch_flow
-    phase = PHASES[name]
-    return (
-        (phase == "exec" and info.is_batch) or (phase == "prep" and info.is_batch_flow) or default.get().settings.phases
-    )
+    return name not in info.unentered or default.recorder.settings.phases
 
 
 def _at_hand(node: object) -> Visit | Run | None:
     """The visit or run at hand, if it is one of this very node."""
-    at = default.get().current()
+    at = default.recorder.current()
     while at is not None and at.node is not node:
         at = at.parent if at.parent is not None and at.parent.run is at.run else None
     if isinstance(at, Part):

@@ -23,6 +23,8 @@ def action_of(node: Any, value: object) -> str | None:
     """The action that a node returned; None for what may be content: no edge's name, and longer than a word."""
     if value is None or (isinstance(value, (str, int)) and not value):
         return "default"  # As PocketFlow takes it.
+    if type(value) is str and len(value) <= _LONGEST_WORD and value.isidentifier():
+        return value  # Mostly.
     action = name_of(value)
     if len(action) <= _LONGEST_WORD and not any(map(str.isspace, action)):
         return action
