@@ -25,13 +25,9 @@ Attributes = dict[str, AttributeValue]
 
 
 class ByHand:
-    """Records runs and visits as careful code in a workflow would.
+    """Records runs and visits as careful code in a workflow would."""
 
-    Args:
-        counter: whether it also counts what the count of its histogram says already.
-    """
-
-    def __init__(self, *, counter: bool = False) -> None:
+    def __init__(self) -> None:
         self._tracer = trace.get_tracer("by_hand")
         meter = metrics.get_meter("by_hand")
 
@@ -43,7 +39,7 @@ class ByHand:
         self._stage_durations = histogram("by_hand.stage.duration", "s", names.DURATION_BUCKETS)
         self._active_runs = meter.create_up_down_counter("by_hand.run.active")
         self._active_stages = meter.create_up_down_counter("by_hand.stage.active")
-        self._count = meter.create_counter("by_hand.count") if counter else None
+        self._count = meter.create_counter("by_hand.count")
         self._workflow = {names.WORKFLOW_NAME: WORKFLOW}
         self._stage = {names.WORKFLOW_NAME: WORKFLOW, names.STAGE_NAME: STAGE}
         self._run_id = ""
@@ -60,8 +56,7 @@ class ByHand:
             labels = {**self._workflow, names.RESULT: "success"}
             self._run_durations.record(perf_counter() - started, labels)
             self._run_platforms.record(0, self._workflow)
-            if self._count is not None:
-                self._count.add(1, labels)
+            self._count.add(1, labels)
         self._active_runs.add(-1, self._workflow)
 
     def run_around(self) -> AbstractContextManager[Span]:
@@ -143,5 +138,4 @@ class ByHand:
             span.set_attribute(names.ERROR_TYPE, error_type)
             labels[names.ERROR_TYPE] = error_type
         self._stage_durations.record(perf_counter() - started, labels)
-        if self._count is not None:
-            self._count.add(1, labels)
+        self._count.add(1, labels)

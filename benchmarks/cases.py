@@ -212,7 +212,7 @@ def runs(hand: ByHand, calls: int) -> Row:
 def with_the_sdk(options: Options) -> list[Line]:
     """The rows with everything on."""
     set_up()
-    hand, calls = ByHand(counter=options.counter), options.calls
+    hand, calls = ByHand(), options.calls
     rows = [
         Row("@stage on a function, empty dict", 0.80, 1.50, visits_by_hand(hand, calls), visits(calls), calls),
         Row(
@@ -234,7 +234,7 @@ def with_the_sdk(options: Options) -> list[Line]:
 def unsampled(options: Options) -> list[Line]:
     """The row in which no span is sampled."""
     set_up(ALWAYS_OFF)
-    hand, calls = ByHand(counter=options.counter), options.calls
+    hand, calls = ByHand(), options.calls
     row = Row("unsampled, metrics and mirror kept", 0.90, 1.72, visits_by_hand(hand, calls), visits(calls), calls)
     return measure([row], options.rounds)
 

@@ -88,10 +88,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="rounds, of which the fastest counts (default: 20)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and 1,000 in the place of 100,000")
     parser.add_argument("--memory", action="store_true", help="also what is kept in memory: minutes more")
-    parser.add_argument("--counter", action="store_true", help="by hand also counts what its histogram counts")
     parser.add_argument("--check", action="store_true", help="fail where a target is missed")
     given = parser.parse_args()
-    options = Options(given.calls, given.rounds, 100_000, given.counter)
+    options = Options(given.calls, given.rounds, 100_000)
     if given.quick:
         options = replace(options, rounds=min(given.rounds, 7), state=1_000)
     print(f"{'':44} {'by hand us':>10} {'ours us':>8} {'ratio':>6} {'cpu':>6} {'target':>7} {'before':>7}")

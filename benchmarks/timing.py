@@ -81,7 +81,6 @@ class Options:
     calls: int
     rounds: int
     state: int
-    counter: bool
 
 
 def drain() -> None:

@@ -21,15 +21,16 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 from .recording import default as _default
 from .recording.default import add_sink, remove_sink
-from .recording.live import Run, Visit
+from .recording.live import Run
 from .recording.sink import Sink
+from .recording.visits import Visit
 from .sinks import usual as _usual
-from .tracker import ProgressTrackerNode
 from .ways.stage import progress, stage, workflow
 
 if TYPE_CHECKING:
     from .instrumentor import PocketFlowInstrumentor
     from .telemetry.configure import Telemetry, configure
+    from .tracker import ProgressTrackerNode
 
 __all__ = [
     "PocketFlowInstrumentor",
@@ -53,11 +54,12 @@ _LATER = {
     "Telemetry": "telemetry.configure",
     "configure": "telemetry.configure",
     "PocketFlowInstrumentor": "instrumentor",
+    "ProgressTrackerNode": "tracker",
 }
 
 
 def __getattr__(name: str) -> Any:
-    # The SDK and the instrumentor's machinery are imported by those who ask for them.
+    # The SDK, PocketFlow and the instrumentor's machinery are imported by those who ask for them.
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415

@@ -28,10 +28,11 @@ from .recording import default
 from .recording.call import Call, Origin
 from .recording.context import Attached
 from .recording.faults import Harmless, report
-from .recording.live import Part, Run, Visit
+from .recording.live import Run
 from .recording.recorder import Recorder
 from .recording.settings import DETAILS, Settings
 from .recording.sink import Sink
+from .recording.visits import Part, Visit
 from .sinks.usual import usual_sinks
 from .ways.classes import NodeClass, item_of
 from .ways.nodes import Nodes, has_scope

@@ -9,8 +9,9 @@ from pocketflow import Node
 from .recording import default
 from .recording.call import Call, Code
 from .recording.faults import passes, report
-from .recording.live import now_timestamp
 from .recording.store import given_store, name_of, read, read_platforms, read_revision
+from .recording.times import now_timestamp
+from .recording.tracking import finish_tracked, track
 from .ways import nodes
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class ProgressTrackerNode(_Node):
         return "default"
 
     def _mark(self, shared: Any, prep_res: dict[str, Any], exec_res: dict[str, Any]) -> None:
-        recorder = default.get()
+        recorder = default.recorder
         if self.final:
-            recorder.finish_tracked(given_store(shared))
+            finish_tracked(recorder, given_store(shared))
             return
         stage = exec_res["current_stage"]
         if stage is None or stage == "":
@@ -78,7 +79,7 @@ class ProgressTrackerNode(_Node):
             revision=None if revision == (read_revision(prep_res) or 0) else revision,
             loose=True,
         )
-        recorder.track(Call(code, given_store(shared)))
+        track(recorder, Call(code, given_store(shared)))
 
 
 nodes.leave_out(ProgressTrackerNode)

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 import threading
-import time
-import uuid
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from opentelemetry import trace
@@ -24,10 +19,12 @@ from opentelemetry.context import Context, create_key, get_current, set_value
 from ..names import PROGRESS_METRICS, Result
 from .call import Call, Code
 from .faults import from_handler, passes, report
-from .live import Beginning, Part, Recorded, Run, StageRecord, Visit
+from .live import Beginning, Recorded, Run
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Sink
+from .sources import Clock, new_run_id, program_name, result_of
+from .stages import StageRecord
 from .store import (
     NOTHING_SEEN,
     Seen,
@@ -39,45 +36,12 @@ from .store import (
     revision_of,
     versions_since,
 )
+from .visits import Part, Visit
 
 RECORDED = create_key("otel-progress-recorded")
 """Key of the innermost run, visit or part in a context."""
 _NOWHERE = Context()
 """Where something is that has ended: its own context would hold it in a cycle."""
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Where time comes from."""
-
-    wall: Callable[[], int] = time.time_ns
-    """Nanoseconds since the Unix epoch: when something starts."""
-    monotonic: Callable[[], int] = time.perf_counter_ns
-    """How long it takes: a wall clock that is set, or a machine that sleeps, changes no duration."""
-
-
-def new_run_id() -> str:
-    """A run id that no other run has: 32 hexadecimal digits."""
-    return uuid.uuid4().hex
-
-
-def program_name() -> str:
-    """The running program's name: its module's, else its script's without the ending."""
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None and spec.name:
-        return name_of(str(spec.name).removesuffix(".__main__"))
-    return name_of(Path(sys.argv[0]).stem if sys.argv else "") or "workflow"
-
-
-def result_of(error: BaseException | None) -> Result:
-    """The result of code that was left by `error` (None: it returned).
-
-    A BaseException that is no Exception (KeyboardInterrupt, CancelledError, GeneratorExit) cancels; a SystemExit tells
-    by its code.
-    """
-    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-        return "success"
-    return "failure" if isinstance(error, (Exception, SystemExit)) else "cancelled"
 
 
 def recorded_in(context: Context) -> Recorded | None:
@@ -201,7 +165,7 @@ class Recorder:
             around = ambient.run
         idle = around is not None and around.implicit and not around.open
         if around is not None and idle:  # Begun by an earlier stage. What follows is a workflow of its own.
-            self._end_run(around, None, None, around.last_activity)
+            self.end_idle(around)
         outlives = saved is not None and ambient is not None and saved["run_id"] == ambient.run.id
         if (around is not None and not idle) or outlives:
             return self.start_visit(call)
@@ -220,7 +184,7 @@ class Recorder:
         run.parent_context = remote_context(saved) if saved else get_current()
         return self._begin_run(run)
 
-    def _run_for(self, call: Call, ambient: Recorded | None) -> Run:
+    def run_for(self, call: Call, ambient: Recorded | None) -> Run:
         """The run that a stage belongs to; a new one where there is none."""
         shared = call.shared
         saved = saved_run(shared)
@@ -272,6 +236,10 @@ class Recorder:
         with known.beginning:
             return known
 
+    def end_idle(self, run: Run) -> None:
+        """End a run in which nothing goes on, as of its last visit's end."""
+        self._end_run(run, None, None, run.last_activity)
+
     def _end_run(self, run: Run, error: BaseException | None, result: Result | None, at: int | None = None) -> None:
         seen = look_at(run.shared)
         with run.lock:
@@ -309,19 +277,18 @@ class Recorder:
             or not run.open_here
             or (shared is not None and shared is not run.shared)
         ):
-            run = self._run_for(call, ambient)
+            run = self.run_for(call, ambient)
         record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose)
         if run.tracked and (visit := run.hand_over(record.name)) is not None:
             return self._take_over(visit, call, ambient, context)
         visit = Visit(self, record, call)
-        self._place(visit, ambient, context)
-        return self._begin_visit(visit) or self.start_visit(call)
+        return self.begin(visit, ambient, context) or self.start_visit(call)
 
     def _take_over(self, visit: Visit, call: Call, ambient: Recorded | None, context: Context) -> Visit:
         visit.called(call)
         self._place(visit, ambient, context)
         visit.context = trace.set_span_in_context(visit.span, visit.context)
-        self._read(visit)
+        self.look(visit)
         if visit.run.idle or visit.run.shared is None:
             self.registry.wake(visit.run, call.shared)
         visit.record.take_over(visit)
@@ -337,11 +304,12 @@ class Recorder:
         visit.parent, visit.parent_context = ambient, context
         visit.context = set_value(RECORDED, visit, context)
 
-    def _begin_visit(self, visit: Visit) -> Visit | None:
-        """Begin it; None where another thread has ended the run meanwhile."""
+    def begin(self, visit: Visit, ambient: Recorded | None, context: Context) -> Visit | None:
+        """Begin a visit where the code that starts it runs; None where another thread has ended the run meanwhile."""
         run = visit.run
+        self._place(visit, ambient, context)
         self._start(visit, visit.parent)
-        visit.versions_before = self._read(visit).versions
+        visit.versions_before = self.look(visit).versions
         try:
             if not visit.record.begin(visit):
                 return None
@@ -364,7 +332,7 @@ class Recorder:
         if outcome == "success" and visit.fell_back:
             outcome = "fallback"
         store = run.shared if visit.shared is None else visit.shared
-        if self._read(visit).versions != visit.versions_before:
+        if self.look(visit).versions != visit.versions_before:
             visit.versions = versions_since(store, visit.versions_before)
         if not visit.record.end(visit, ended, outcome, None if error is None else type(error).__name__):
             return
@@ -377,7 +345,7 @@ class Recorder:
             if run.outermost is visit:
                 self._end_run(run, error, None, visit.ended)
             elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None:
-                self._rest(run, store)
+                self.rest(run, store)
 
     def _end_items(self, visit: Visit, error: BaseException | None, result: Result) -> None:
         """Items that a visit leaves: failed without a fallback, or running on while the visit ends around them."""
@@ -389,13 +357,13 @@ class Recorder:
             if visit.code.batch:
                 visit.count(1, "abandoned" if item.running else "failure", item.platform)
 
-    def _rest(self, run: Run, shared: Any) -> None:
+    def rest(self, run: Run, shared: Any) -> None:
         """Let a run that nothing ends go idle when only trackers have a visit open in it."""
         if (longest := self.registry.rest(run, shared)) is not None:
-            self._end_run(longest, None, None, longest.last_activity)
+            self.end_idle(longest)
 
     @staticmethod
-    def _read(visit: Visit) -> Seen:
+    def look(visit: Visit) -> Seen:
         """Bring a visit's platforms and revision up to date; what the user gave wins over what the store says."""
         shared, code = visit.shared, visit.code
         if shared is None:
@@ -439,58 +407,6 @@ class Recorder:
         part = self.make_part(owner, name, platform)
         self.tell("part_started", part)
         return part
-
-    # --- what a tracker sees ------------------------------------------------------------------------------------------
-
-    def track(self, call: Call) -> None:
-        """A tracker was passed while the stage that `call` names is the current stage.
-
-        The others that trackers began are completed; this one is begun, unless it is open or its own code records it.
-        """
-        if here.reading:
-            return
-        ambient = self.current()
-        run = self._run_for(call, ambient)
-        record = run.stage(call.code.name, loose=True)
-        self.registry.wake(run, call.shared)
-        with run.lock:
-            others = [visit for name, visit in run.tracked.items() if name != record.name]
-            visits = [each for each in run.open if each.record is record] if record.open else []
-        for other in others:
-            self._end_visit(other, None)
-        if not visits and not record.by_code:
-            visit = Visit(self, record, call)
-            visit.by_tracker = True
-            self._place(visit, ambient, get_current())
-            self._begin_visit(visit)
-        else:  # Open, or recorded by its own code: what was read goes to its record only.
-            self._bring_up_to_date(record, visits, call)
-        if run.unattended:
-            self._rest(run, call.shared)
-
-    def _bring_up_to_date(self, record: StageRecord, visits: list[Visit], call: Call) -> None:
-        for each in visits:
-            if each.by_tracker:
-                each.code = call.code
-            self._read(each)
-        seen = Visit(self, record, call)
-        self._read(seen)
-        record.note(seen)
-        self.tell("stage_changed", seen)
-
-    def finish_tracked(self, shared: Any) -> None:
-        """Complete every stage that a tracker began in the run of `shared`, and the run, if only trackers kept it."""
-        ambient = self.current()
-        run = self.registry.find(shared, saved_run(shared))
-        if run is None and ambient is not None and self.is_open(ambient.run):
-            run = ambient.run
-        if run is None:
-            return
-        self.registry.wake(run, shared)
-        for visit in list(run.tracked.values()):
-            self._end_visit(visit, None)
-        if run.implicit and not run.open:
-            self._end_run(run, None, None, run.last_activity)
 
 
 def _value(given: Any, shared: Any) -> Any:

@@ -11,8 +11,10 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ..names import PROGRESS_RUN, RUN_FIELDS
-from .live import Run, Visit, timestamp
+from .live import Run
 from .store import name_of, read
+from .times import timestamp
+from .visits import Visit
 
 _MOST_IDLE = 256
 _MOST_ENDED = 4096

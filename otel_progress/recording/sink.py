@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..names import Result
-    from .live import Attempt, Part, Run, Visit
+    from .live import Run
+    from .visits import Attempt, Part, Visit
 
 
 class Sink:

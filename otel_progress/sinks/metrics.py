@@ -12,9 +12,10 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from .. import names
 from .._version import SCHEMA_URL, __version__
 from ..names import Metric, Result
-from ..recording.live import Run, Visit
+from ..recording.live import Run
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
+from ..recording.visits import Visit
 from .bound import NameBound
 from .measurements import Measurements, Record
 

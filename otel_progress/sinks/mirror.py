@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from ..names import PROGRESS_METRICS, PROGRESS_RUN
-from ..recording.live import Run, Visit
+from ..recording.live import Run
 from ..recording.recorder import Recorder
 from ..recording.registry import saved_run, to_save
 from ..recording.sink import Sink
 from ..recording.store import read, type_of, write
+from ..recording.visits import Visit
 
 
 class _Mirrored:

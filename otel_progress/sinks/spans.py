@@ -14,10 +14,11 @@ from opentelemetry.util.types import AttributeValue
 from .. import names
 from .._version import SCHEMA_URL, __version__
 from ..recording.faults import from_handler
-from ..recording.live import Attempt, Part, Recorded, Run, Visit
+from ..recording.live import Recorded, Run
 from ..recording.recorder import Recorder, recorded_in
 from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, printable
+from ..recording.visits import Attempt, Part, Visit
 from .bound import NameBound
 
 if TYPE_CHECKING:

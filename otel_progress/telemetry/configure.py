@@ -37,8 +37,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from ..recording import default
 from ..recording.faults import logger, report
-from ..recording.recorder import program_name
 from ..recording.settings import DETAILS, Detail
+from ..recording.sources import program_name
 from .membership import MembershipProcessor
 
 QUEUE_SIZE = 65_536

@@ -6,8 +6,8 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from .. import names
-from ..recording.live import Part, Visit
 from ..recording.recorder import recorded_in
+from ..recording.visits import Part, Visit
 
 
 class MembershipProcessor(SpanProcessor):

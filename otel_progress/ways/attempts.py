@@ -18,9 +18,11 @@ from opentelemetry.context import get_current
 from ..names import SPAN_ITEM, Result
 from ..recording.context import attach, detach
 from ..recording.faults import Harmless
-from ..recording.live import NANO, Attempt, Item, Part, Run, Visit
-from ..recording.recorder import result_of
+from ..recording.live import Run
+from ..recording.sources import result_of
 from ..recording.store import name_of, read
+from ..recording.times import NANO
+from ..recording.visits import Attempt, Item, Part, Visit
 
 
 def worker() -> object:

@@ -11,8 +11,9 @@ from typing import Any
 from ..recording import default
 from ..recording.call import Call
 from ..recording.faults import Harmless, passes, report
-from ..recording.live import Part, Run, Visit
+from ..recording.live import Run
 from ..recording.store import given_store, name_of
+from ..recording.visits import Part, Visit
 from .attempts import Exec, Fallback, FlowItem, Phase
 from .classes import (
     FALLBACKS,

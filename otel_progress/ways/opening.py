@@ -12,8 +12,9 @@ from ..recording import default
 from ..recording.call import Call, Code
 from ..recording.context import Attached, attach, detach
 from ..recording.faults import Harmless
-from ..recording.live import Run, Visit
+from ..recording.live import Run
 from ..recording.store import given_store, name_of
+from ..recording.visits import Visit
 
 _LONGEST_WORD = 64
 T = TypeVar("T", bound="Run | Visit")

@@ -8,8 +8,9 @@ from typing import Any, TypeVar, cast
 
 from ..recording import default
 from ..recording.call import Call
-from ..recording.live import Run, Visit
+from ..recording.live import Run
 from ..recording.settings import parse_duration
+from ..recording.visits import Visit
 from . import nodes
 from .functions import decorated
 from .opening import Scope

@@ -1,0 +1,235 @@
+"""What a run knows of each of its stages, over all their visits. A stage's record begins, notes and ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from opentelemetry import trace
+
+from ..names import MIRROR_FIELDS, Result
+from .store import name_of
+from .times import NANO, parse_timestamp, timestamp
+
+if TYPE_CHECKING:
+    from .live import Run
+    from .visits import Visit
+
+COMPLETED: frozenset[Result] = frozenset({"success", "fallback"})
+
+
+class StageRecord:
+    """What one run knows of one stage, over all its visits. It begins, notes and ends them."""
+
+    started = 0
+    """When the first visit started, in nanoseconds since the Unix epoch."""
+    start_time = ""
+    """`started` as text: it is asked for at every change."""
+    ended: int | None = None
+    open = 0
+    visits = 0
+    seconds = 0.0
+    result: Result | None = None
+    retries = 0
+    items_done = 0
+    items_total: int | None = None
+    error: str | None = None
+    trace_id: str | None = None
+    platform_count = 0
+    revision = 0
+    by_code = False
+    """Whether the stage's own code records it, so that a tracker need not."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        self.run = run
+        self.name = name
+        self.versions: list[str] = []
+        self.own_platforms: dict[str, None] = {}
+        """Platforms that visits named one by one; they win over the count in the store."""
+        self.by_item: dict[object, int] = {}
+        """Visits so far for each item of a batch flow; None: outside of one."""
+        self.last_spans: dict[object, trace.SpanContext] = {}
+        """The span of the last of them, if there is one."""
+
+    def begin(self, visit: Visit) -> bool:
+        """A visit begins; False where the run has ended meanwhile."""
+        run = self.run
+        with run.lock:
+            if run.ended is not None:
+                return False
+            self.started = self.started or visit.started
+            number = visit.number = self.by_item.get(visit.item, 0) + 1
+            self.by_item[visit.item] = number
+            self.visits += 1
+            self.open += 1
+            run.open[visit] = None
+            if visit.by_tracker:
+                run.tracked[self.name] = visit
+            else:
+                self.by_code = True
+                if visit.shared is None and run.shared is None and run.implicit and len(run.open) == 1:
+                    run.outermost = visit  # No later stage can find this run: it ends with this one.
+            if visit.own_platforms:
+                self._name_platforms(visit)
+            self._note(visit)
+            return True
+
+    def take_over(self, visit: Visit) -> None:
+        """The stage's own code goes on with a visit that a tracker began."""
+        with self.run.lock:
+            self.by_code = True
+            if visit.item is not None:  # The tracker did not know which.
+                number = visit.number = self.by_item.get(visit.item, 0) + 1
+                self.by_item[visit.item] = number
+            self._name_platforms(visit)
+            self._note(visit)
+
+    def note(self, visit: Visit) -> None:
+        """Platforms or revision of a visit may have changed."""
+        with self.run.lock:
+            self._note(visit)
+
+    def name_platform(self, visit: Visit, name: str) -> None:
+        """A visit works for one more platform."""
+        with self.run.lock:
+            visit.item_platform = name
+            if name not in visit.own_platforms:
+                visit.own_platforms = {**visit.own_platforms, name: None}
+                self._name_platforms(visit)
+
+    def expect(self, visit: Visit, total: int) -> None:
+        """A visit has `total` items."""
+        with self.run.lock:
+            self.items_total = (self.items_total or 0) + total - (visit.items_total or 0)
+            visit.items_total = total
+
+    def count(self, visit: Visit, items: int, result: Result) -> None:
+        """Items of a visit ended with `result`."""
+        with self.run.lock:
+            if result in COMPLETED:
+                visit.items_done += items
+                self.items_done += items
+            else:
+                visit.items_failed += items
+
+    def attempt(self, visit: Visit, retry: bool, wait: float) -> None:
+        """A visit tries once more, `wait` seconds after a try that failed if it is a retry."""
+        with self.run.lock:
+            visit.attempts += 1
+            if retry:
+                visit.wait += wait
+                self.retries += 1
+
+    def end(self, visit: Visit, ended: int, result: Result, error_type: str | None) -> bool:
+        """A visit ends; False where it has ended before."""
+        run = self.run
+        with run.lock:
+            if run.open.pop(visit, visit) is visit:
+                return False
+            visit.ended = ended
+            visit.result = result
+            if result in ("failure", "cancelled"):
+                visit.error_type = error_type or run.failing
+            if run.tracked.get(self.name) is visit:
+                del run.tracked[self.name]
+            self.open -= 1
+            if self.ended is None or ended > self.ended:
+                self.ended = ended
+            self.seconds += (ended - visit.started) / NANO
+            self.result = result
+            self.error = run.failing = visit.error_type
+            if visit.versions:
+                self.versions.extend(version.id for version in visit.versions)
+            run.last_activity = max(run.last_activity, ended)
+            self._note(visit)
+            return True
+
+    def _name_platforms(self, visit: Visit) -> None:
+        run = self.run
+        self.own_platforms.update(visit.own_platforms)
+        run.platform_names.update(visit.own_platforms)
+        run.platform_count = max(run.platform_count, len(run.platform_names))
+
+    def _note(self, visit: Visit) -> None:
+        run, platforms, revision = self.run, visit.platforms, visit.latest_revision
+        self.platform_count = platforms.count
+        if revision is not None:
+            self.revision = revision
+        if visit.own_platforms:  # They win over the count in the store, for the run too.
+            platforms = run.noted
+        if platforms is not run.noted or (revision is not None and revision != run.revision):
+            run.note(platforms, revision)
+
+    def entry(self) -> dict[str, Any]:
+        """As `progress_metrics` shows it: JSON values only."""
+        self.start_time = self.start_time or timestamp(self.started)
+        over = not self.open and self.ended is not None
+        # A literal for each of the two: it is asked for twice in every visit.
+        if not over:
+            return {
+                "start_time": self.start_time,
+                "platforms": len(self.own_platforms) or self.platform_count,
+                "revisions": self.revision,
+                "completed": not self.open and self.result in COMPLETED,
+                "visits": self.visits,
+                "seconds": round(self.seconds, 6),
+                "result": None if self.open else self.result,
+                "retries": self.retries,
+                "items_done": self.items_done,
+                "items_total": self.items_total,
+                "versions": self.versions[:],
+                "error": None if self.open else self.error,
+                "trace_id": self.trace_id,
+            }
+        return {
+            "start_time": self.start_time,
+            "end_time": timestamp(self.ended or 0),
+            "platforms": len(self.own_platforms) or self.platform_count,
+            "revisions": self.revision,
+            "completed": self.result in COMPLETED,
+            "visits": self.visits,
+            "seconds": round(self.seconds, 6),
+            "result": self.result,
+            "retries": self.retries,
+            "items_done": self.items_done,
+            "items_total": self.items_total,
+            "versions": self.versions[:],
+            "error": self.error,
+            "trace_id": self.trace_id,
+        }
+
+    @classmethod
+    def from_entry(cls, run: Run, name: str, entry: Any) -> StageRecord | None:
+        """The record that a saved entry tells of; None where `entry` is not one."""
+        if not isinstance(entry, Mapping):
+            return None
+        saved = cast("Mapping[str, Any]", entry)
+        started = parse_timestamp(saved.get(MIRROR_FIELDS[0]))
+        if started is None:
+            return None
+        record = cls(run, name)
+        record.started = started
+        record.ended = parse_timestamp(saved.get("end_time"))
+        record.visits = _count(saved.get("visits"))
+        if record.visits:
+            record.by_item[None] = record.visits
+        seconds, result, total = saved.get("seconds"), saved.get("result"), saved.get("items_total")
+        if isinstance(seconds, (int, float)) and 0 <= seconds < 2**63:
+            record.seconds = float(seconds)
+        # A visit that was open when the store was saved ended with its process, as far as anybody knows.
+        known = result if result in get_args(Result) else "success"
+        record.result = cast(Result, known) if result is not None else "success" if record.ended else "abandoned"
+        record.retries = _count(saved.get("retries"))
+        record.items_done = _count(saved.get("items_done"))
+        record.items_total = None if total is None else _count(total)
+        versions = saved.get("versions")
+        record.versions = list(map(name_of, cast("list[Any]", versions))) if isinstance(versions, list) else []
+        record.error = name_of(saved["error"]) if saved.get("error") else None
+        record.trace_id = name_of(saved["trace_id"]) if saved.get("trace_id") else None
+        record.platform_count = _count(saved.get("platforms"))
+        record.revision = _count(saved.get("revisions"))
+        return record
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and 0 < value < 2**63 else 0

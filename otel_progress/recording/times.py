@@ -1,0 +1,36 @@
+"""Times as people and stores write them."""
+
+from __future__ import annotations
+
+import functools
+from datetime import datetime, timezone
+
+NANO = 1_000_000_000
+
+
+def timestamp(ns: int) -> str:
+    """Nanoseconds since the Unix epoch as ISO 8601 in UTC, to the microsecond."""
+    seconds, rest = divmod(ns, NANO)
+    micros = rest // 1000
+    return f"{_second(seconds)}.{micros:06}+00:00" if micros else f"{_second(seconds)}+00:00"
+
+
+@functools.lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
+
+
+def now_timestamp() -> str:
+    """The present as ISO 8601 in UTC."""
+    return datetime.now(timezone.utc).isoformat()
+
+
+def parse_timestamp(value: object) -> int | None:
+    """Nanoseconds since the Unix epoch in an ISO 8601 text; one without a zone is taken as UTC; None if it is none."""
+    try:
+        moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        return round(moment.timestamp() * NANO)
+    except (ValueError, OverflowError):
+        return None

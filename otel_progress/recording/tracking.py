@@ -1,0 +1,66 @@
+"""What a tracker sees: stages that are marked as a flow passes, by code that is not the stage's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.context import get_current
+
+from .call import Call
+from .recorder import Recorder
+from .registry import saved_run
+from .stages import StageRecord
+from .store import here
+from .visits import Visit
+
+
+def track(recorder: Recorder, call: Call) -> None:
+    """A tracker was passed while the stage that `call` names is the current stage.
+
+    The others that trackers began are completed; this one is begun, unless it is open or its own code records it.
+    """
+    if here.reading:
+        return
+    ambient = recorder.current()
+    run = recorder.run_for(call, ambient)
+    record = run.stage(call.code.name, loose=True)
+    recorder.registry.wake(run, call.shared)
+    with run.lock:
+        others = [visit for name, visit in run.tracked.items() if name != record.name]
+        visits = [each for each in run.open if each.record is record] if record.open else []
+    for other in others:
+        recorder.end(other)
+    if not visits and not record.by_code:
+        visit = Visit(recorder, record, call)
+        visit.by_tracker = True
+        recorder.begin(visit, ambient, get_current())
+    else:  # Open, or recorded by its own code: what was read goes to its record only.
+        _bring_up_to_date(recorder, record, visits, call)
+    if run.unattended:
+        recorder.rest(run, call.shared)
+
+
+def _bring_up_to_date(recorder: Recorder, record: StageRecord, visits: list[Visit], call: Call) -> None:
+    for each in visits:
+        if each.by_tracker:
+            each.code = call.code
+        recorder.look(each)
+    seen = Visit(recorder, record, call)
+    recorder.look(seen)
+    record.note(seen)
+    recorder.tell("stage_changed", seen)
+
+
+def finish_tracked(recorder: Recorder, shared: Any) -> None:
+    """Complete every stage that a tracker began in the run of `shared`, and the run, if only trackers kept it."""
+    ambient = recorder.current()
+    run = recorder.registry.find(shared, saved_run(shared))
+    if run is None and ambient is not None and recorder.is_open(ambient.run):
+        run = ambient.run
+    if run is None:
+        return
+    recorder.registry.wake(run, shared)
+    for visit in list(run.tracked.values()):
+        recorder.end(visit)
+    if run.implicit and not run.open:
+        recorder.end_idle(run)

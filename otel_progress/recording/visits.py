@@ -1,0 +1,174 @@
+"""Visits while they go on, and what is inside them: parts, items, attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from opentelemetry.context import Context
+
+from ..names import Result
+from .call import Call
+from .faults import report
+from .live import Recorded, Run
+from .stages import StageRecord
+from .store import NO_PLATFORMS, Platforms, Version, name_of, whole_number
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+
+class Visit(Recorded):
+    """One execution of a stage: what `with stage(...) as visit` gives.
+
+    Its methods tell what only the workflow knows. None raises, and all do nothing after the end.
+    """
+
+    number = 1
+    """1 for the first visit of the stage for this item, 2 for its first repeat."""
+    by_tracker = False
+    """Begun by a tracker and not (yet) taken over by the stage's own code."""
+    handed_over = False
+    """Whether a tracker began it and the stage's own code took it over."""
+    platforms: Platforms = NO_PLATFORMS
+    item_platform: str | None = None
+    own_platforms: Mapping[str, None] = MappingProxyType({})
+    """The platforms that it named one by one."""
+    items: MutableMapping[object, Item] = cast("MutableMapping[object, Item]", MappingProxyType({}))
+    """Open items of a batch (or the one exec of a plain node), by the task or thread that works on them."""
+    revision: int | None = None
+    """The workflow's revision count when the visit started, or first known after that."""
+    latest_revision: int | None = None
+    wait = 0.0
+    items_total: int | None = None
+    items_done = 0
+    items_failed = 0
+    fell_back = False
+    action: str | None = None
+    versions: Sequence[Version] = ()
+    versions_before = 0
+
+    def __init__(self, recorder: Recorder, record: StageRecord, call: Call) -> None:
+        self.recorder = recorder
+        self.run = record.run
+        self.record = record
+        self.stage = record.name
+        self.code = code = call.code
+        self.shared = call.shared
+        self.node = call.node
+        self.item = call.item
+        self.attempts = code.attempts
+        if call.item_platform is not None:
+            self.item_platform = call.item_platform
+            self.own_platforms = {call.item_platform: None}
+
+    def called(self, call: Call) -> None:
+        """Which call it is: known from the start, but for one that a tracker began."""
+        own = self.own_platforms
+        Visit.__init__(self, self.recorder, self.record, call)
+        self.own_platforms = {**own, **self.own_platforms}
+
+    @property
+    def budget(self) -> float | None:
+        """Seconds that it may take."""
+        return self.code.budget
+
+    @property
+    def function(self) -> str | None:
+        """Qualified name of the code."""
+        return self.code.function
+
+    @property
+    def store(self) -> Any:
+        """The workflow's store, as far as the visit or its run knows it."""
+        return self.run.shared if self.shared is None else self.shared
+
+    def platform(self, name: str) -> None:
+        """Say that the visit works for platform `name` from now on."""
+        if self.recorder.is_open(self):
+            self.record.name_platform(self, name_of(name))
+            self.recorder.tell("stage_changed", self)
+
+    def advance(self, done: int = 1, *, total: int | None = None, failed: int = 0) -> None:
+        """Say that `done` more items are done and `failed` more have failed, of `total` in this visit (if known)."""
+        if not self.recorder.is_open(self):
+            return
+        if total is not None:
+            self._expect(total)
+        self.count(_whole(done, "done"), "success", self.item_platform)
+        self.count(_whole(failed, "failed"), "failure", self.item_platform)
+        self.recorder.tell("stage_changed", self)
+
+    def expect(self, total: int) -> None:
+        """Say how many items the visit has."""
+        if self.recorder.is_open(self):
+            self._expect(total)
+            self.recorder.tell("stage_changed", self)
+
+    def work_on(self, worker: object, item: Item) -> None:
+        """Keep what a task or thread works on."""
+        if "items" not in self.__dict__:
+            self.__dict__.setdefault("items", {})
+        self.items[worker] = item
+
+    def _expect(self, total: int) -> None:
+        if (whole := whole_number(total)) is None or whole < 0:
+            report("a visit's total is no whole number of items, and is ignored")
+        else:
+            self.record.expect(self, whole)
+
+    def count(self, items: int, result: Result, platform: str | None) -> None:
+        """Count items that ended with `result`."""
+        if items > 0:
+            self.record.count(self, items, result)
+            self.recorder.tell("items_ended", self, items, result, platform)
+
+
+def _whole(value: Any, what: str) -> int:
+    whole = whole_number(value)
+    if whole is None:
+        report(f"advance({what}=...) is no whole number of items, and is ignored")
+    return whole or 0
+
+
+class Part(Recorded):
+    """A phase or an item inside a visit or run, recorded where `detail` asks for it."""
+
+    item: object = None
+    """The parameters of a batch flow's item."""
+
+    def __init__(self, owner: Visit | Run, name: str, platform: str | None = None) -> None:
+        self.recorder = owner.recorder
+        self.run = owner.run
+        self.owner = owner
+        self.parent = owner
+        self.name = name
+        self.platform = platform
+
+
+class Item:
+    """The attempts at one item of a batch node, or at the one exec of a plain node."""
+
+    part: Part | None = None
+    attempts = 0
+    running = False
+    failed_at: int | None = None
+    error = ""
+
+    def __init__(self, subject: object = None, platform: str | None = None) -> None:
+        self.subject = subject
+        """What exec is called with: a call with another object is no retry."""
+        self.platform = platform
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One failed try of exec."""
+
+    number: int
+    started: int
+    ended: int
+    error: BaseException
+    context: Context

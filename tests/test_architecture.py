@@ -1,0 +1,83 @@
+"""The folders of the package: what may import what, and what an import of the package costs in modules."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "otel_progress"
+LAYERS = [
+    {"names", "_version"},
+    {"recording"},
+    {"sinks", "ways"},
+    {"telemetry", "tracker"},
+    {"instrumentor"},
+    {"runs"},
+    {"report", "stack"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+"""From below to above. A module imports from its own folder and from layers below; `__init__` is the package's own."""
+LONGEST = 425  # About 400: more is a module that wants to be two.
+
+
+def place_of(module: Path) -> str:
+    """The folder of a module, or its own name where it stands at the top."""
+    parts = module.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0]
+
+
+def layer_of(place: str) -> int:
+    """Which layer it is in."""
+    return next(number for number, places in enumerate(LAYERS) if place in places)
+
+
+def imports_of(module: Path) -> Iterator[str]:
+    """The places of the package that a module imports from, wherever in it."""
+    depth = len(module.relative_to(PACKAGE).parts) - 1
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or node.level == 0:
+            continue
+        above = depth + 1 - node.level
+        if above == 1:
+            yield place_of(module)
+        elif node.module:
+            yield node.module.split(".")[0]
+        else:
+            for alias in node.names:
+                yield alias.name
+
+
+@pytest.mark.parametrize("module", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down(module: Path) -> None:
+    place = place_of(module)
+    if place == "__init__":
+        return
+    wrong = [other for other in imports_of(module) if other != place and layer_of(other) >= layer_of(place)]
+    assert wrong == []
+
+
+def test_every_folder_says_what_belongs_there_and_what_does_not() -> None:
+    for folder in (path for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()):
+        said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
+        assert len(said.splitlines()) >= 3, folder
+
+
+def test_no_module_is_long() -> None:
+    assert {
+        path.name: lines
+        for path in PACKAGE.rglob("*.py")
+        if (lines := len(path.read_text("utf-8").splitlines())) > LONGEST
+    } == {}
+
+
+def test_an_import_brings_neither_the_sdk_nor_asyncio_nor_pocketflow() -> None:
+    code = "import opentelemetry.trace, opentelemetry.metrics, otel_progress, sys; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    unwanted = {"asyncio", "importlib.metadata", "opentelemetry.sdk", "opentelemetry.instrumentation", "pocketflow"}
+    assert unwanted.isdisjoint(modules)
