@@ -25,7 +25,8 @@ from .ways.stage import progress, stage, workflow
 
 if TYPE_CHECKING:
     from .instrumentor import PocketFlowInstrumentor
-    from .telemetry.configure import Telemetry, configure
+    from .telemetry.configure import configure
+    from .telemetry.lifetime import Telemetry
 
 __all__ = [
     "PocketFlowInstrumentor",
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 _LATER = {
-    "Telemetry": "telemetry.configure",
+    "Telemetry": "telemetry.lifetime",
     "configure": "telemetry.configure",
     "PocketFlowInstrumentor": "instrumentor",
 }
