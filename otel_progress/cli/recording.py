@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import logging
 import os
-import signal
 import sys
 import threading
 from importlib.metadata import entry_points
@@ -34,7 +33,7 @@ from ..runs.file import RunFile
 from ..telemetry.configure import start
 from ..telemetry.exporters import exporters
 from ..telemetry.lifetime import process
-from ..telemetry.signals import die_of_sigterm_in_children, exit_on_sigterm
+from ..telemetry.signals import die_of_sigterm, exit_on_sigterm
 
 _ENDPOINTS = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT)
 
@@ -64,9 +63,8 @@ class Recording(Sink):
 
     def begin(self) -> None:
         """Take part in the process that the program is about to run in."""
-        atexit.register(self._finish)
-        if exit_on_sigterm():
-            die_of_sigterm_in_children()
+        if not exit_on_sigterm(self._finish):
+            atexit.register(self._finish)
         self._file = RunFile(Path(sys.argv[0]).stem)
         if self._file.path is not None:
             process.companions.append(self._file.processor)
@@ -115,8 +113,7 @@ class Recording(Sink):
             if process.terminated:  # Die of the signal, as the program would have without us.
                 for flush in (sys.stdout.flush, sys.stderr.flush, logging.shutdown):
                     flush()
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                os.kill(os.getpid(), signal.SIGTERM)
+                die_of_sigterm()
 
     def _print(self) -> None:
         kept = self._file.finish(self._keep)

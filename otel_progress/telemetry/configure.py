@@ -17,7 +17,7 @@ from ..recording.faults import logger
 from ..recording.recorder import program_name
 from ..recording.settings import DETAILS, Detail
 from .exporters import exporters
-from .lifetime import Telemetry, process
+from .lifetime import EXIT_TIMEOUT, Telemetry, process
 from .signals import exit_on_sigterm
 
 
@@ -29,7 +29,7 @@ def configure(
     mirror: bool | None = None,
     detail: Detail | None = None,
     capture_messages: bool | None = None,
-    exit_timeout: float = 2.0,
+    exit_timeout: float = EXIT_TIMEOUT,
     flush_on_sigterm: bool = False,
 ) -> Telemetry:
     """Set up traces and metrics for this process, exported by OTLP, from arguments and the `OTEL_*` variables.
@@ -49,7 +49,9 @@ def configure(
         exit_timeout: seconds that the end of the process waits for a collector that takes nothing. One that goes on
             taking batch after batch is given up to ten times as long.
         flush_on_sigterm: turn SIGTERM into a SystemExit with code 143, so that open stages end and everything is
-            exported. Only in the main thread and only where the program handles SIGTERM in no way of its own.
+            exported. A program that has not ended after `exit_timeout` dies of the signal; a second one kills at once.
+            Only in the main thread, not in workers of multiprocessing, and only where the program handles SIGTERM in
+            no way of its own.
 
     Returns:
         A handle with `flush()` and `shutdown()`, also a context manager that shuts down at its end.
@@ -69,7 +71,7 @@ def configure(
         changes={name: value for name, value in given.items() if value is not None},
         exit_timeout=exit_timeout,
     )
-    if flush_on_sigterm and not exit_on_sigterm():
+    if flush_on_sigterm and not exit_on_sigterm(telemetry.shutdown):
         logger.warning("SIGTERM is handled by the program, or this is not its main thread: flush_on_sigterm is ignored")
     return telemetry
 
@@ -80,7 +82,7 @@ def start(
     endpoint: str | None = None,
     resource_attributes: Mapping[str, str | int | float | bool] | None = None,
     changes: Mapping[str, Any] | None = None,
-    exit_timeout: float = 2.0,
+    exit_timeout: float = EXIT_TIMEOUT,
     default_exporter: str = "otlp",
     at_exit: bool = True,
 ) -> Telemetry:

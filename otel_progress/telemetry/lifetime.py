@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import multiprocessing.util
 import os
 import queue
@@ -29,8 +30,12 @@ from ..recording.faults import logger
 from .exporters import QUEUE_SIZE, Exporter, Reader, Signal, self_metrics
 from .membership import MembershipProcessor
 
+EXIT_TIMEOUT = 2.0
+"""Seconds that the end of a process waits for a collector that takes nothing, where nothing else is said."""
+
 _MOST_EXIT_TIMEOUTS = 10  # For a collector that takes batch after batch: so many times `exit_timeout`.
 _FORK_TIMEOUT = 1.0
+_LOOK_AGAIN = 0.1  # At `flush_by`, which a signal sets.
 
 
 @dataclass
@@ -41,7 +46,14 @@ class _Process:
     companions: list[Callable[[], SpanProcessor]] = field(default_factory=list[Callable[[], SpanProcessor]])
     """What makes the span processors that `otel-progress run` adds to whatever the program sets up."""
     terminated: bool = False
-    """Whether SIGTERM has come and was turned into a SystemExit."""
+    """Whether SIGTERM has come, and the process is to die of it when everything is exported."""
+    flush_by: float = math.inf
+    """When that has to be done, on the monotonic clock."""
+
+    @property
+    def exit_timeout(self) -> float:
+        """Seconds that the end may take."""
+        return EXIT_TIMEOUT if self.telemetry is None else self.telemetry.exit_timeout
 
 
 process = _Process()
@@ -52,7 +64,7 @@ class Telemetry:
 
     def __init__(self, service_name: str, exit_timeout: float) -> None:
         self.service_name = service_name
-        self._exit_timeout = exit_timeout
+        self.exit_timeout = exit_timeout
         self.exporters: list[Exporter] = []
         """Those of the spans."""
         self._meter_provider: MeterProvider | None = None
@@ -119,10 +131,10 @@ class Telemetry:
         self._done = True
         atexit.unregister(self.shutdown)
         self.complete = False  # Until it is known: the wait may be interrupted.
-        self.complete = self._each("shutdown", self._exit_timeout, self._exit_timeout * _MOST_EXIT_TIMEOUTS)
+        self.complete = self._each("shutdown", self.exit_timeout, self.exit_timeout * _MOST_EXIT_TIMEOUTS)
         if not self.complete:
             logger.warning(
-                "the collector did not take everything within %g s: the last telemetry is lost", self._exit_timeout
+                "the collector did not take everything within %g s: the last telemetry is lost", self.exit_timeout
             )
         if lost := sum(exporter.failed for exporter in self.exporters):
             logger.warning("%d spans were lost: the collector did not take them", lost)
@@ -130,6 +142,7 @@ class Telemetry:
     def _each(self, method: str, timeout: float, longest: float) -> bool:
         """Call `method` of every part. False where nothing was exported for `timeout` seconds, or after `longest`."""
         begun = time.monotonic()
+        timeout = min(timeout, max(0.0, process.flush_by - begun))
         calls = [(worker, getattr(part, method)) for part, worker in zip(self._parts, self._workers, strict=True)]
         readers = len(self._push)
         jobs = [worker.submit(call) for worker, call in calls[: len(calls) - readers]]
@@ -140,10 +153,10 @@ class Telemetry:
         for job in jobs:
             while not job.is_set():
                 last = max([begun, *(exporter.exported_at for exporter in self.exporters)])
-                left = min(last + timeout, begun + longest) - time.monotonic()
+                left = min(last + timeout, begun + longest, process.flush_by) - time.monotonic()
                 if left <= 0:
                     return False
-                job.wait(left)
+                job.wait(min(left, _LOOK_AGAIN))
         return True
 
     def _forked(self) -> None:
