@@ -273,3 +273,36 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
         os.execv(sys.executable, [sys.executable, *{RUN!r}, {str(code)!r}])
         """
     assert otlp.run(tmp_path, [str(otlp.write(tmp_path, starter, "starter.py"))]).stdout == "SIG_IGN\n"
+
+
+def test_before_anything_is_recorded_it_kills_at_once(tmp_path: Path) -> None:
+    # And there is no thread: from Python 3.12 on a program that forks would be warned of it.
+    code = """
+        print(threading.active_count())
+        ready()
+        while True:
+            try: for_ever.wait()
+            except: pass
+        """
+    process = otlp.start(tmp_path, [*RUN, program(tmp_path, code)])
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)] == ["1\n", "ready\n"]
+    process.terminate()
+    ended = otlp.ended(process)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGTERM, "")
+
+
+def test_what_starts_in_a_thread_is_watched_too(tmp_path: Path) -> None:
+    code = """
+        def draft():
+            with stage("draft"):
+                ready()
+                for_ever.wait()
+        threading.Thread(target=draft).start()
+        for_ever.wait()
+        """
+    process = started(tmp_path, [*RUN, program(tmp_path, code)])
+    process.terminate()
+    ended = otlp.ended(process)
+    assert ended.returncode == -signal.SIGTERM
+    assert rows(ended.stderr)["draft"][-1] == "abandoned"

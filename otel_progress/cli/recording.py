@@ -33,7 +33,7 @@ from ..runs.file import RunFile
 from ..telemetry.configure import start
 from ..telemetry.exporters import exporters
 from ..telemetry.lifetime import process
-from ..telemetry.signals import die_of_sigterm, exit_on_sigterm
+from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
 
 _ENDPOINTS = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT)
 
@@ -63,7 +63,7 @@ class Recording(Sink):
 
     def begin(self) -> None:
         """Take part in the process that the program is about to run in."""
-        if not exit_on_sigterm(self._finish):
+        if not exit_on_sigterm(self._finish, at_once=False):
             atexit.register(self._finish)
         self._file = RunFile(Path(sys.argv[0]).stem)
         if self._file.path is not None:
@@ -86,6 +86,7 @@ class Recording(Sink):
         with held(self._setting_up):
             if not self._is_set_up:
                 try:
+                    watch()
                     self._set_up()
                 except Exception as error:
                     report("the run cannot be recorded", error)

@@ -31,22 +31,37 @@ _LOOK_AGAIN = 0.05
 _FLUSHED_AFTER = 0.8  # Of the bound. The rest is for what is to be said.
 
 
-def exit_on_sigterm(finish: Callable[[], object]) -> bool:
+def exit_on_sigterm(finish: Callable[[], object], *, at_once: bool = True) -> bool:
     """Turn SIGTERM into a SystemExit with code 143, and see to it that the process has ended within its exit timeout.
 
     `finish`, which exports what there is, is called once: at the process's end, or while it ought to end and does not.
+    With `at_once` false SIGTERM still kills, and no thread is started, until `watch` is called.
 
     Children die of SIGTERM as they would without us. False where it cannot be, or where the program handles SIGTERM.
     """
     if _in_worker():
         return True
-    present = signal.getsignal(signal.SIGTERM)
-    if isinstance(getattr(present, "__self__", None), _Leaving):
-        return True
-    if threading.current_thread() is not threading.main_thread() or present != signal.SIG_DFL:
-        return False
-    _Leaving(finish).begin()
+    leaving = _installed()
+    if leaving is None:
+        is_main = threading.current_thread() is threading.main_thread()
+        if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+            return False
+        leaving = _Leaving(finish)
+        leaving.install()
+    if at_once:
+        leaving.watch()
     return True
+
+
+def watch() -> None:
+    """Begin what `exit_on_sigterm` has put off, from any thread."""
+    if (leaving := _installed()) is not None:
+        leaving.watch()
+
+
+def _installed() -> _Leaving | None:
+    owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return owner if isinstance(owner, _Leaving) else None
 
 
 def die_of_sigterm() -> None:
@@ -66,10 +81,17 @@ def _in_worker() -> bool:
 def _restore_default() -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    elif signal.getsignal(signal.SIGTERM) != signal.SIG_DFL and ctypes is not None:
-        # Python lets only the main thread do so, and that is in C code.
-        with contextlib.suppress(AttributeError):
-            ctypes.pythonapi.PyOS_setsig(int(signal.SIGTERM), None)
+    elif signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        _set_in_c(None)  # Python lets only the main thread do so, and that is in C code.
+
+
+def _set_in_c(handler: int | None) -> int | None:
+    """Put the address of a handler in the place of the one that the system calls, which this gives."""
+    if ctypes is None or not hasattr(ctypes.pythonapi, "PyOS_setsig"):
+        return None
+    put = ctypes.pythonapi.PyOS_setsig
+    put.argtypes, put.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    return put(signal.SIGTERM, handler)
 
 
 def _waited(event: threading.Event, until: float) -> bool:
@@ -94,21 +116,31 @@ class _Leaving:
         self._finished = threading.Event()
         self._came_late = False
         """Whether the signal came when there was nothing left that a SystemExit could end."""
+        self._is_watched = False
+
+    def install(self) -> None:
+        """Have the handler installed, but let SIGTERM still kill: nothing is recorded yet, and nobody watches."""
+        atexit.register(self.finish)
+        signal.signal(signal.SIGTERM, self._leave)
+        self._in_c = _set_in_c(None)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
+
+    def watch(self) -> None:
+        """Handle SIGTERM from now on, and start the threads: there may be something to lose."""
+        if self._is_watched:
+            return
+        self._is_watched = True
         self._worker = Worker("finish")
         self._told, self._teller = os.pipe()
         os.set_blocking(self._teller, False)  # For a signal handler.
-
-    def begin(self) -> None:
-        """Handle SIGTERM from now on."""
         threading.Thread(target=self._watch, name="otel-progress-watch", daemon=True).start()
-        atexit.register(self.finish)
-        signal.signal(signal.SIGTERM, self._leave)
+        if self._in_c is not None:
+            _set_in_c(self._in_c)
         if hasattr(faulthandler, "register"):
             # Python calls a handler when its main thread comes back from C code, which may be never. This one is C
             # itself: it writes something (where the thread is) into the pipe, then goes on to Python's.
             faulthandler.register(signal.SIGTERM, self._teller, all_threads=False, chain=True)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._in_child)
 
     def finish(self) -> None:
         """Call `finish`, unless that has been done or is being done: then wait for it."""
@@ -125,6 +157,7 @@ class _Leaving:
     def _leave(self, number: int, _frame: FrameType | None) -> None:
         _restore_default()  # So that a second one kills at once.
         process.terminated = True
+        self.watch()  # The program may have put this handler away and back before there was anything to watch for.
         with contextlib.suppress(OSError):
             os.write(self._teller, b".")
         if not self._finishing.is_set():
