@@ -41,7 +41,8 @@ traces and metrics are exported there as well. A program that calls configure()
 or has OpenTelemetry providers of its own goes on exporting as it always does.
 
 The program keeps its arguments, its standard output, its exit code, Ctrl-C and
-SIGTERM; otel-progress prints to standard error only."""
+SIGTERM; otel-progress prints to standard error only. On a terminal it runs in a
+child on a pseudo-terminal, elsewhere in this process."""
 
 _RUN_EXAMPLES = """\
 examples:
@@ -110,6 +111,12 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--keep", type=_positive, default=_KEEP, metavar="N", help="run files to keep, the newest ones (default: 50)"
+    )
+    command.add_argument(
+        "--no-live",
+        dest="live",
+        action="store_false",
+        help="on a terminal too, run the program in this process, not in a child on a terminal of its own",
     )
     command.add_argument("program", help="path of the script, or name of the module after -m")
     command.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)

@@ -9,9 +9,22 @@ import traceback
 from .program import load_module, load_script, without_our_frames
 from .recording import Recording
 
+try:
+    from . import terminal
+except ImportError:  # Not a POSIX system.
+    terminal = None
+
 
 def run(options: argparse.Namespace) -> int:
     """Run the program that the options of `run` name; gives its exit code where no exception ends it."""
+    if options.live and terminal is not None and terminal.is_there():
+        ended = terminal.run_in_child()
+        if ended is not None:
+            return ended
+    return _run_here(options)
+
+
+def _run_here(options: argparse.Namespace) -> int:
     sys.argv = ["-m" if options.module else options.program, *options.arguments]  # As Python has it.
     try:
         code, module = (load_module if options.module else load_script)(options.program)
