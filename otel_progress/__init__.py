@@ -29,7 +29,8 @@ from .ways.stage import progress, stage, workflow
 
 if TYPE_CHECKING:
     from .instrumentor import PocketFlowInstrumentor
-    from .telemetry.configure import Telemetry, configure
+    from .telemetry.configure import configure
+    from .telemetry.lifetime import Telemetry
     from .tracker import ProgressTrackerNode
 
 __all__ = [
@@ -51,7 +52,7 @@ __all__ = [
 _default.get().sinks = _usual.usual_sinks(_default.get())
 
 _LATER = {
-    "Telemetry": "telemetry.configure",
+    "Telemetry": "telemetry.lifetime",
     "configure": "telemetry.configure",
     "PocketFlowInstrumentor": "instrumentor",
     "ProgressTrackerNode": "tracker",

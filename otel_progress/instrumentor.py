@@ -77,6 +77,9 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         if self.is_instrumented_by_opentelemetry and "module" in kwargs:
             self._add_modules(_modules(kwargs["module"]))
             return None
+        if not self.is_instrumented_by_opentelemetry:
+            # `opentelemetry-instrument` asks with this argument: the program itself does not know of the recording.
+            self._origin = "outside" if kwargs.get("skip_dep_check") else "program"
         return super().instrument(**kwargs)
 
     def _instrument(self, **kwargs: Any) -> None:
@@ -100,8 +103,6 @@ class PocketFlowInstrumentor(BaseInstrumentor):
             recorder.sinks.append(self._sinks[-1][0])
         _mark_spans_inside(tracer_provider or trace.get_tracer_provider())
         self._name_hook = kwargs.get("name_hook")
-        # `opentelemetry-instrument` asks with this argument. The program itself does not know of the recording then.
-        self._origin = "outside" if kwargs.get("skip_dep_check") else "program"
         self._nodes = Nodes(self._visit)
         self._add_modules(modules)
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_progress import configure
-from otel_progress.telemetry.configure import Exporter
+from otel_progress.telemetry.exporters import Exporter
 
 from . import otlp
 

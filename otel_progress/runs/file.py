@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from ..recording.faults import logger
 from ..recording.store import name_of
-from ..telemetry.configure import QUEUE_SIZE, Exporter
+from ..telemetry.exporters import QUEUE_SIZE, Exporter
 
 try:
     import fcntl

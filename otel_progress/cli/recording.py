@@ -1,0 +1,169 @@
+"""What `otel-progress run` records of a program, and what it says of it at its end."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import logging
+import os
+import sys
+import threading
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from opentelemetry import trace
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+)
+from rich.console import Console
+
+from ..names import SCOPE
+from ..recording import default
+from ..recording.faults import report
+from ..recording.live import Run
+from ..recording.sink import Sink
+from ..report import table
+from ..report.totals import WorkflowTotals
+from ..runs.file import RunFile
+from ..telemetry.configure import start
+from ..telemetry.exporters import exporters
+from ..telemetry.lifetime import process
+from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
+
+_ENDPOINTS = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT)
+
+
+class Recording(Sink):
+    """What is recorded of a program, from before it starts until the table after its end.
+
+    The end is an exit handler, registered before the program can register any: so it comes after the program's threads
+    and handlers, and the exit code stays Python's business. Providers are set up as late as can be, when the first run
+    starts: so a program that has providers of its own, or calls `configure`, is first.
+    """
+
+    def __init__(self, service_name: str | None, keep: int) -> None:
+        self._service_name = service_name
+        self._keep = keep
+        self._pid = os.getpid()
+        self._workflows: dict[str, WorkflowTotals] = {}
+        self._is_set_up = False
+        self._setting_up = threading.RLock()
+        self._endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
+        self._exporter = "otlp" if self._endpoint else "none"
+        # What is wrong is said before the program starts, and what takes long is not done in the first run's time.
+        exporters(None, self._exporter)
+        if self._endpoint:
+            with contextlib.suppress(ImportError):
+                importlib.import_module("requests")
+
+    def begin(self) -> None:
+        """Take part in the process that the program is about to run in."""
+        if not exit_on_sigterm(self._finish, at_once=False):
+            atexit.register(self._finish)
+        self._file = RunFile(Path(sys.argv[0]).stem)
+        if self._file.path is not None:
+            process.companions.append(self._file.processor)
+        default.get().sinks.insert(0, self)
+        _instrument()
+
+    def run_started(self, run: Run) -> None:  # noqa: ARG002 - as a sink is called
+        """Set up what the program has not set up by itself."""
+        self.set_up()
+
+    def run_ended(self, run: Run) -> None:
+        """Add the run to the table."""
+        self._workflows.setdefault(run.workflow, WorkflowTotals(run.workflow)).add(run)
+
+    def set_up(self) -> None:
+        """Have the run file written, whoever has set up the providers."""
+        if self._is_set_up:
+            return
+        with self._setting_up:
+            if not self._is_set_up:
+                try:
+                    watch()
+                    self._set_up()
+                except Exception as error:
+                    report("the run cannot be recorded", error)
+                self._is_set_up = True
+
+    def _set_up(self) -> None:
+        if process.telemetry is not None:
+            return
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, trace.ProxyTracerProvider):
+            start(self._service_name, default_exporter=self._exporter, at_exit=False)
+        elif add := getattr(provider, "add_span_processor", None):
+            for make in process.companions:
+                add(make())
+
+    def _finish(self) -> None:
+        try:
+            with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the wait for the collector.
+                if process.telemetry is not None:
+                    process.telemetry.shutdown()
+                default.get().close()
+            if os.getpid() == self._pid:
+                self._print()
+        finally:
+            if process.terminated:  # Die of the signal, as the program would have without us.
+                for flush in (sys.stdout.flush, sys.stderr.flush, logging.shutdown):
+                    flush()
+                die_of_sigterm()
+
+    def _print(self) -> None:
+        kept = self._file.finish(self._keep)
+        console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console.width = 120  # A log has no margin.
+        if self._workflows:
+            table.show(console, self._workflows.values())
+        elif not kept:
+            console.print("otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?")
+        if kept:
+            console.print(f"Record: {self._file.path}", style="dim")
+        elif self._workflows:
+            console.print("Record: none, no span was sampled", style="dim")
+        telemetry = process.telemetry
+        if telemetry is None:
+            return
+        for exporter in telemetry.exporters:
+            if exporter.endpoint is None:
+                continue
+            if telemetry.complete and not exporter.failed:
+                console.print(f"Exported: {exporter.exported} spans to {exporter.endpoint}", style="dim")
+            else:
+                what = f"Exported: {exporter.exported} spans to {exporter.endpoint}, which did not take the rest"
+                console.print(what, style="red")
+
+
+def _instrument() -> None:
+    """Record the frameworks that otel_progress knows, as `opentelemetry-instrument` does."""
+    for point in entry_points(group="opentelemetry_instrumentor"):
+        if point.value.partition(".")[0] == SCOPE:
+            try:
+                instrumentor = point.load()()
+                if get_dependency_conflicts(instrumentor.instrumentation_dependencies()) is not None:
+                    continue
+                instrumentor.instrument(skip_dep_check=True)
+            except Exception:  # noqa: S112 - the framework is not there, or not in a version that is known
+                continue
+            _give_way(instrumentor)
+
+
+def _give_way(instrumentor: Any) -> None:
+    """Let the program's own `instrument()`, with the arguments that it gives, take the place of ours."""
+    cls = cast("Any", type(instrumentor))
+    instrument = cls.instrument
+
+    def instead(self: Any, **kwargs: Any) -> Any:
+        cls.instrument = instrument
+        self.uninstrument()
+        return instrument(self, **kwargs)
+
+    cls.instrument = instead

@@ -1,0 +1,144 @@
+"""Exporters: those that the `OTEL_*_EXPORTER` variables name, and what stands between them and the SDK."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from opentelemetry.sdk.environment_variables import OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED
+from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetricReader
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from ..recording.faults import report
+
+QUEUE_SIZE = 65_536
+"""Spans that may wait for export, about 3 KB each. The SDK's own 2,048 lose spans in a burst of stages."""
+
+Signal = Literal["traces", "metrics", "logs"]
+_OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+_OTLP_DEFAULTS = {"otlp_proto_grpc": "http://localhost:4317", "otlp_proto_http": "http://localhost:4318"}
+
+
+def exporters(endpoint: str | None, default: str) -> dict[Signal, list[Callable[[], Any]]]:
+    """What makes the exporters that the `OTEL_*_EXPORTER` variables name, for each signal.
+
+    Raises:
+        ValueError: a variable names an exporter or a protocol that there is not.
+    """
+    defaults: dict[Signal, str] = {"traces": default, "metrics": default, "logs": "none"}
+    return {kind: list(_named(kind, endpoint, names)) for kind, names in defaults.items()}
+
+
+def _named(kind: Signal, endpoint: str | None, default: str) -> Sequence[Callable[[], Any]]:
+    variable = f"OTEL_{kind.upper()}_EXPORTER"
+    found: list[Callable[[], Any]] = []
+    for name in (part.strip() for part in (os.environ.get(variable) or default).split(",")):
+        if name in ("", "none"):
+            continue
+        entry = _OTLP[_protocol(kind)] if name == "otlp" else name
+        exporter = _exporter_class(kind, entry)
+        if exporter is None:
+            raise ValueError(f"{variable} names {name!r}, and no installed package has such an exporter")
+        if endpoint is not None and entry in _OTLP_DEFAULTS:
+            path = f"/v1/{kind}" if entry == _OTLP["http/protobuf"] else ""
+            exporter = functools.partial(exporter, endpoint=endpoint.rstrip("/") + path)
+        found.append(exporter)
+    return found
+
+
+def _protocol(kind: Signal) -> str:
+    for variable in (f"OTEL_EXPORTER_OTLP_{kind.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if value := os.environ.get(variable, "").strip():
+            if value not in _OTLP:
+                raise ValueError(f"{variable} is {value!r}; the protocols are {' and '.join(_OTLP)}")
+            return value
+    return "http/protobuf"
+
+
+@functools.cache
+def _exporter_class(kind: Signal, entry: str) -> Callable[..., Any] | None:
+    points = list(entry_points(group=f"opentelemetry_{kind}_exporter", name=entry))
+    return points[0].load() if points else None
+
+
+@contextmanager
+def self_metrics() -> Generator[None]:
+    """Let what is made here count what it exports and loses (`otel.sdk.*`), unless the user has decided.
+
+    Not the tracer provider, which would count every span in the workflow's own time.
+    """
+    if OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED in os.environ:
+        yield
+        return
+    os.environ[OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED] = "true"
+    try:
+        yield
+    finally:
+        os.environ.pop(OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED, None)  # The program may have been faster.
+
+
+class Exporter(SpanExporter):
+    """An exporter of any kind that a forked child makes anew, and that knows how it fares.
+
+    Parent and child must neither write to one connection nor wait for a lock that was held at the fork.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made = {os.getpid(): make()}  # The parent's stays here, so that the child does not close it.
+        self.exported = 0
+        self.failed = 0
+        self.exported_at = 0.0
+        """When it last succeeded, on the monotonic clock."""
+
+    def _own(self) -> Any:
+        pid = os.getpid()
+        if pid not in self._made:
+            with self_metrics():
+                self._made[pid] = self._make()
+            self.exported = self.failed = 0
+        return self._made[pid]
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where it exports to, if that is a collector; without a password."""
+        endpoint = getattr(self._own(), "_endpoint", None)
+        return None if endpoint is None else re.sub("//[^/@]*@", "//", str(endpoint))
+
+    def export(self, spans: Sequence[Any]) -> Any:
+        """Export a batch."""
+        result = self._own().export(spans)
+        if result.name == "SUCCESS":
+            self.exported += len(spans)
+            self.exported_at = time.monotonic()
+        else:
+            self.failed += len(spans)
+            where = self.endpoint or type(self._own()).__name__
+            report(f"{where} does not take what is exported: it is lost; how much is said at the end")
+        return result
+
+    def shutdown(self) -> None:
+        """Shut down."""
+        self._own().shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Export what the exporter itself holds back."""
+        return bool(self._own().force_flush(timeout_millis))
+
+
+class Reader(PeriodicExportingMetricReader):
+    """Exports in the process that made it only; a forked child has one of its own."""
+
+    def __init__(self, exporter: Any) -> None:
+        self._process = os.getpid()
+        super().__init__(exporter)
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        if os.getpid() == self._process:
+            super()._receive_metrics(metrics_data, timeout_millis, **kwargs)  # pyright: ignore[reportUnknownMemberType] - its kwargs

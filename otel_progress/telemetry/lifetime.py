@@ -1,0 +1,222 @@
+"""The telemetry of a process from its set-up to its end, through forks."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import multiprocessing.util
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, cast
+
+from opentelemetry import metrics, trace
+from opentelemetry._logs import set_logger_provider
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
+from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from ..recording import default
+from ..recording.faults import logger
+from .exporters import QUEUE_SIZE, Exporter, Reader, Signal, self_metrics
+from .membership import MembershipProcessor
+
+EXIT_TIMEOUT = 2.0
+"""Seconds that the end of a process waits for a collector that takes nothing, where nothing else is said."""
+
+_MOST_EXIT_TIMEOUTS = 10  # For a collector that takes batch after batch: so many times `exit_timeout`.
+_FORK_TIMEOUT = 1.0
+_LOOK_AGAIN = 0.1  # At `flush_by`, which a signal sets.
+
+
+@dataclass
+class _Process:
+    """What has been set up in this process."""
+
+    telemetry: Telemetry | None = None
+    companions: list[Callable[[], SpanProcessor]] = field(default_factory=list[Callable[[], SpanProcessor]])
+    """What makes the span processors that `otel-progress run` adds to whatever the program sets up."""
+    terminated: bool = False
+    """Whether SIGTERM has come, and the process is to die of it when everything is exported."""
+    flush_by: float = math.inf
+    """When that has to be done, on the monotonic clock."""
+
+    @property
+    def exit_timeout(self) -> float:
+        """Seconds that the end may take."""
+        return EXIT_TIMEOUT if self.telemetry is None else self.telemetry.exit_timeout
+
+
+process = _Process()
+
+
+class Telemetry:
+    """The telemetry of this process: what `configure` set up."""
+
+    def __init__(self, service_name: str, exit_timeout: float) -> None:
+        self.service_name = service_name
+        self.exit_timeout = exit_timeout
+        self.exporters: list[Exporter] = []
+        """Those of the spans."""
+        self._meter_provider: MeterProvider | None = None
+        self._push: list[Callable[[], Any]] = []
+        """What makes the exporters of the metrics."""
+        self._parts: list[Any] = []
+        """What is flushed and shut down. The metric readers come last."""
+        self._workers: list[Worker] = []
+        self._done = False
+        self.complete = True
+        """Whether everything could be exported, as far as that is known after `shutdown`."""
+
+    def set_up(self, resource: Resource, made: Mapping[Signal, Sequence[Callable[[], Any]]], *, at_exit: bool) -> None:
+        """Make the providers and set them as the global ones."""
+        readers: list[MetricReader] = []
+        for make in made["metrics"]:
+            exporter = make()
+            if isinstance(exporter, MetricReader):  # One that is asked, as Prometheus does.
+                readers.insert(0, exporter)
+            else:
+                readers.append(Reader(exporter))
+                self._push.append(make)
+        self._meter_provider = MeterProvider(readers, resource, shutdown_on_exit=False)
+        tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=self._meter_provider)
+        queue_size = None if os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE) else QUEUE_SIZE
+        with self_metrics():
+            self.exporters = [Exporter(make) for make in made["traces"]]
+            for processor in (
+                MembershipProcessor(),
+                *(make() for make in process.companions),
+                *(BatchSpanProcessor(each, queue_size, meter_provider=self._meter_provider) for each in self.exporters),
+            ):
+                tracer_provider.add_span_processor(processor)
+        self._parts = [tracer_provider]
+        metrics.set_meter_provider(self._meter_provider)
+        trace.set_tracer_provider(tracer_provider)
+        if made["logs"]:
+            logger_provider = LoggerProvider(resource, shutdown_on_exit=False)
+            for make in made["logs"]:
+                exporter = cast("LogRecordExporter", Exporter(make))
+                logger_provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+            set_logger_provider(logger_provider)
+            self._parts.append(logger_provider)
+        self._parts += readers
+        self._workers = [Worker(type(part).__name__) for part in self._parts]
+        if at_exit:
+            atexit.register(self.shutdown)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+            # A child that multiprocessing has forked ends without exit handlers.
+            multiprocessing.util.register_after_fork(self, Telemetry._shutdown_with_child)
+            if multiprocessing.parent_process() is not None:
+                self._shutdown_with_child()
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Export what is waiting; stages that are open stay open. False where it took longer than `timeout` seconds."""
+        return self._done or self._each("force_flush", timeout, timeout)
+
+    def shutdown(self) -> None:
+        """End what is open, export everything and stop, within `exit_timeout` seconds. Later calls do nothing."""
+        if self._done or not self._parts:
+            return
+        default.get().close()
+        self._done = True
+        atexit.unregister(self.shutdown)
+        self.complete = False  # Until it is known: the wait may be interrupted.
+        self.complete = self._each("shutdown", self.exit_timeout, self.exit_timeout * _MOST_EXIT_TIMEOUTS)
+        if not self.complete:
+            logger.warning(
+                "the collector did not take everything within %g s: the last telemetry is lost", self.exit_timeout
+            )
+        if lost := sum(exporter.failed for exporter in self.exporters):
+            logger.warning("%d spans were lost: the collector did not take them", lost)
+
+    def _each(self, method: str, timeout: float, longest: float) -> bool:
+        """Call `method` of every part. False where nothing was exported for `timeout` seconds, or after `longest`."""
+        begun = time.monotonic()
+        timeout = min(timeout, max(0.0, process.flush_by - begun))
+        calls = [(worker, getattr(part, method)) for part, worker in zip(self._parts, self._workers, strict=True)]
+        readers = len(self._push)
+        jobs = [worker.submit(call) for worker, call in calls[: len(calls) - readers]]
+        # Then those that push metrics, so that these tell how the others fared; or soon, where the others take long.
+        for job in jobs:
+            job.wait(max(0.0, begun + timeout / 2 - time.monotonic()))
+        jobs += [worker.submit(call) for worker, call in calls[len(calls) - readers :]]
+        for job in jobs:
+            while not job.is_set():
+                last = max([begun, *(exporter.exported_at for exporter in self.exporters)])
+                left = min(last + timeout, begun + longest, process.flush_by) - time.monotonic()
+                if left <= 0:
+                    return False
+                job.wait(min(left, _LOOK_AGAIN))
+        return True
+
+    def _forked(self) -> None:
+        """Go on in a forked child: with threads of its own, and with metrics that start at zero.
+
+        What the parent has counted is the parent's to export.
+        """
+        for worker in self._workers:
+            worker.start()
+        if self._push and not self._done:
+            # Not in this thread: a lock of the SDK that another thread of the parent held would never be free.
+            self._workers[0].submit(self._renew_readers).wait(_FORK_TIMEOUT)
+
+    def _renew_readers(self) -> None:
+        readers = [Reader(make()) for make in self._push]
+        for reader in readers:
+            if self._meter_provider is not None:
+                self._meter_provider.add_metric_reader(reader)
+        self._parts[-len(readers) :] = readers
+
+    def _shutdown_with_child(self) -> None:
+        multiprocessing.util.Finalize(None, self.shutdown, exitpriority=-100)
+
+    def __enter__(self) -> Telemetry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+
+class Worker:
+    """A thread that waits for jobs, so that one that never ends can be left behind.
+
+    Started beforehand: since Python 3.12 no thread can be started when the interpreter is on its way out.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = f"otel-progress-{name}"
+        self.start()
+
+    def start(self) -> None:
+        """Start the thread: at first, and again in a forked child."""
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], object], threading.Event]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, args=(self._jobs,), name=self._name, daemon=True).start()
+
+    def submit(self, call: Callable[[], object]) -> threading.Event:
+        """Run `call`; the event is set when it has returned or raised."""
+        done = threading.Event()
+        self._jobs.put((call, done))
+        return done
+
+    @staticmethod
+    def _work(jobs: queue.SimpleQueue[tuple[Callable[[], object], threading.Event]]) -> None:
+        while True:
+            call, done = jobs.get()
+            try:
+                call()
+            except Exception as error:
+                logger.warning("%s failed: %s", getattr(call, "__qualname__", call), error)
+            finally:
+                done.set()
