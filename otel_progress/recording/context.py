@@ -11,7 +11,7 @@ from opentelemetry import context as opentelemetry_context
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 
-from .faults import Harmless
+from .faults import Harmless, from_handler
 from .live import Recorded
 from .recorder import RECORDED
 
@@ -52,7 +52,9 @@ def detach(token: Token[Any], ours: Context) -> None:
     left = get_current()
     try:
         _reset(token)
-    except ValueError:
+    except (ValueError, RuntimeError) as error:  # Left in another context, or undone before.
+        if from_handler(error):
+            raise
         return
     if left is ours:
         return
@@ -88,6 +90,7 @@ class Attached(Harmless[None]):
         if self._token is not None:
             self.context = left = get_current()
             detach(self._token, left)
+            self._token = None
 
     def instead(self) -> None:
         """Nothing."""

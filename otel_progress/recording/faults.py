@@ -6,11 +6,9 @@ thread by `PyThreadState_SetAsyncExc`. Such an exception belongs to the workflow
 
 from __future__ import annotations
 
-import functools
 import logging
-import signal
 import sys
-from types import CodeType, TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from ..names import SCOPE
@@ -67,13 +65,24 @@ def from_handler(error: BaseException) -> bool:
     if isinstance(error, KeyboardInterrupt):
         return True
     trace = error.__traceback__
-    codes: set[CodeType] | None = None
     while trace is not None and (trace := trace.tb_next) is not None:
-        if codes is None:
-            codes = _handlers()
-        if trace.tb_frame.f_code in codes:
+        if _is_handler(trace.tb_frame):
             return True
     return False
+
+
+def _is_handler(frame: FrameType) -> bool:
+    """Whether `frame` is that of a signal's handler: it is given the frame that it interrupts, which nothing else is.
+
+    Which handlers are installed does not tell: many put another one back before they raise.
+    """
+    code, interrupted = frame.f_code, frame.f_back
+    count = code.co_argcount + code.co_kwonlyargcount + 2  # And `*args`, `**kwargs`.
+    given = [frame.f_locals.get(name) for name in code.co_varnames[:count]]
+    return interrupted is not None and any(
+        value is interrupted or (type(value) is tuple and any(each is interrupted for each in cast("Any", value)))
+        for value in given
+    )
 
 
 def passes(error: BaseException, *, theirs: bool = False) -> bool:
@@ -93,22 +102,6 @@ def passes(error: BaseException, *, theirs: bool = False) -> bool:
         trace = trace.tb_next
     where = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
     return not theirs or where in _OURS or where in sys.stdlib_module_names
-
-
-def _handlers() -> set[CodeType]:
-    """The code of the handlers of signals that are installed."""
-    found: set[CodeType] = set()
-    for number in signal.valid_signals():
-        handler: Any = signal.getsignal(number)
-        while isinstance(handler, functools.partial):
-            handler = cast("Any", handler).func
-        handler = getattr(handler, "__func__", handler)
-        code = getattr(handler, "__code__", None)
-        if code is None and callable(handler):
-            code = getattr(getattr(type(cast("object", handler)), "__call__", None), "__code__", None)  # noqa: B004
-        if isinstance(code, CodeType):
-            found.add(code)
-    return found
 
 
 class Harmless(Generic[T]):

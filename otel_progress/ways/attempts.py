@@ -17,7 +17,7 @@ from opentelemetry.context import get_current
 
 from ..names import SPAN_ITEM, Result
 from ..recording.context import attach, detach
-from ..recording.faults import Harmless
+from ..recording.faults import Harmless, from_handler
 from ..recording.live import Run
 from ..recording.sources import result_of
 from ..recording.store import name_of, read
@@ -31,7 +31,9 @@ def worker() -> object:
     if asyncio is not None:
         try:
             task = asyncio.current_task()
-        except RuntimeError:
+        except RuntimeError as error:
+            if from_handler(error):
+                raise
             task = None
         if task is not None:
             return task
@@ -63,9 +65,9 @@ class _Call(Harmless[None]):
             self._token = attach(item.part.context)
 
     def _detach(self) -> None:
-        token, self._token = self._token, None
-        if token is not None and self._item.part is not None:
-            detach(token, self._item.part.context)
+        if self._token is not None and self._item.part is not None:
+            detach(self._token, self._item.part.context)
+            self._token = None
 
     def _end_item(self, item: Item, result: Result, error: BaseException | None = None) -> None:
         visit = self._visit
@@ -169,9 +171,9 @@ class Phase(Harmless[None]):
 
     def leave(self, error: BaseException | None) -> None:
         """End it."""
-        token, self._token = self._token, None
-        if token is not None and self._part is not None:
-            detach(token, self._part.context)
+        if self._token is not None and self._part is not None:
+            detach(self._token, self._part.context)
+            self._token = None
         if self._part is not None:
             self._recorder.end(self._part, error)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from contextvars import Token
 from types import TracebackType
@@ -68,12 +67,12 @@ class Opening(Harmless[T]):
 
     def leave(self, error: BaseException | None) -> None:
         """End it."""
-        token, self._token = self._token, None
         recorded = self.recorded
         if recorded is None:
             return
-        if token is not None:
-            detach(token, recorded.context)
+        if self._token is not None:
+            detach(self._token, recorded.context)
+            self._token = None
         recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
 
     def instead(self) -> T:
@@ -119,9 +118,13 @@ class Scope(Generic[T]):
 
     def __enter__(self) -> T:
         opening = Opening(self, Call(self.code, self.shared))
-        value = opening.__enter__()
-        self._open.append(opening)
-        return value
+        try:
+            value = opening.__enter__()
+            self._open.append(opening)
+            return value
+        except BaseException as error:  # A signal's, between the two: nobody will leave what is entered.
+            opening.__exit__(type(error), error, error.__traceback__)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -132,9 +135,11 @@ class Scope(Generic[T]):
         if len(entered) > 1:
             current = default.get().current()
             opening = next((each for each in reversed(entered) if each.recorded is current), opening)
-        with contextlib.suppress(ValueError):
-            self._open.remove(opening)
-        opening.__exit__(kind, error, traceback)
+        try:
+            if opening in self._open:
+                self._open.remove(opening)
+        finally:
+            opening.__exit__(kind, error, traceback)
 
     async def __aenter__(self) -> T:
         return self.__enter__()

@@ -1,0 +1,443 @@
+"""Attacks on the promise that a workflow does the same with otel_progress as without; each bounded and repeatable."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import json
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from pocketflow import Flow, Node
+
+from otel_progress import PocketFlowInstrumentor, Visit, stage, workflow
+from otel_progress.recording import default
+from otel_progress.recording.faults import from_handler, passes
+from otel_progress.recording.recorder import Recorder
+from otel_progress.recording.settings import Settings
+from otel_progress.sinks.usual import usual_sinks
+
+from .conftest import Telemetry
+
+posix = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
+
+
+class TimeLimit(Exception):
+    """What a job queue raises when a job takes too long."""
+
+
+class Raiser:
+    """Handlers of every form."""
+
+    def method(self, number: int, frame: Any) -> None:
+        raise TimeLimit
+
+    def __call__(self, number: int, frame: Any) -> None:
+        raise TimeLimit
+
+
+def plain(number: int, frame: Any) -> None:
+    raise TimeLimit
+
+
+def with_more(more: str, number: int, frame: Any) -> None:
+    raise TimeLimit(more)
+
+
+def that_leaves(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    raise TimeLimit
+
+
+def of_a_common_kind(number: int, frame: Any) -> None:
+    raise ValueError("limit")
+
+
+HANDLERS: list[Any] = [
+    plain,
+    Raiser().method,
+    Raiser(),
+    functools.partial(with_more, "x"),
+    that_leaves,
+    of_a_common_kind,
+]
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """One whose span processors swallow nothing: the SDK's SimpleSpanProcessor does, the batching one does not."""
+    made = Recorder()
+    meter_provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
+    made.sinks = usual_sinks(made, TracerProvider(shutdown_on_exit=False), meter_provider)
+    before = default.use(made)
+    yield made
+    default.use(before)
+
+
+class Loop(Node):
+    """A node that goes on until something stops it."""
+
+    def exec(self, prep_res: Any) -> int:
+        return 1
+
+    def post(self, shared: dict[str, Any], prep_res: Any, exec_res: int) -> str:
+        return "again"
+
+
+@stage("short")
+def short(shared: dict[str, Any]) -> None: ...
+
+
+def blocks() -> None:
+    while True:
+        with stage("block") as visit:
+            visit.advance(1)
+
+
+def calls() -> None:
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared):
+        while True:
+            short(shared)
+
+
+def flows() -> None:
+    loop = Loop()
+    loop.next(loop, "again")
+    Flow(loop).run({})
+
+
+@posix
+@pytest.mark.parametrize("handler", HANDLERS, ids=lambda each: getattr(each, "__name__", type(each).__name__))
+@pytest.mark.parametrize("work", [blocks, calls, flows])
+def test_what_a_signal_handler_raises_reaches_the_program(
+    recorder: Recorder, work: Callable[[], None], handler: Any
+) -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    PocketFlowInstrumentor().instrument()
+    try:
+        for number in range(25):  # Without the exception the loop would go on for ever.
+            signal.signal(signal.SIGALRM, handler)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0005 + number * 0.00013)
+                with pytest.raises((TimeLimit, ValueError)):
+                    work()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        PocketFlowInstrumentor().uninstrument()
+        signal.signal(signal.SIGALRM, before)
+    assert recorder.registry.visits() == []
+    assert begins_at_once()
+
+
+def begins_at_once() -> bool:
+    """Whether another thread can begin a run: no lock was left held."""
+    done = threading.Event()
+
+    def begin() -> None:
+        with workflow("other", shared={}), stage("a"):
+            done.set()
+
+    thread = threading.Thread(target=begin, daemon=True)
+    thread.start()
+    return done.wait(5)
+
+
+def test_an_exception_that_another_thread_sets_reaches_the_program(recorder: Recorder) -> None:
+    for _ in range(20):
+        inside, ended = threading.Event(), list[type[BaseException]]()
+
+        def work(inside: threading.Event = inside, ended: list[type[BaseException]] = ended) -> None:
+            try:
+                inside.set()
+                calls()
+            except BaseException as error:
+                ended.append(type(error))
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        assert inside.wait(5)
+        ident = ctypes.c_ulong(thread.ident or 0)
+        assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(TimeLimit)) == 1
+        thread.join(5)
+        assert not thread.is_alive()
+        assert ended == [TimeLimit]
+    assert recorder.registry.visits() == []
+
+
+def test_a_fault_of_ours_is_no_exception_of_a_handler() -> None:
+    def ours() -> None:
+        raise KeyError("ours")
+
+    try:
+        ours()
+    except KeyError as error:
+        assert not from_handler(error)
+        assert not passes(error)
+
+
+# --- stores -----------------------------------------------------------------------------------------------------------
+
+
+class Table:
+    """Something that arrays and tables of data look like."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Any] = {}
+
+    def __array__(self) -> Any:
+        raise NotImplementedError
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.columns[key] = value
+
+    def get(self, key: str) -> Any:
+        return self.columns.get(key)
+
+
+def test_a_table_of_data_grows_no_columns(telemetry: Telemetry) -> None:
+    table = Table()
+    with workflow("w", shared=table), stage("a", shared=table):
+        pass
+    short(table)  # pyright: ignore[reportArgumentType]
+    assert table.columns == {}
+    assert set(vars(table)) == {"columns"}
+
+
+class Curious(dict[str, Any]):
+    """A store whose reading is a stage."""
+
+    def get(self, *args: Any) -> Any:
+        with stage("read", shared=self):
+            return super().get(*args)
+
+
+def test_a_store_whose_reading_is_a_stage_does_not_recurse(telemetry: Telemetry) -> None:
+    store = Curious()
+    with workflow("w", shared=store), stage("a", shared=store):
+        pass
+    assert {span.name for span in telemetry.spans("stage")} == {"stage a"}
+    assert store["progress_metrics"]["a"]["completed"]
+
+
+class Own(BaseException):
+    """Of no usual kind."""
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, Own, RuntimeError, TimeLimit])
+def test_what_a_stores_methods_raise_ends_there(telemetry: Telemetry, error: type[BaseException]) -> None:
+    class Hostile(dict[str, Any]):
+        def get(self, *args: Any) -> Any:
+            raise error
+
+        def __setitem__(self, key: str, value: Any) -> None:
+            raise error
+
+    class Name:
+        def __str__(self) -> str:
+            raise error
+
+    def revision(_: Any) -> int:
+        raise error
+
+    with workflow("w", shared=Hostile()), stage(Name(), revision=revision) as visit:
+        visit.platform(Name())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert telemetry.recorder.registry.runs() == []
+
+
+def test_what_is_recorded_from_outside_leaves_the_store_as_it_is(telemetry: Telemetry) -> None:
+    class Sums(Node):
+        def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> None:
+            shared["total"] = sum(shared.values())
+            for key in shared:  # A loop over the store, with a stage in it.
+                shared[key] = self.of(**shared)
+
+        def of(self, **values: int) -> int:
+            return len(values)
+
+    def outcome() -> dict[str, Any]:
+        shared = {"a": 1, "b": 2}
+        Flow(Sums()).run(shared)
+        return shared
+
+    without = outcome()
+    PocketFlowInstrumentor().instrument(skip_dep_check=True)
+    try:
+        assert outcome() == without
+        shared: dict[str, Any] = {}
+        with workflow("w", shared=shared), stage("own"):
+            Flow(Node()).run(shared)
+        assert list(shared["progress_metrics"]) == ["own"]
+    finally:
+        PocketFlowInstrumentor().uninstrument()
+    assert len(telemetry.spans("stage Sums")) == 1
+
+
+@pytest.mark.parametrize(("mirror", "keys"), [(True, {"progress_metrics", "progress_run"}), (False, set[str]())])
+def test_the_setting_decides_for_all(
+    telemetry_with: Callable[[Settings], Telemetry], mirror: bool, keys: set[str]
+) -> None:
+    telemetry_with(Settings(mirror=mirror))
+    PocketFlowInstrumentor().instrument(skip_dep_check=True)
+    try:
+        outside: dict[str, Any] = {}
+        Flow(Node()).run(outside)
+    finally:
+        PocketFlowInstrumentor().uninstrument()
+    inside: dict[str, Any] = {}
+    short(inside)
+    assert set(outside) == set(inside) == keys
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+class Scalar:
+    """A number as array libraries have them."""
+
+    def __int__(self) -> int:
+        return 3
+
+    def __float__(self) -> float:
+        return 3.0
+
+    def __eq__(self, other: object) -> bool:
+        return other == 3
+
+    def __hash__(self) -> int:
+        return 3
+
+
+ODD: list[Any] = [
+    None, "6", b"6", math.nan, math.inf, -1, 2**63, 2**70, 1.5, Decimal("NaN"), Decimal(2), Fraction(1, 2), 1j, True,
+    Scalar(), [], object(), -(2**63), float(2**62),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_a_visit_takes_any_value(telemetry: Telemetry, value: Any) -> None:
+    shared: dict[str, Any] = {"quality_control": {"revision_count": value}, "task_requirements": {"platforms": value}}
+    with workflow("w", shared=shared), stage("a") as visit:
+        assert isinstance(visit, Visit)
+        visit.expect(value)
+        visit.advance(value)
+        visit.advance(1, total=value, failed=value)
+        visit.platform(value)
+    entry = shared["progress_metrics"]["a"]
+    json.dumps(entry, allow_nan=False)
+    assert entry["items_total"] is None or 0 <= entry["items_total"] < 2**63
+    assert 1 <= entry["items_done"] < 2**64
+    assert telemetry.points("otel_progress.stage.duration")
+    saved: dict[str, Any] = {
+        "progress_run": {"run_id": "x", "workflow": "w", "traceparent": "", "started": ""},
+        "progress_metrics": {"a": {**entry, "visits": value, "seconds": value, "result": value, "versions": value}},
+    }
+    with stage("a", shared=saved):
+        pass
+    json.dumps(saved["progress_metrics"]["a"], allow_nan=False)
+
+
+# --- classes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def instrumented() -> Iterator[None]:
+    PocketFlowInstrumentor().instrument()
+    yield
+    PocketFlowInstrumentor().uninstrument()
+
+
+def test_a_node_that_runs_itself_again_is_another_visit(telemetry: Telemetry, instrumented: None) -> None:
+    class Deep(Node):
+        def exec(self, prep_res: Any) -> None:
+            left.pop()
+            if left:
+                self._run({"another": "store"} if len(left) % 2 else shared)
+
+    shared: dict[str, Any] = {}
+    left = [1, 2, 3, 4]
+    Deep().run(shared)
+    assert len(telemetry.spans("stage Deep")) == 4
+
+
+def test_a_borrowed_method_is_the_one_that_was_borrowed(telemetry: Telemetry, instrumented: None) -> None:
+    class Lender(Node):
+        def exec(self, prep_res: Any) -> str:
+            return "lent"
+
+    class Borrower(Node):
+        exec = Lender.exec
+
+        def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> Any:
+            return exec_res
+
+    @stage("decorated")
+    class Inherits(Lender):
+        pass
+
+    class FromInheriting(Node):
+        exec = Inherits.exec  # type: ignore[assignment]
+
+        def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> Any:
+            return exec_res
+
+    assert Borrower().run({}) == "lent"
+    assert FromInheriting().run({}) == "lent"
+
+
+def test_instrumenting_while_flows_run(telemetry: Telemetry) -> None:
+    class Step(Node):
+        def exec(self, prep_res: Any) -> int:
+            return 1
+
+        def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> Any:
+            shared["done"] = exec_res
+
+    stop, faults = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            while not stop.is_set():
+                shared: dict[str, Any] = {}
+                Flow(Step()).run(shared)
+                assert shared["done"] == 1
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(60):
+        PocketFlowInstrumentor().instrument()
+        PocketFlowInstrumentor().uninstrument()
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert faults == []
+
+
+class Frozen(type):
+    """A metaclass that lets nothing be changed."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise TypeError("frozen")
+
+
+def test_a_class_that_cannot_be_changed_is_left_alone(telemetry: Telemetry, faults: Callable[[], list[str]]) -> None:
+    @stage("frozen")
+    class Cold(Node, metaclass=Frozen):
+        def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> str:
+            return "done"
+
+    assert Cold().run({}) == "done"
+    assert faults() == ["Cold cannot be recorded"]
