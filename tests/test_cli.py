@@ -488,3 +488,17 @@ def test_standard_error_may_be_anything(tmp_path: Path) -> None:
     assert ended.returncode == 0
     assert "draft" in ended.stderr
     assert re.search(r" \d+% [#.]{6} ", ended.stderr)
+
+
+@pytest.mark.parametrize("program", ["program.py", "missing.py"])
+def test_nothing_is_said_where_standard_error_is_closed(tmp_path: Path, program: str) -> None:
+    otlp.write(tmp_path, "print('from the program')" + STAGES)
+    starter = f"""
+        import os, sys
+        os.close(2)
+        os.execv(sys.executable, [sys.executable, *{RUN!r}, {program!r}])
+        """
+    ended = otlp.run(tmp_path, [str(otlp.write(tmp_path, starter, "starter.py"))])
+    expected = (0, "from the program\n") if program == "program.py" else (2, "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (*expected, "")
+    assert len(run_files(tmp_path)) == (program == "program.py")

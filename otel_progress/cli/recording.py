@@ -118,6 +118,8 @@ class Recording(Sink):
 
     def _print(self) -> None:
         kept = self._file.finish(self._keep)
+        if sys.__stderr__ is None:  # Closed. Rich would take standard output, which is the program's.
+            return
         console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = 120  # A log has no margin.
