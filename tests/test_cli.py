@@ -502,3 +502,9 @@ def test_nothing_is_said_where_standard_error_is_closed(tmp_path: Path, program:
     expected = (0, "from the program\n") if program == "program.py" else (2, "")
     assert (ended.returncode, ended.stdout, ended.stderr) == (*expected, "")
     assert len(run_files(tmp_path)) == (program == "program.py")
+
+
+def test_only_what_is_missing_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run"])
+    assert capsys.readouterr().err.endswith("error: the following arguments are required: program\n")
