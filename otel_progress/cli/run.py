@@ -44,7 +44,8 @@ def _run_here(options: argparse.Namespace) -> int:
     recording.begin()
     try:
         exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this is for
-    except BaseException:
+    except BaseException as error:
+        recording.broken_off(error)
         sys.excepthook = without_our_frames(sys.excepthook, code)
         raise
     finally:

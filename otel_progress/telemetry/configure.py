@@ -95,8 +95,7 @@ def start(
         logger.warning("the application has a tracer provider already: configure() leaves it alone and exports nothing")
         return Telemetry("", exit_timeout)
     # Exporters first: a wrong setting shall raise before anything is set up.
-    disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
-    made = None if disabled else exporters(endpoint, default_exporter)
+    made = None if sdk_is_disabled() else exporters(endpoint, default_exporter)
     attributes = {**(resource_attributes or {}), **({SERVICE_NAME: service_name} if service_name else {})}
     resource = Resource.create(attributes)
     service_name = str(resource.attributes[SERVICE_NAME])
@@ -110,3 +109,8 @@ def start(
     recorder.settings = replace(recorder.settings, **(changes or {}))
     recorder.workflow = recorder.workflow or service_name
     return telemetry
+
+
+def sdk_is_disabled() -> bool:
+    """Whether `OTEL_SDK_DISABLED` says so."""
+    return os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
