@@ -10,13 +10,19 @@ nox.options.default_venv_backend = "none"  # The environment is there, and a sec
 nox.options.sessions = ["core", "lint"]
 
 CORE = (
+    "batches",
+    "generators",
     "instrumentor",
+    "measurements",
     "mirror",
     "nodes",
     "odd_code",
     "report",
+    "runs",
     "spans_and_metrics",
     "tracker",
+    "tracker_and_code",
+    "visits",
     "ways_in",
 )
 """Test files of the core, which need neither other processes nor servers."""
@@ -24,7 +30,7 @@ CORE = (
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """The quick tests: ten seconds."""
+    """The quick tests: some fifteen seconds."""
     files = [f"tests/test_{name}.py" for name in CORE]
     session.run(sys.executable, "-m", "pytest", "-q", *files, *session.posargs)
 

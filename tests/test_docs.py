@@ -680,5 +680,11 @@ def test_contributing_lists_every_module() -> None:
     )
 
 
+def test_contributing_names_the_sessions_of_nox() -> None:
+    (rows,) = tables_of(ROOT / "CONTRIBUTING.md", "Commands")
+    said = {name.split(" -s ")[1] for row in rows for name in code(row["command"]) if " -s " in name}
+    assert said == set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text("utf-8"), flags=re.MULTILINE))
+
+
 def test_the_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 210

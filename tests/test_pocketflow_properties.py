@@ -905,7 +905,7 @@ def instrumented(detail: str = "none") -> Generator[Telemetry]:
     before = members()
     for telemetry in using(make_telemetry(Settings(detail=cast("Any", detail)))):
         instrumentor = PocketFlowInstrumentor()
-        instrumentor.instrument(skip_dep_check=True)
+        instrumentor.instrument()
         try:
             assert members() != before
             yield telemetry

@@ -284,6 +284,10 @@ def look_at(shared: Any) -> Seen:
         history = get("version_history")
         if task is control is state is history is None:
             return NOTHING_SEEN
+        if type_of(task) is type_of(control) is dict:  # As most say it, if they do.
+            platforms, revision = task.get("platforms"), control.get("revision_count")
+            if type_of(revision) is int and 0 <= revision < 2**63:
+                return Seen(platforms_of(platforms), revision, 0 if history is None else len(_history(shared)))
     return Seen(read_platforms(shared), read_revision(shared), len(_history(shared)))
 
 
