@@ -242,6 +242,33 @@ def receiver() -> Generator[Receiver]:
 
 
 @contextmanager
+def answering(status: int, body: bytes = b"", **headers: str) -> Generator[str]:
+    """Address of what answers every request in the same way. Header names are written with `_` for `-`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            for name, value in {**headers, "Content_Length": str(len(body))}.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Say nothing."""
+
+    web = _Server(("127.0.0.1", 0), Handler)
+    serving = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{web.server_port}"
+    finally:
+        web.shutdown()
+        web.server_close()
+        serving.join()
+
+
+@contextmanager
 def refusing() -> Generator[str]:
     """Address of a collector that refuses every connection: a port that is bound and not listened on."""
     with socket.socket() as bound:

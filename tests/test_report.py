@@ -11,6 +11,7 @@ from rich.console import Console
 from otel_progress import stage, workflow
 from otel_progress.report.table import duration, show
 from otel_progress.report.totals import StageTotals, WorkflowTotals
+from otel_progress.report.visible import visible
 
 from .conftest import Telemetry
 
@@ -134,3 +135,24 @@ def test_totals_add_up_over_runs(telemetry: Telemetry) -> None:
         totals.add(run)
     assert (totals.runs, totals.seconds, totals.results) == (2, 6.0, Counter({"success": 2}))
     assert totals.stages == {"draft": StageTotals("draft", 4, 4.0, 2, 5, 0, Counter({"failure": 2}))}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("\x1b[2Jdraft", "\\x1b[2Jdraft"),
+        ("\x1b]52;c;cm0=\x07", "\\x1b]52;c;cm0=\\x07"),
+        ("two\r\nlines\u2028three", "two\\x0d\\x0alines\\u2028three"),
+        ("\x00\x7f\x9b", "\\x00\\x7f\\x9b"),
+        ("\u202egnp.exe\u2066", "\\u202egnp.exe\\u2066"),
+        ("Übersetzung 訳 👩‍💻", "Übersetzung 訳 👩‍💻"),
+    ],
+)
+def test_what_a_name_holds_does_nothing_to_a_terminal(name: str, expected: str) -> None:
+    assert visible(name) == expected
+    totals = WorkflowTotals(name, runs=1, stages={name: StageTotals(name, visits=1)})
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    show(console, [totals])
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().count(expected) == 2
+    assert not set(console.file.getvalue()) & set("\x1b\x07\r\x00\x7f\x9b\u2028\u202e\u2066")

@@ -119,7 +119,8 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         help="on a terminal too, run the program in this process, not in a child on a terminal of its own",
     )
     command.add_argument("program", help="path of the script, or name of the module after -m")
-    command.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    arguments = command.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    arguments.required = False  # As it is; argparse would name it as missing where the program is.
 
 
 def _add_stack_actions(command: argparse.ArgumentParser) -> None:

@@ -29,8 +29,9 @@ from ..recording.live import Run
 from ..recording.sink import Sink
 from ..report import table
 from ..report.totals import WorkflowTotals
+from ..report.visible import visible
 from ..runs.file import RunFile
-from ..telemetry.configure import start
+from ..telemetry.configure import sdk_is_disabled, start
 from ..telemetry.exporters import exporters
 from ..telemetry.lifetime import process
 from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
@@ -52,6 +53,9 @@ class Recording(Sink):
         self._pid = os.getpid()
         self._workflows: dict[str, WorkflowTotals] = {}
         self._is_set_up = False
+        self._was_broken_off = False
+        self._fault: Exception | None = None
+        """Why nothing is recorded but for the table."""
         self._setting_up = threading.RLock()
         self._endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
         self._exporter = "otlp" if self._endpoint else "none"
@@ -79,6 +83,10 @@ class Recording(Sink):
         """Add the run to the table."""
         self._workflows.setdefault(run.workflow, WorkflowTotals(run.workflow)).add(run)
 
+    def broken_off(self, error: BaseException) -> None:
+        """Note what the program has ended with, if it was not its end: then it may not have come to its stages."""
+        self._was_broken_off = not (isinstance(error, SystemExit) and error.code in (None, 0))
+
     def set_up(self) -> None:
         """Have the run file written, whoever has set up the providers."""
         if self._is_set_up:
@@ -89,6 +97,7 @@ class Recording(Sink):
                     watch()
                     self._set_up()
                 except Exception as error:
+                    self._fault = error
                     report("the run cannot be recorded", error)
                 self._is_set_up = True
 
@@ -118,17 +127,19 @@ class Recording(Sink):
 
     def _print(self) -> None:
         kept = self._file.finish(self._keep)
+        if sys.__stderr__ is None:  # Closed. Rich would take standard output, which is the program's.
+            return
         console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = 120  # A log has no margin.
         if self._workflows:
             table.show(console, self._workflows.values())
-        elif not kept:
+        elif not kept and not self._was_broken_off:
             console.print("otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?")
         if kept:
             console.print(f"Record: {self._file.path}", style="dim")
         elif self._workflows:
-            console.print("Record: none, no span was sampled", style="dim")
+            console.print(f"Record: none, {self._why_there_is_none()}", style="dim")
         telemetry = process.telemetry
         if telemetry is None:
             return
@@ -140,6 +151,15 @@ class Recording(Sink):
             else:
                 what = f"Exported: {exporter.exported} spans to {exporter.endpoint}, which did not take the rest"
                 console.print(what, style="red")
+
+    def _why_there_is_none(self) -> str:
+        if self._file.path is None:
+            return "no folder can be written"
+        if self._fault is not None:
+            return f"the telemetry could not be set up: {visible(str(self._fault))}"
+        if sdk_is_disabled():
+            return "the SDK is disabled by OTEL_SDK_DISABLED"
+        return "no span was sampled"
 
 
 def _instrument() -> None:

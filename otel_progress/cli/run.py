@@ -6,8 +6,10 @@ import argparse
 import sys
 import traceback
 
+from ..report.visible import visible
 from .program import load_module, load_script, without_our_frames
 from .recording import Recording
+from .said import say
 
 try:
     from . import terminal
@@ -35,14 +37,15 @@ def _run_here(options: argparse.Namespace) -> int:
         return 1
     except (OSError, ImportError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        print(f"otel-progress: cannot run {options.program}: {reason}", file=sys.stderr)  # noqa: T201
+        say(f"otel-progress: cannot run {visible(options.program)}: {visible(str(reason))}")
         return 2
     sys.modules["__main__"] = module
     sys.modules["__mp_main__"] = module  # So multiprocessing calls it, which has been imported by now.
     recording.begin()
     try:
         exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this is for
-    except BaseException:
+    except BaseException as error:
+        recording.broken_off(error)
         sys.excepthook = without_our_frames(sys.excepthook, code)
         raise
     finally:

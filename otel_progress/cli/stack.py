@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from ..stack import build, run
+from .said import say
 
 
 def stack(options: argparse.Namespace) -> int:
     """Do what the options of `stack` say; gives the exit code."""
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
-
     try:
         if options.action == "init":
             written = run.write_files(options.folder)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .totals import StageTotals, WorkflowTotals
+from .visible import visible
 
 _BAR = 6
 _WIDE = 100  # Columns of a terminal from which the headers fit into one line,
@@ -35,7 +36,7 @@ def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
     """Print one table with a row for every stage of every workflow."""
     parts = [(workflow, _rows(workflow), _whole(workflow)) for workflow in workflows]
     wide, bar = console.width >= _WIDE, 0 if console.width < _NARROW else _BAR
-    longest = max((len(row.name) for _, rows, whole in parts for row in (*rows, whole)), default=0)
+    longest = max((len(visible(row.name)) for _, rows, whole in parts for row in (*rows, whole)), default=0)
     table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="bold")
     stage, *counts, result = _COLUMNS if wide else _COLUMNS_IN_TWO_LINES
     table.add_column(stage, overflow="fold", min_width=min(longest, max(12, console.width - _OTHERS - bar)))
@@ -51,7 +52,7 @@ def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
             is_whole = row is whole
             share = Text() if is_whole else _share(row.seconds / (workflow.seconds or 1.0), bar, blocks)
             table.add_row(
-                Text(row.name, style="italic" if is_whole else "bold" if row.seconds == slowest else ""),
+                Text(visible(row.name), style="italic" if is_whole else "bold" if row.seconds == slowest else ""),
                 str(row.visits),
                 duration(row.seconds),
                 share,

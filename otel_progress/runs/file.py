@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from ..recording.faults import logger
 from ..recording.store import name_of
-from ..telemetry.exporters import QUEUE_SIZE, Exporter
+from ..telemetry.exporters import Exporter
+from ..telemetry.limits import QUEUE_SIZE
 
 try:
     import fcntl
@@ -25,6 +26,7 @@ except ImportError:  # Not a POSIX system.
 
 FOLDER = Path(".otel-progress")
 _SUFFIX = ".jsonl"
+_BATCH_SIZE = 512
 _WRITE_EVERY_MS = 500.0  # What a killed process may lose.
 
 
@@ -47,6 +49,7 @@ class RunFile:
         self._processor = BatchSpanProcessor(
             Exporter(lambda: FileSpanExporter(stream=stream)),
             max_queue_size=QUEUE_SIZE,
+            max_export_batch_size=_BATCH_SIZE,
             schedule_delay_millis=_WRITE_EVERY_MS,
         )
         return self._processor

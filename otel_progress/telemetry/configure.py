@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,9 +17,12 @@ from ..recording import default
 from ..recording.faults import logger
 from ..recording.settings import DETAILS, Detail
 from ..recording.sources import program_name
+from ..recording.store import printable
 from .exporters import exporters
 from .lifetime import EXIT_TIMEOUT, Telemetry, process
 from .signals import exit_on_sigterm
+
+_SIGNAL_PATH = re.compile(r"/*(v1/(traces|metrics|logs))?/*$")
 
 
 def configure(
@@ -61,8 +65,8 @@ def configure(
     """
     if detail is not None and detail not in DETAILS:
         raise ValueError(f"detail must be one of {', '.join(DETAILS)}, not {detail!r}")
-    if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
-        raise ValueError(f"endpoint must begin with http:// or https://, as in http://localhost:4318; not {endpoint!r}")
+    if endpoint is not None:
+        endpoint = _collector(endpoint)
     given = {"mirror": mirror, "detail": detail, "capture_messages": capture_messages}
     telemetry = start(
         service_name,
@@ -95,18 +99,40 @@ def start(
         logger.warning("the application has a tracer provider already: configure() leaves it alone and exports nothing")
         return Telemetry("", exit_timeout)
     # Exporters first: a wrong setting shall raise before anything is set up.
-    disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
-    made = None if disabled else exporters(endpoint, default_exporter)
+    made = None if sdk_is_disabled() else exporters(endpoint, default_exporter)
     attributes = {**(resource_attributes or {}), **({SERVICE_NAME: service_name} if service_name else {})}
-    resource = Resource.create(attributes)
+    resource = _printable(Resource.create(attributes))
     service_name = str(resource.attributes[SERVICE_NAME])
     if service_name.startswith("unknown_service"):
         service_name = program_name()
         resource = resource.merge(Resource({SERVICE_NAME: service_name}))
-    telemetry = process.telemetry = Telemetry(service_name, exit_timeout)
+    telemetry = Telemetry(service_name, exit_timeout)
     if made is not None:
         telemetry.set_up(resource, made, at_exit=at_exit)
+    process.telemetry = telemetry
     recorder = default.get()
     recorder.settings = replace(recorder.settings, **(changes or {}))
     recorder.workflow = recorder.workflow or service_name
     return telemetry
+
+
+def _collector(endpoint: str) -> str:
+    """The address of a collector, as people write it, without the path of one signal."""
+    scheme, separator, rest = endpoint.strip().partition("://")
+    if not separator or scheme.lower() not in ("http", "https") or not urlsplit(f"http://{rest}").netloc:
+        raise ValueError(f"endpoint must begin with http:// or https://, as in http://localhost:4318; not {endpoint!r}")
+    return f"{scheme.lower()}://{_SIGNAL_PATH.sub('', rest)}"
+
+
+def _printable(resource: Resource) -> Resource:
+    """`resource` without lone surrogates: one would have every batch refused."""
+    attributes = {
+        printable(name): printable(value) if isinstance(value, str) else value
+        for name, value in resource.attributes.items()
+    }
+    return Resource(attributes, resource.schema_url)
+
+
+def sdk_is_disabled() -> bool:
+    """Whether `OTEL_SDK_DISABLED` says so."""
+    return os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"

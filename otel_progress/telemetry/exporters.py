@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -16,9 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetri
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from ..recording.faults import report
-
-QUEUE_SIZE = 65_536
-"""Spans that may wait for export, about 3 KB each. The SDK's own 2,048 lose spans in a burst of stages."""
+from .limits import metrics_interval
 
 Signal = Literal["traces", "metrics", "logs"]
 _OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
@@ -48,8 +47,22 @@ def _named(kind: Signal, endpoint: str | None, default: str) -> Sequence[Callabl
         if endpoint is not None and entry in _OTLP_DEFAULTS:
             path = f"/v1/{kind}" if entry == _OTLP["http/protobuf"] else ""
             exporter = functools.partial(exporter, endpoint=endpoint.rstrip("/") + path)
-        found.append(exporter)
+        found.append(_over_http(exporter, kind) if entry == _OTLP["http/protobuf"] else exporter)
     return found
+
+
+def _over_http(exporter: Callable[..., Any], kind: Signal) -> Callable[[], Any]:
+    """`exporter`, with a session that reads the answers, unless the user has one with credentials."""
+    variables = ("", f"{kind.upper()}_")
+    if any(os.environ.get(f"OTEL_PYTHON_EXPORTER_OTLP_HTTP_{part}CREDENTIAL_PROVIDER") for part in variables):
+        return exporter
+
+    def make() -> Any:
+        from .answers import Session  # noqa: PLC0415 - `requests` takes long, and gRPC needs none
+
+        return exporter(session=Session(kind))
+
+    return make
 
 
 def _protocol(kind: Signal) -> str:
@@ -83,6 +96,12 @@ def self_metrics() -> Generator[None]:
         os.environ.pop(OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED, None)  # The program may have been faster.
 
 
+def _refused(count: int) -> int:
+    """How many of the `count` spans that this thread has just exported the collector has refused."""
+    answers = sys.modules.get(f"{__package__}.answers")
+    return min(count, answers.rejected()) if answers else 0
+
+
 class Exporter(SpanExporter):
     """An exporter of any kind that a forked child makes anew, and that knows how it fares.
 
@@ -114,11 +133,12 @@ class Exporter(SpanExporter):
     def export(self, spans: Sequence[Any]) -> Any:
         """Export a batch."""
         result = self._own().export(spans)
-        if result.name == "SUCCESS":
-            self.exported += len(spans)
+        refused = _refused(len(spans)) if result.name == "SUCCESS" else len(spans)
+        self.exported += len(spans) - refused
+        self.failed += refused
+        if refused < len(spans):
             self.exported_at = time.monotonic()
-        else:
-            self.failed += len(spans)
+        if refused:
             where = self.endpoint or type(self._own()).__name__
             report(f"{where} does not take what is exported: it is lost; how much is said at the end")
         return result
@@ -137,7 +157,7 @@ class Reader(PeriodicExportingMetricReader):
 
     def __init__(self, exporter: Any) -> None:
         self._process = os.getpid()
-        super().__init__(exporter)
+        super().__init__(exporter, export_interval_millis=metrics_interval())
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
         if os.getpid() == self._process:

@@ -18,7 +18,6 @@ from opentelemetry import metrics, trace
 from opentelemetry._logs import set_logger_provider
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
-from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
@@ -27,7 +26,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from ..recording import default
 from ..recording.faults import logger
-from .exporters import QUEUE_SIZE, Exporter, Reader, Signal, self_metrics
+from . import limits
+from .exporters import Exporter, Reader, Signal, self_metrics
 from .membership import MembershipProcessor
 
 EXIT_TIMEOUT = 2.0
@@ -79,33 +79,33 @@ class Telemetry:
 
     def set_up(self, resource: Resource, made: Mapping[Signal, Sequence[Callable[[], Any]]], *, at_exit: bool) -> None:
         """Make the providers and set them as the global ones."""
-        readers: list[MetricReader] = []
-        for make in made["metrics"]:
-            exporter = make()
-            if isinstance(exporter, MetricReader):  # One that is asked, as Prometheus does.
-                readers.insert(0, exporter)
-            else:
-                readers.append(Reader(exporter))
-                self._push.append(make)
-        self._meter_provider = MeterProvider(readers, resource, shutdown_on_exit=False)
-        tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=self._meter_provider)
-        queue_size = None if os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE) else QUEUE_SIZE
+        # What may refuse its settings comes first: nothing runs yet then, and nothing has to be taken back.
         with self_metrics():
             self.exporters = [Exporter(make) for make in made["traces"]]
+        logs = [Exporter(make) for make in made["logs"]]
+        MeterProvider((), resource, shutdown_on_exit=False)
+        TracerProvider(resource=resource, shutdown_on_exit=False)
+        readers = self._make_readers(made["metrics"])
+        self._meter_provider = MeterProvider(readers, resource, shutdown_on_exit=False)
+        tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=self._meter_provider)
+        with self_metrics():
             for processor in (
                 MembershipProcessor(),
                 *(make() for make in process.companions),
-                *(BatchSpanProcessor(each, queue_size, meter_provider=self._meter_provider) for each in self.exporters),
+                *(
+                    BatchSpanProcessor(each, **limits.for_spans(), meter_provider=self._meter_provider)
+                    for each in self.exporters
+                ),
             ):
                 tracer_provider.add_span_processor(processor)
         self._parts = [tracer_provider]
         metrics.set_meter_provider(self._meter_provider)
         trace.set_tracer_provider(tracer_provider)
-        if made["logs"]:
+        if logs:
             logger_provider = LoggerProvider(resource, shutdown_on_exit=False)
-            for make in made["logs"]:
-                exporter = cast("LogRecordExporter", Exporter(make))
-                logger_provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+            for each in logs:
+                exporter = cast("LogRecordExporter", each)
+                logger_provider.add_log_record_processor(BatchLogRecordProcessor(exporter, **limits.for_logs()))
             set_logger_provider(logger_provider)
             self._parts.append(logger_provider)
         self._parts += readers
@@ -118,6 +118,14 @@ class Telemetry:
             multiprocessing.util.register_after_fork(self, Telemetry._shutdown_with_child)
             if multiprocessing.parent_process() is not None:
                 self._shutdown_with_child()
+
+    def _make_readers(self, made: Sequence[Callable[[], Any]]) -> list[MetricReader]:
+        """The readers of the metrics: those that are asked, as Prometheus does, before those that push."""
+        exporters = [(make, make()) for make in made]
+        pushed = [(make, exporter) for make, exporter in exporters if not isinstance(exporter, MetricReader)]
+        self._push = [make for make, _ in pushed]
+        asked = [exporter for _, exporter in exporters if isinstance(exporter, MetricReader)]
+        return [*asked, *(Reader(exporter) for _, exporter in pushed)]
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Export what is waiting; stages that are open stay open. False where it took longer than `timeout` seconds."""

@@ -1,0 +1,70 @@
+"""What a collector answers over HTTP: only what it says that it has taken counts as exported.
+
+The SDK takes any answer below 400 for a success: a redirect, the page of a proxy, and one that refuses a part.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import requests
+from google.protobuf import json_format, message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (  # pyright: ignore[reportMissingTypeStubs] - has none
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+_ANSWERS: dict[str, tuple[type[Any], str]] = {
+    "traces": (ExportTraceServiceResponse, "rejected_spans"),
+    "metrics": (ExportMetricsServiceResponse, "rejected_data_points"),
+    "logs": (ExportLogsServiceResponse, "rejected_log_records"),
+}
+_last = threading.local()
+
+
+class NotACollectorError(requests.RequestException):
+    """What answered is no OTLP collector."""
+
+
+def rejected() -> int:
+    """How much of what this thread exported since the last call was refused by a collector that took the rest."""
+    count = getattr(_last, "rejected", 0)
+    _last.rejected = 0
+    return count
+
+
+class Session(requests.Session):
+    """A session for the exporter of one signal."""
+
+    def __init__(self, signal: str) -> None:
+        super().__init__()
+        self._answer, self._rejected = _ANSWERS[signal]
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Send a request, and read what is answered.
+
+        Raises:
+            NotACollectorError: it is not what OTLP says that it is.
+        """
+        response = super().request(*args, **kwargs)
+        if response.status_code < 300:
+            _last.rejected = self._refused_part(response)
+        elif response.status_code < 400:
+            raise NotACollectorError(f"redirected to {response.headers.get('Location')!r}", response=response)
+        return response
+
+    def _refused_part(self, response: requests.Response) -> int:
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        answer = self._answer()
+        try:
+            if kind == "application/json":
+                json_format.Parse(response.content, answer, ignore_unknown_fields=True)
+            elif kind in ("application/x-protobuf", "application/octet-stream", "") or not response.content:
+                answer.ParseFromString(response.content)
+            else:
+                raise NotACollectorError(f"the answer is {kind}, not OTLP", response=response)
+        except (message.DecodeError, json_format.ParseError) as error:
+            raise NotACollectorError(f"the answer is not OTLP: {error}", response=response) from error
+        return int(getattr(answer.partial_success, self._rejected))
