@@ -217,6 +217,8 @@ OTEL_PROGRESS_EXCLUDE: Final = "OTEL_PROGRESS_EXCLUDE"
 """Stages that the instrumentor leaves out, written in the same way. Default: none."""
 OTEL_PROGRESS_PLATFORM_KEY: Final = "OTEL_PROGRESS_PLATFORM_KEY"
 """The parameter of a batch flow's item that names its platform. Default: `platform`."""
+OTEL_PROGRESS_RECORD: Final = "OTEL_PROGRESS_RECORD"
+"""The folder of a record that this process's events go to. `otel-progress run` sets it, for children."""
 ENVIRONMENT: Final = (
     OTEL_PROGRESS_MIRROR,
     OTEL_PROGRESS_DETAIL,
@@ -225,4 +227,5 @@ ENVIRONMENT: Final = (
     OTEL_PROGRESS_INCLUDE,
     OTEL_PROGRESS_EXCLUDE,
     OTEL_PROGRESS_PLATFORM_KEY,
+    OTEL_PROGRESS_RECORD,
 )

@@ -35,6 +35,9 @@ class Settings:
     platform_key: str = "platform"
     """The parameter of a batch flow's item that names its platform."""
 
+    record: str | None = None
+    """The folder of the record that this process's events go to."""
+
     @property
     def phases(self) -> bool:
         """Whether prep, exec and post become spans."""
@@ -62,6 +65,7 @@ class Settings:
             include=_list(env, names.OTEL_PROGRESS_INCLUDE),
             exclude=_list(env, names.OTEL_PROGRESS_EXCLUDE),
             platform_key=env.get(names.OTEL_PROGRESS_PLATFORM_KEY, "").strip() or default.platform_key,
+            record=env.get(names.OTEL_PROGRESS_RECORD) or None,
         )
 
 
