@@ -246,3 +246,55 @@ def test_metrics_and_spans_of_a_spawned_child_are_exported(tmp_path: Path) -> No
         assert "stage work" in {span.name for span in received.spans}
         assert {span.resource["service.name"] for span in received.spans} == {"studio"}
         assert "otel_progress.stage.duration" in {point.metric for point in received.points}
+
+
+# --- Celery -----------------------------------------------------------------------------------------------------------
+
+TASKS = """
+import os
+from celery import Celery
+from otel_progress import stage, workflow
+app = Celery("tasks", broker="filesystem://", backend="file://" + os.path.abspath("results"))
+app.conf.broker_transport_options = {
+    "data_folder_in": "queue", "data_folder_out": "queue", "control_folder": "control", "polling_interval": 0.05
+}
+app.conf.worker_hijack_root_logger = False
+
+@app.task
+@stage("task")
+def task(number):
+    with stage("inner"):
+        return number
+"""
+SEND = """
+from tasks import task
+results = [task.delay(number) for number in range(6)]
+assert sorted(result.get(timeout=60) for result in results) == list(range(6))
+"""
+
+
+@pytest.mark.parametrize(
+    "options", [["--max-tasks-per-child=1"], []], ids=["a child for each task", "lasting children"]
+)
+def test_a_celery_worker(tmp_path: Path, options: list[str]) -> None:
+    pytest.importorskip("celery", reason="celery is not installed")
+    for folder in ("queue", "control", "results"):
+        (tmp_path / folder).mkdir()
+    otlp.write(tmp_path, TASKS, "tasks.py")
+    command = [*RUN, "-m", "celery", "-A", "tasks", "worker", "--concurrency=2", "--without-mingle", *options]
+    with otlp.receiver() as received:
+        worker = otlp.start(
+            tmp_path, command, OTEL_EXPORTER_OTLP_ENDPOINT=received.http, OTEL_METRIC_EXPORT_INTERVAL="500"
+        )
+        with worker:
+            try:
+                sent = otlp.run(tmp_path, [str(otlp.write(tmp_path, SEND, "send.py"))])
+                assert sent.returncode == 0, sent.stderr
+            finally:
+                worker.terminate()
+                done = otlp.ended(worker)
+    assert ended(tmp_path) == {"task": 6, "inner": 6}
+    assert rows(done.stderr)["task"][0] == "6"
+    stages = [span for span in received.spans if span.name in ("stage task", "stage inner")]
+    assert len({span.span_id for span in stages}) == 12
+    assert "otel_progress.stage.duration" in {point.metric for point in received.points}

@@ -7,6 +7,7 @@ import math
 import multiprocessing.util
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from .. import names
 from ..recording import default
 from ..recording.faults import logger
 from . import limits
@@ -112,6 +114,7 @@ class Telemetry:
         self._workers = [Worker(type(part).__name__) for part in self._parts]
         if at_exit:
             atexit.register(self.shutdown)
+        self._end_with_celery()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
             # A child that multiprocessing has forked ends without exit handlers.
@@ -174,6 +177,7 @@ class Telemetry:
         """
         for worker in self._workers:
             worker.start()
+        self._end_with_celery()
         if self._push and not self._done:
             # Not in this thread: a lock of the SDK that another thread of the parent held would never be free.
             self._workers[0].submit(self._renew_readers).wait(_FORK_TIMEOUT)
@@ -184,6 +188,15 @@ class Telemetry:
             if self._meter_provider is not None:
                 self._meter_provider.add_metric_reader(reader)
         self._parts[-len(readers) :] = readers
+
+    def _end_with_celery(self) -> None:
+        """A Celery worker's children end by `os._exit`, without exit handlers, and tell only by a signal of its own."""
+        if (celery := sys.modules.get("celery.signals")) is not None:
+            receiver = self._shutdown_with_celery
+            celery.worker_process_shutdown.connect(receiver, weak=False, dispatch_uid=names.SCOPE)
+
+    def _shutdown_with_celery(self, **_: object) -> None:
+        self.shutdown()
 
     def _shutdown_with_child(self) -> None:
         multiprocessing.util.Finalize(None, self.shutdown, exitpriority=-100)
