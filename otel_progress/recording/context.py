@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
-from contextvars import Token
+from collections.abc import Callable
+from contextvars import Token, copy_context
+from threading import get_ident
 from typing import Any
 
 from opentelemetry import context as opentelemetry_context
@@ -16,13 +18,37 @@ from .live import Recorded
 from .recorder import RECORDED
 
 _DISTURBED = sys.version_info < (3, 12)
-"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`. A finalizer that
-records a stage then changes the same context, and the interpreter crashes. So the collector waits."""
+"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`, and a finalizer that
+changes the same context then crashes the interpreter. So the collector waits while we change it, and what we do in a
+finalizer that the collector calls, in the middle of somebody else's change as it may be, leaves it alone."""
+collecting = 0
+"""The thread in which the collector is at work."""
 
 
-def attach(context: Context) -> Token[Any]:
-    """Make `context` current."""
-    if not _DISTURBED or not gc.isenabled():
+def _note_collection(phase: str, _info: dict[str, int]) -> None:
+    global collecting
+    collecting = get_ident() if phase == "start" else 0
+
+
+if _DISTURBED:
+    gc.callbacks.append(_note_collection)
+
+
+def apart(call: Callable[..., None], *arguments: Any) -> None:
+    """Call it where it may change the context as it likes: in a copy, where this is a finalizer that must not."""
+    if collecting and collecting == get_ident():
+        copy_context().run(call, *arguments)
+    else:
+        call(*arguments)
+
+
+def attach(context: Context) -> Token[Any] | None:
+    """Make `context` current; None where that cannot be."""
+    if not _DISTURBED:
+        return opentelemetry_context.attach(context)
+    if collecting and collecting == get_ident():
+        return None
+    if not gc.isenabled():
         return opentelemetry_context.attach(context)
     try:
         gc.disable()
@@ -49,6 +75,8 @@ def detach(token: Token[Any], ours: Context) -> None:
     left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
     `detach` would log an error.
     """
+    if collecting and collecting == get_ident():
+        return
     left = get_current()
     try:
         _reset(token)

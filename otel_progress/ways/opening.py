@@ -7,7 +7,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from ..recording import default
+from ..recording import context, default
 from ..recording.call import Call, Code
 from ..recording.context import Attached, attach, detach
 from ..recording.faults import Harmless
@@ -17,6 +17,7 @@ from ..recording.visits import Visit
 
 _LONGEST_WORD = 64
 T = TypeVar("T", bound="Run | Visit")
+_Other = TypeVar("_Other", bound="Opening[Any]")
 
 
 def action_of(node: Any, value: object) -> str | None:
@@ -73,7 +74,20 @@ class Opening(Harmless[T]):
         if self._token is not None:
             detach(self._token, recorded.context)
             self._token = None
-        recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
+        how = GeneratorExit() if self.closed and error is None else error
+        if context.collecting:
+            context.apart(recorded.recorder.end, recorded, how)
+        else:
+            recorded.recorder.end(recorded, how)
+
+    def hand_on(self, kind: type[_Other], stepwise: bool) -> _Other:
+        """Leave it open for another, which ends it."""
+        other, recorded = kind(self._scope, self._call, stepwise), self.recorded
+        if self._token is not None and recorded is not None:
+            detach(self._token, recorded.context)
+            self._token = None
+        other.recorded, self.recorded = recorded, None
+        return other
 
     def instead(self) -> T:
         """One that records nothing."""
