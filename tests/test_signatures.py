@@ -137,6 +137,7 @@ def test_whoever_asks_for_the_parameters_gets_the_true_ones(function: Any) -> No
         assert inspect.getfullargspec(decorated) == own
     if inspect.isfunction(function):
         assert inspect.getfullargspec(decorated) == inspect.getfullargspec(function)
+    if inspect.isfunction(function) and function.__name__ != "dunders":  # Whose wrapper takes any arguments.
         assert decorated.__defaults__ == function.__defaults__
         assert decorated.__kwdefaults__ == function.__kwdefaults__
         assert inspect.signature(decorated, follow_wrapped=False) == inspect.signature(function, follow_wrapped=False)

@@ -15,7 +15,7 @@ from opentelemetry.context import Context, get_current
 
 from .faults import Harmless, from_handler
 from .live import Recorded
-from .recorder import RECORDED
+from .place import RECORDED
 
 _DISTURBED = sys.version_info < (3, 12)
 """Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`, and a finalizer that
@@ -83,6 +83,8 @@ def detach(token: Token[Any], ours: Context) -> None:
     except (ValueError, RuntimeError) as error:  # Left in another context, or undone before.
         if from_handler(error):
             raise
+        if left is ours and isinstance(token.old_value, Context):
+            attach(token.old_value)  # A copy, in which it was still current.
         return
     if left is ours:
         return

@@ -15,7 +15,8 @@ from .. import names
 from .._version import SCHEMA_URL, __version__
 from ..recording.faults import from_handler
 from ..recording.live import Recorded, Run
-from ..recording.recorder import Recorder, recorded_in
+from ..recording.place import recorded_in
+from ..recording.recorder import Recorder
 from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, printable
 from ..recording.visits import Attempt, Part, Visit

@@ -141,7 +141,7 @@ def _has_meaning(info: NodeClass, name: str) -> bool:
 
 def _at_hand(node: object) -> Visit | Run | None:
     """The visit or run at hand, if it is one of this very node."""
-    at = default.recorder.current()
+    at = default.recorder.around()[0]
     while at is not None and at.node is not node:
         at = at.parent if at.parent is not None and at.parent.run is at.run else None
     if isinstance(at, Part):

@@ -34,7 +34,7 @@ def signed(template: str, function: Callable[..., Any], **names: Any) -> Callabl
     defaults = [each for each in parameters if each.default is not Parameter.empty]
     made.__defaults__ = tuple(each.default for each in defaults if each.kind in _BY_POSITION) or None
     made.__kwdefaults__ = {each.name: each.default for each in defaults if each.kind is each.KEYWORD_ONLY} or None
-    if parameters is _ANY and not inspect.isfunction(function):
+    if parameters is _ANY:
         _say_signature(made, function)
     return made
 
@@ -113,7 +113,7 @@ def _finder(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str
 
 
 def _say_signature(made: Any, function: Callable[..., Any]) -> None:
-    """Let those who do not look through wrappers find the signature of what is no function of Python's."""
+    """Let those who do not look through wrappers find the signature where the wrapper has another one."""
     try:
         made.__signature__ = inspect.signature(function)
     except Exception:  # It has none, or its annotations cannot be evaluated.
