@@ -18,7 +18,7 @@ from opentelemetry.context import Context, get_current
 
 from .faults import Harmless, from_handler
 from .live import Recorded
-from .recorder import RECORDED
+from .place import RECORDED
 
 T = TypeVar("T")
 
@@ -83,14 +83,16 @@ def detach(token: Token[Any], ours: Context) -> None:
     left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
     `detach` would log an error.
     """
-    left = get_current()
     if _collection.runs:
-        return  # Of a finalizer that ends what began before: who is interrupted is elsewhere by now, as a rule.
+        return
+    left = get_current()
     try:
         _reset(token)
     except (ValueError, RuntimeError) as error:  # Left in another context, or undone before.
         if from_handler(error):
             raise
+        if left is ours and isinstance(token.old_value, Context):
+            attach(token.old_value)  # A copy, in which it was still current.
         return
     if left is ours:
         return

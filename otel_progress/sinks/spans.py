@@ -16,7 +16,8 @@ from .._version import SCHEMA_URL, __version__
 from ..recording.context import aside
 from ..recording.faults import from_handler
 from ..recording.live import Recorded, Run
-from ..recording.recorder import Recorder, recorded_in
+from ..recording.place import recorded_in
+from ..recording.recorder import Recorder
 from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, printable
 from ..recording.visits import Attempt, Part, Visit
