@@ -27,9 +27,9 @@ from ..recording import default
 from ..recording.faults import report
 from ..recording.live import Run
 from ..recording.sink import Sink
+from ..recording.visible import visible
 from ..report import table
 from ..report.totals import WorkflowTotals
-from ..report.visible import visible
 from ..runs.file import RunFile
 from ..telemetry.configure import sdk_is_disabled, start
 from ..telemetry.exporters import exporters

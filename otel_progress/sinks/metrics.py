@@ -121,14 +121,14 @@ class MetricSink(Sink):
             names.VISIT: names.VISIT_FIRST if visit.number == 1 else names.VISIT_REPEAT,
         }
         if visit.result == "failure":
-            attributes[names.ERROR_TYPE] = visit.error_type or "_OTHER"
+            attributes[names.ERROR_TYPE] = self._bound.error_type(visit.error_type or "_OTHER")
         # The context, so that an exemplar points at the visit's span although it is not current any more.
         self._measurements.put(self._stage_duration, visit.seconds, attributes, visit.context)
 
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:
         """Count a retry and the wait before it."""
         labels = self._labels(visit.run.workflow, visit.stage)
-        self._count(self._retries, 1, {**labels, names.ERROR_TYPE: error_type})
+        self._count(self._retries, 1, {**labels, names.ERROR_TYPE: self._bound.error_type(error_type)})
         self._count(self._wait, wait, labels)
 
     def items_ended(self, visit: Visit, count: int, result: Result, platform: str | None) -> None:
