@@ -30,7 +30,7 @@ def worker() -> object:
     asyncio = sys.modules.get("asyncio")  # Where nobody has imported it, there is no task.
     if asyncio is not None:
         try:
-            task = asyncio.current_task()
+            task = asyncio.current_task(asyncio.get_running_loop())
         except RuntimeError as error:
             if from_handler(error):
                 raise
