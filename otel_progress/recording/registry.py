@@ -18,6 +18,7 @@ from .visits import Visit
 
 _MOST_IDLE = 256
 _MOST_ENDED = 4096
+_LONGEST_FIELD = 1024  # Characters that a saved run may say: a tracestate may have half of that.
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 # The last idle run of this thread or task and its store, for stores that cannot say which run they belong to. One
@@ -30,7 +31,10 @@ def saved_run(shared: Any) -> dict[str, str] | None:
     saved = read(shared, PROGRESS_RUN)
     if saved is None:
         return None
-    fields = {field: value if isinstance(value := read(saved, field), str) else "" for field in RUN_FIELDS}
+    fields = {
+        field: value if isinstance(value := read(saved, field), str) and len(value) <= _LONGEST_FIELD else ""
+        for field in RUN_FIELDS
+    }
     fields["run_id"] = name_of(fields["run_id"])
     return fields if fields["run_id"] else None
 
@@ -39,13 +43,14 @@ def to_save(run: Run) -> dict[str, str]:
     """What `progress_run` shall say of `run`."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, run.context)
-    values = (run.id, run.workflow, carrier.get("traceparent", ""), timestamp(run.started))
-    return dict(zip(RUN_FIELDS, values, strict=True))
+    values = (run.id, run.workflow, carrier.get("traceparent", ""), timestamp(run.started), carrier.get("tracestate"))
+    return {field: value for field, value in zip(RUN_FIELDS, values, strict=True) if value is not None}
 
 
 def remote_context(saved: dict[str, str]) -> Context:
     """The current context with the trace that a saved run belongs to."""
-    return _PROPAGATOR.extract({"traceparent": saved["traceparent"]}, get_current())
+    carrier = {field: saved[field] for field in ("traceparent", "tracestate") if saved[field]}
+    return _PROPAGATOR.extract(carrier, get_current())
 
 
 class Registry:

@@ -15,12 +15,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from .faults import from_handler
+from .visible import printable
 
 LONGEST_NAME = 200
-LONGEST_TEXT = 2_000
-"""Characters of the message of an exception: enough for the answer of a service that refused a request."""
-LONGEST_TRACE = 10_000
-"""Characters of a stack trace, its message and causes among them."""
 MOST_NAMES = 64
 MOST_TOLD_APART = 1000
 """Stages of a run, platforms and versions of a stage: what comes after these is counted, and not kept by name."""
@@ -101,19 +98,6 @@ def name_of(value: object) -> str:
             raise
         text = type(value).__name__
     return printable(text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…")
-
-
-def printable(text: str) -> str:
-    """`text` without lone surrogates: UTF-8 has none, and one makes an exporter drop its whole batch."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def bounded(text: str, most: int) -> str:
-    """`text` with its middle left out where it is longer than `most` characters: most is said at its two ends."""
-    if len(text) > most:
-        first, last = most // 4, most - most // 4
-        text = f"{text[:first]}\n... {len(text) - most} characters left out ...\n{text[-last:]}"
-    return printable(text)
 
 
 def type_name(error: BaseException) -> str:

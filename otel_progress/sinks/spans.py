@@ -17,7 +17,8 @@ from ..recording.faults import from_handler
 from ..recording.live import Recorded, Run
 from ..recording.recorder import Recorder, recorded_in
 from ..recording.sink import Sink
-from ..recording.store import LONGEST_TEXT, LONGEST_TRACE, MOST_NAMES, bounded, name_of, type_name
+from ..recording.store import MOST_NAMES, name_of, type_name
+from ..recording.visible import LONGEST_TEXT, LONGEST_TRACE, bounded
 from ..recording.visits import Attempt, Part, Visit
 from .bound import NameBound
 
