@@ -18,7 +18,7 @@ from ..recording.context import attach, detach
 from ..recording.faults import Harmless, from_handler
 from ..recording.live import Run
 from ..recording.sources import result_of
-from ..recording.store import name_of, read
+from ..recording.store import name_of, read, type_name
 from ..recording.times import NANO
 from ..recording.visits import Attempt, Item, Part, Visit
 
@@ -119,7 +119,7 @@ class Exec(_Call):
             self._end_item(item, "success")
         elif isinstance(error, Exception):
             item.failed_at = max(self._started, self._recorder.now(visit))
-            item.error = type(error).__name__
+            item.error = type_name(error)
             context = self._recorder.around()[1] if item.part is None else item.part.context
             attempt = Attempt(item.attempts, self._started, item.failed_at, error, context)
             self._recorder.tell("attempt_failed", visit, attempt)
