@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import entry_points
 from typing import Any, cast
 
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
 from ..names import SCOPE
 
 
 def instrument() -> None:
     """Record the frameworks that otel_progress knows, as `opentelemetry-instrument` does."""
+    disabled = {name.strip() for name in os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")}
     for point in entry_points(group="opentelemetry_instrumentor"):
-        if point.value.partition(".")[0] == SCOPE:
+        if point.value.partition(".")[0] == SCOPE and disabled.isdisjoint({point.name, "*"}):
             try:
                 instrumentor = point.load()()
                 if get_dependency_conflicts(instrumentor.instrumentation_dependencies()) is not None:
