@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, cast
 
 from opentelemetry.exporter.otlp.json.file import FileSpanExporter
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
+from ..names import PENDING
 from ..recording.store import name_of
 from ..telemetry.exporters import Exporter
 from ..telemetry.limits import QUEUE_SIZE
@@ -86,11 +88,18 @@ def span_processor(file: Appending) -> BatchSpanProcessor:
     """A span processor that appends the spans of this process, and of its forked children, to `file`."""
     stream = cast("IO[str]", _Stream(file))
     return BatchSpanProcessor(
-        Exporter(lambda: FileSpanExporter(stream=stream)),
+        Exporter(lambda: _Ended(stream=stream)),
         max_queue_size=QUEUE_SIZE,
         max_export_batch_size=_BATCH_SIZE,
         schedule_delay_millis=_WRITE_EVERY_MS,
     )
+
+
+class _Ended(FileSpanExporter):
+    """Leaves out the spans that only say that something began: events say it, and better."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return super().export([span for span in spans if PENDING not in (span.attributes or ())])
 
 
 class _Stream(io.TextIOBase):

@@ -26,13 +26,13 @@ _OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 _OTLP_DEFAULTS = {"otlp_proto_grpc": "http://localhost:4317", "otlp_proto_http": "http://localhost:4318"}
 
 
-def exporters(endpoint: str | None, default: str) -> dict[Signal, list[Callable[[], Any]]]:
+def exporters(endpoint: str | None, default: str, *, events: bool = False) -> dict[Signal, list[Callable[[], Any]]]:
     """What makes the exporters that the `OTEL_*_EXPORTER` variables name, for each signal.
 
     Raises:
         ValueError: a variable names an exporter or a protocol that there is not.
     """
-    defaults: dict[Signal, str] = {"traces": default, "metrics": default, "logs": "none"}
+    defaults: dict[Signal, str] = {"traces": default, "metrics": default, "logs": default if events else "none"}
     return {kind: list(_named(kind, endpoint, names)) for kind, names in defaults.items()}
 
 

@@ -29,6 +29,7 @@ from .. import names
 from ..recording import default
 from ..recording.faults import logger
 from . import limits
+from .events import EventLogs
 from .exporters import Exporter, Reader, Signal, self_metrics
 from .membership import mark_spans_inside
 
@@ -79,8 +80,15 @@ class Telemetry:
         self.complete = True
         """Whether everything could be exported, as far as that is known after `shutdown`."""
 
-    def set_up(self, resource: Resource, made: Mapping[Signal, Sequence[Callable[[], Any]]], *, at_exit: bool) -> None:
-        """Make the providers and set them as the global ones."""
+    def set_up(
+        self,
+        resource: Resource,
+        made: Mapping[Signal, Sequence[Callable[[], Any]]],
+        *,
+        at_exit: bool,
+        events: bool = False,
+    ) -> None:
+        """Make the providers and set them as the global ones; with `events` what happens is sent as log records."""
         # What may refuse its settings comes first: nothing runs yet then, and nothing has to be taken back.
         with self_metrics():
             self.exporters = [Exporter(make) for make in made["traces"]]
@@ -104,12 +112,7 @@ class Telemetry:
         metrics.set_meter_provider(self._meter_provider)
         trace.set_tracer_provider(tracer_provider)
         if logs:
-            logger_provider = LoggerProvider(resource, shutdown_on_exit=False)
-            for each in logs:
-                exporter = cast("LogRecordExporter", each)
-                logger_provider.add_log_record_processor(BatchLogRecordProcessor(exporter, **limits.for_logs()))
-            set_logger_provider(logger_provider)
-            self._parts.append(logger_provider)
+            self._parts.append(_logs(resource, logs, events=events))
         self._parts += readers
         self._workers = [Worker(type(part).__name__) for part in self._parts]
         if at_exit:
@@ -208,6 +211,17 @@ class Telemetry:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()
+
+
+def _logs(resource: Resource, exporters: Sequence[Exporter], *, events: bool) -> LoggerProvider | EventLogs:
+    """What sends log records: the program's own, where it asks for that, and with `events` ours."""
+    provider = LoggerProvider(resource, shutdown_on_exit=False)
+    for each in exporters:
+        exporter = cast("LogRecordExporter", each)
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter, **limits.for_logs(events=events)))
+    if not events or os.environ.get("OTEL_LOGS_EXPORTER"):
+        set_logger_provider(provider)
+    return EventLogs(provider) if events else provider
 
 
 class Worker:
