@@ -8,6 +8,8 @@ import re
 import stat
 from pathlib import Path
 
+from .processes import mark_crashed
+
 try:
     import fcntl
 except ImportError:  # Not a POSIX system.
@@ -36,10 +38,17 @@ def records_in(runs: Path) -> list[Path]:
 
 
 def prune(runs: Path, own: str, keep: int) -> None:
-    """Remove the oldest records beyond `keep`, of those that are older than the one named `own`."""
+    """Remove the oldest records beyond `keep`, of those that are older than the one named `own`.
+
+    What has crashed in the others is noted, once: who asks later cannot find it out in the same way.
+    """
     if runs.is_symlink():
         return
     records = records_in(runs)
+    for record in records:
+        if record.is_dir():
+            for file in record.glob("process-*.json"):
+                mark_crashed(file)
     for record in records[: max(0, len(records) - keep)]:
         if record.name < own and not is_in_use(record):
             remove(record)
