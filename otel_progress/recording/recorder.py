@@ -252,9 +252,9 @@ class Recorder:
         try:
             for visit in reversed(left):
                 if visit.by_tracker:
-                    self._end_visit(visit, error, run.result, run.ended)
+                    self._end_visit(visit, error, run.result, self._end_with(run, visit))
                 else:
-                    self._end_visit(visit, None, "abandoned", run.ended)
+                    self._end_visit(visit, None, "abandoned", self._end_with(run, visit))
             self._tell_end("run_ended", run, error)
         finally:
             run.node = None
@@ -263,6 +263,11 @@ class Recorder:
                 trace.get_current_span(run.parent_context), _NOWHERE
             )
             self.registry.remove(run)
+
+    def _end_with(self, run: Run, visit: Visit) -> int:
+        """The end of a visit that ends with its run: then by the monotonic clock; the wall clock may have been set."""
+        passed = run.clock + (run.ended or 0) - run.started - visit.clock
+        return min(self.now(visit), visit.started + max(0, passed))
 
     # --- visits -------------------------------------------------------------------------------------------------------
 

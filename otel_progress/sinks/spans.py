@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -13,14 +12,14 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import names
 from .._version import SCHEMA_URL, __version__
-from ..recording.faults import from_handler
 from ..recording.live import Recorded, Run
 from ..recording.place import recorded_in
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
-from ..recording.store import MOST_NAMES, printable
+from ..recording.store import MOST_NAMES
 from ..recording.visits import Attempt, Part, Visit
 from .bound import NameBound
+from .exceptions import message_of, stacktrace, type_name
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -163,19 +162,17 @@ class SpanSink(Sink):
     def _fail(self, span: trace.Span, error: BaseException, at: int | None, inside: _Described) -> None:
         """Say on `span` that `error` ended it; in full unless a span inside has done so."""
         kind = type(error)
-        message = _message(error) if self._recorder.settings.capture_messages else ""
+        messages = self._recorder.settings.capture_messages
+        message = message_of(error) if messages else ""
         span.set_attribute(names.ERROR_TYPE, kind.__name__)
         span.set_status(Status(StatusCode.ERROR, f"{kind.__name__}: {message}" if message else kind.__name__))
         key, held = _identity(error)
         if key in inside and inside[key] is held:
             return
-        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-        lines = ["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)]
-        event: Attributes = {exception_attributes.EXCEPTION_TYPE: f"{module}{kind.__qualname__}"}
+        event: Attributes = {exception_attributes.EXCEPTION_TYPE: type_name(error)}
         if message:
             event[exception_attributes.EXCEPTION_MESSAGE] = message
-            lines.append(f"{module}{kind.__qualname__}: {message}\n")
-        event[exception_attributes.EXCEPTION_STACKTRACE] = printable("".join(lines))
+        event[exception_attributes.EXCEPTION_STACKTRACE] = stacktrace(error, messages=messages)
         span.add_event(names.EVENT_EXCEPTION, event, at)
 
 
@@ -192,15 +189,6 @@ def _identity(error: BaseException) -> tuple[object, object]:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return (id(error), None) if trace is None else ((id(error), trace.tb_frame.f_code, trace.tb_lasti), None)
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return printable(str(error))
-    except BaseException as fault:  # It is the workflow's own method.
-        if from_handler(fault):
-            raise
-        return ""
 
 
 def _place(owner: Visit | Run) -> Attributes:
