@@ -130,6 +130,11 @@ class Run(Recorded):
         """Whether no visit is open but those of trackers, in a run that nothing ends."""
         return self.implicit and len(self.open) == len(self.tracked)
 
+    def end_within(self, visit: Visit) -> int:
+        """When a visit ended that the end of this run ends: the wall clock may have been set since either began."""
+        ended = self.clock + (self.ended or 0) - self.started
+        return visit.started + max(0, ended - visit.clock)
+
     def stage_name(self, stage: object, *, loose: bool) -> str:
         """The name of a stage in this run.
 

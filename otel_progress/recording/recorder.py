@@ -20,7 +20,7 @@ from ..names import PROGRESS_METRICS, Result
 from .call import Call, Code
 from .faults import from_handler, passes, report
 from .live import Beginning, Recorded, Run
-from .place import RECORDED, outside
+from .place import RECORDED, outside, span_only
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Sink
@@ -252,22 +252,15 @@ class Recorder:
         try:
             for visit in reversed(left):
                 if visit.by_tracker:
-                    self._end_visit(visit, error, run.result, self._end_with(run, visit))
+                    self._end_visit(visit, error, run.result, min(self.now(visit), run.end_within(visit)))
                 else:
-                    self._end_visit(visit, None, "abandoned", self._end_with(run, visit))
+                    self._end_visit(visit, None, "abandoned", min(self.now(visit), run.end_within(visit)))
             self._tell_end("run_ended", run, error)
         finally:
             run.node = None
-            # What is left current after its end still finds what was around it.
-            run.context = run.parent_context = trace.set_span_in_context(
-                trace.get_current_span(run.parent_context), _NOWHERE
-            )
+            run.context = _NOWHERE
+            run.parent_context = span_only(run.parent_context)
             self.registry.remove(run)
-
-    def _end_with(self, run: Run, visit: Visit) -> int:
-        """The end of a visit that ends with its run: then by the monotonic clock; the wall clock may have been set."""
-        passed = run.clock + (run.ended or 0) - run.started - visit.clock
-        return min(self.now(visit), visit.started + max(0, passed))
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
