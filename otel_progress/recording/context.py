@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import gc
+import operator
 import sys
+import threading
 from collections.abc import Callable
-from contextvars import Token, copy_context
-from threading import get_ident
-from typing import Any
+from contextvars import Token
+from typing import Any, TypeVar
 
 from opentelemetry import context as opentelemetry_context
 from opentelemetry import trace
@@ -17,38 +20,43 @@ from .faults import Harmless, from_handler
 from .live import Recorded
 from .place import RECORDED, is_over, recorded_in
 
+T = TypeVar("T")
+
 _DISTURBED = sys.version_info < (3, 12)
-"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`, and a finalizer that
-changes the same context then crashes the interpreter. So the collector waits while we change it, and what we do in a
-finalizer that the collector calls, in the middle of somebody else's change as it may be, leaves it alone."""
-collecting = 0
-"""The thread in which the collector is at work."""
+"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`, ours or anybody's. A
+finalizer that then changes the same context (it closes a generator, or records a stage) crashes the interpreter. So the
+collector waits while we change it, and while the collector runs we change nothing."""
 
 
-def _note_collection(phase: str, _info: dict[str, int]) -> None:
-    global collecting
-    collecting = get_ident() if phase == "start" else 0
+class _Collection(threading.local):
+    """Whether the garbage collector runs, in this thread.
+
+    All of it is C: what the handler of a signal raises inside a callback that is written in Python is lost.
+    """
+
+    runs = False
+    start = property(operator.methodcaller("__setattr__", "runs", True))
+    stop = property(operator.methodcaller("__setattr__", "runs", False))
 
 
+_collection = _Collection()
 if _DISTURBED:
-    gc.callbacks.append(_note_collection)
+    gc.callbacks.append(functools.partial(getattr, _collection))
 
 
-def apart(call: Callable[..., None], *arguments: Any) -> None:
-    """Call it where it may change the context as it likes: in a copy, where this is a finalizer that must not."""
-    if collecting and collecting == get_ident():
-        copy_context().run(call, *arguments)
+def aside(function: Callable[[T], object], argument: T) -> None:
+    """Call what may change the current context; while the collector runs in a copy of it."""
+    if _collection.runs:
+        contextvars.copy_context().run(function, argument)
     else:
-        call(*arguments)
+        function(argument)
 
 
 def attach(context: Context) -> Token[Any] | None:
-    """Make `context` current; None where that cannot be."""
-    if not _DISTURBED:
-        return opentelemetry_context.attach(context)
-    if collecting and collecting == get_ident():
+    """Make `context` current; None while the collector runs, when it must stay."""
+    if _collection.runs:
         return None
-    if not gc.isenabled():
+    if not _DISTURBED or not gc.isenabled():
         return opentelemetry_context.attach(context)
     try:
         gc.disable()
@@ -75,7 +83,7 @@ def detach(token: Token[Any], ours: Context) -> None:
     left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
     `detach` would log an error.
     """
-    if collecting and collecting == get_ident():
+    if _collection.runs:
         return
     left = get_current()
     try:
@@ -90,9 +98,7 @@ def detach(token: Token[Any], ours: Context) -> None:
         return
     before = get_current()
     if (outer := recorded_in(before)) is not None and is_over(outer):
-        attach(
-            left
-        )  # Left out of order: what was around it has been left before, and whatever is current now is right.
+        attach(left)  # Left out of order: what was around it has been left before, and others have said what is now.
         return
     span, recorded = trace.get_current_span(left), left.get(RECORDED)
     of_ours = span is trace.get_current_span(ours) or (isinstance(recorded, Recorded) and span is recorded.span)

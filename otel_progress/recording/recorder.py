@@ -10,8 +10,8 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current, set_value
@@ -35,6 +35,7 @@ from .store import (
     platforms_of,
     read,
     revision_of,
+    type_name,
     versions_since,
 )
 from .visits import Part, Visit
@@ -198,7 +199,7 @@ class Recorder:
             return self._join(saved["run_id"], saved["workflow"], span, call)
         if ambient is not None:  # A task that outlives its run, or a forked child.
             return self._join(ambient.run.id, ambient.run.workflow, ambient.run.span, call)
-        name = self.workflow or program_name()
+        name = name_of(self.workflow) if self.workflow else program_name()
         run = Run(self, self._new_run_id(), name, Beginning.STAGE, shared=shared, origin=call.code.origin)
         run.parent_context = get_current()
         return self._begin_run(run)
@@ -206,7 +207,7 @@ class Recorder:
     def _join(self, run_id: str, workflow: str, span: trace.Span, call: Call) -> Run:
         """A run that began elsewhere: in another process, before a fork, or here and has ended."""
         begun, origin = Beginning.JOINED, call.code.origin
-        run = Run(self, run_id, workflow or "workflow", begun, shared=call.shared, origin=origin)
+        run = Run(self, run_id, name_of(workflow) or "workflow", begun, shared=call.shared, origin=origin)
         run.span = trace.NonRecordingSpan(span.get_span_context())
         run.parent_context = trace.set_span_in_context(run.span)
         return self._begin_run(run)
@@ -215,9 +216,8 @@ class Recorder:
         self._start(run, None)
         run.last_activity = run.started
         run.context = set_value(RECORDED, run, run.parent_context)
-        saved = None if run.fresh else read(run.shared, PROGRESS_METRICS)
-        for name, entry in list(cast("Mapping[Any, Any]", saved).items()) if isinstance(saved, Mapping) else ():
-            run.load(name, entry)
+        if not run.fresh:
+            run.load(read(run.shared, PROGRESS_METRICS))
         if not self._at_exit:
             # Registered only now, so that it is called before the providers' own handlers, which were there first.
             self._at_exit = True
@@ -247,7 +247,7 @@ class Recorder:
             run.ended = max(run.started, self.now(run) if at is None else at)
             run.note(seen.platforms, seen.revision)
             run.result = result or ("failure" if error is None and run.implicit and run.failing else result_of(error))
-            run.error_type = run.failing if error is None else type(error).__name__
+            run.error_type = run.failing if error is None else type_name(error)
             left = list(run.open)
         try:
             for visit in reversed(left):
@@ -278,7 +278,7 @@ class Recorder:
         ):
             run = self.run_for(call, ambient)
         record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose)
-        if run.tracked and (visit := run.hand_over(record.name)) is not None:
+        if run.tracked and (visit := run.hand_over(record.stage_of(code.name))) is not None:
             return self._take_over(visit, call, ambient, context)
         visit = Visit(self, record, call)
         return self.begin(visit, ambient, context) or self.start_visit(call)
@@ -333,7 +333,7 @@ class Recorder:
         store = run.shared if visit.shared is None else visit.shared
         if self.look(visit).versions != visit.versions_before:
             visit.versions = versions_since(store, visit.versions_before)
-        if not visit.record.end(visit, ended, outcome, None if error is None else type(error).__name__):
+        if not visit.record.end(visit, ended, outcome, None if error is None else type_name(error)):
             return
         visit.exception = error
         try:

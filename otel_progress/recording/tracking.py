@@ -22,10 +22,11 @@ def track(recorder: Recorder, call: Call) -> None:
     ambient, context = recorder.around()
     run = recorder.run_for(call, ambient)
     record = run.stage(call.code.name, loose=True)
+    stage = record.stage_of(call.code.name)
     recorder.registry.wake(run, call.shared)
     with run.lock:
-        others = [visit for name, visit in run.tracked.items() if name != record.name]
-        visits = [each for each in run.open if each.record is record] if record.open else []
+        others = [visit for name, visit in run.tracked.items() if name != stage]
+        visits = [each for each in run.open if each.record is record and each.stage == stage] if record.open else []
     for other in others:
         recorder.end(other)
     if not visits and not record.by_code:

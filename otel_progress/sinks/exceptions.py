@@ -9,26 +9,26 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from ..recording.faults import from_handler
-from ..recording.store import printable
+from ..recording.store import name_of
+from ..recording.visible import LONGEST_TEXT, LONGEST_TRACE, bounded
 
 _MOST_LINKS = 16
 _MOST_MEMBERS = 15
 _MOST_DEPTH = 8
-_MOST_TEXT = 65_536
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
-def type_name(error: BaseException) -> str:
+def whole_name(error: BaseException) -> str:
     """The qualified name of its type; that alone where it is one of Python's own."""
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return name_of(kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}")
 
 
 def message_of(value: object) -> str:
     """What an exception or a note of it says."""
     try:
-        return printable(str(value))
+        return bounded(str(value), LONGEST_TEXT)
     except BaseException as fault:  # It is the workflow's own method.
         if from_handler(fault):
             raise
@@ -37,12 +37,7 @@ def message_of(value: object) -> str:
 
 def stacktrace(error: BaseException, *, messages: bool) -> str:
     """Where it was raised, with its causes or what was being handled, the members of a group, and notes."""
-    text = printable("".join(_lines(error, messages, 0, {id(error)})))
-    left_out = len(text) - _MOST_TEXT
-    if left_out <= 0:
-        return text
-    half = _MOST_TEXT // 2
-    return f"{text[:half]}\n[{left_out} characters left out]\n{text[-half:]}"
+    return bounded("".join(_lines(error, messages, 0, {id(error)})), LONGEST_TRACE)
 
 
 def _lines(error: BaseException, messages: bool, depth: int, seen: set[int]) -> Iterator[str]:
@@ -51,7 +46,7 @@ def _lines(error: BaseException, messages: bool, depth: int, seen: set[int]) -> 
             yield "Traceback (most recent call last):\n"
             yield from traceback.format_tb(each.__traceback__)
         message = message_of(each) if messages else ""
-        yield f"{type_name(each)}: {message}\n" if message else f"{type_name(each)}\n"
+        yield f"{whole_name(each)}: {message}\n" if message else f"{whole_name(each)}\n"
         if messages:
             yield from (f"{message_of(note)}\n" for note in _several(each, "__notes__"))
         if isinstance(each, _groups()):

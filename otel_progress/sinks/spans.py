@@ -12,14 +12,15 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import names
 from .._version import SCHEMA_URL, __version__
+from ..recording.context import aside
 from ..recording.live import Recorded, Run
 from ..recording.place import recorded_in
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
-from ..recording.store import MOST_NAMES
+from ..recording.store import MOST_NAMES, type_name
 from ..recording.visits import Attempt, Part, Visit
 from .bound import NameBound
-from .exceptions import message_of, stacktrace, type_name
+from .exceptions import message_of, stacktrace, whole_name
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Attributes = dict[str, AttributeValue]
 _Described = dict[object, object]
 T = TypeVar("T", bound=Recorded)
+_NOTHING: _Described = {}
 _MOST_DESCRIBED = 16  # Exceptions that a workflow catches, over and over, in one long run.
 
 
@@ -65,6 +67,8 @@ class SpanSink(Sink):
             _known(visit),
             None if before is None else [Link(before)],
         )
+        if visit.span is trace.INVALID_SPAN:
+            return
         context = visit.span.get_span_context()
         if context.is_valid:
             record.last_spans[visit.item] = context
@@ -105,7 +109,7 @@ class SpanSink(Sink):
         within = recorded_in(attempt.context) or visit
         self._fail(span, attempt.error, attempt.ended, self._described.get(within, {}))
         self._pass_on(attempt.error, within)
-        span.end(attempt.ended)
+        aside(span.end, attempt.ended)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:
         """Say it on the span of the flow, as an event."""
@@ -135,7 +139,7 @@ class SpanSink(Sink):
     def _end(self, recorded: T, attributes_of: Callable[[T], Attributes]) -> None:
         span, error = recorded.span, recorded.exception
         try:
-            inside = self._described.pop(recorded, {})
+            inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
             if not span.is_recording():
                 return
             span.set_attributes(attributes_of(recorded))
@@ -146,7 +150,7 @@ class SpanSink(Sink):
                 span.set_status(Status(StatusCode.ERROR, recorded.result))
                 span.set_attribute(names.ERROR_TYPE, recorded.error_type or recorded.result)
         finally:
-            span.end(recorded.ended)
+            aside(span.end, recorded.ended)
 
     def _pass_on(self, error: BaseException, around: Recorded | None) -> None:
         """Say to what is around a span that this span describes `error`."""
@@ -161,15 +165,14 @@ class SpanSink(Sink):
 
     def _fail(self, span: trace.Span, error: BaseException, at: int | None, inside: _Described) -> None:
         """Say on `span` that `error` ended it; in full unless a span inside has done so."""
-        kind = type(error)
-        messages = self._recorder.settings.capture_messages
+        name, messages = type_name(error), self._recorder.settings.capture_messages
         message = message_of(error) if messages else ""
-        span.set_attribute(names.ERROR_TYPE, kind.__name__)
-        span.set_status(Status(StatusCode.ERROR, f"{kind.__name__}: {message}" if message else kind.__name__))
+        span.set_attribute(names.ERROR_TYPE, name)
+        span.set_status(Status(StatusCode.ERROR, f"{name}: {message}" if message else name))
         key, held = _identity(error)
         if key in inside and inside[key] is held:
             return
-        event: Attributes = {exception_attributes.EXCEPTION_TYPE: type_name(error)}
+        event: Attributes = {exception_attributes.EXCEPTION_TYPE: whole_name(error)}
         if message:
             event[exception_attributes.EXCEPTION_MESSAGE] = message
         event[exception_attributes.EXCEPTION_STACKTRACE] = stacktrace(error, messages=messages)
