@@ -33,6 +33,8 @@ class Recorded:
     parent: Recorded | None = None
     node: object | None = None
     """The node whose call this is, so that calls of its methods find it."""
+    method: str | None = None
+    """Qualified name of the method of that node, where it is no visit that says it."""
     span: trace.Span = trace.INVALID_SPAN
     parent_context: Context
     context: Context

@@ -180,7 +180,7 @@ class Recorder:
             shared=shared,
             origin=call.code.origin,
         )
-        run.node = call.node
+        run.node, run.method = call.node, call.code.function
         run.parent_context = remote_context(saved) if saved else context
         return self._begin_run(run)
 
