@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import importlib.util
 import itertools
@@ -607,19 +608,29 @@ def test_one_flow_in_many_threads_and_tasks(telemetry: Telemetry, instrument: In
     assert len({(span.attributes or {})["otel_progress.run.id"] for span in telemetry.spans("run")}) == 40  # type: ignore[misc]
 
 
-def test_a_flow_that_a_node_runs_in_a_thread_without_context(telemetry: Telemetry, instrument: Instrument) -> None:
+@pytest.mark.parametrize(
+    ("carried", "trees"),
+    [
+        (False, "[run Flow[stage Spawns], run Flow[stage Step]]"),
+        (True, "[run Flow[stage Spawns[stage Flow[stage Step]]]]"),
+    ],
+)
+def test_a_flow_that_a_node_runs_in_a_thread(
+    telemetry: Telemetry, instrument: Instrument, carried: bool, trees: str
+) -> None:
     class Spawns(Node):
         def prep(self, shared: Shared) -> Shared:
             return shared
 
         def exec(self, prep_res: Shared) -> None:
-            thread = threading.Thread(target=Flow(Step()).run, args=(prep_res,))
+            context = contextvars.copy_context() if carried else contextvars.Context()
+            thread = threading.Thread(target=context.run, args=(Flow(Step()).run, prep_res))
             thread.start()
             thread.join()
 
     instrument()
     run(Flow(Spawns()))
-    assert repr(telemetry.trees()) == "[run Flow[stage Spawns, stage Flow[stage Step]]]"
+    assert repr(telemetry.trees()) == trees
 
 
 # --- settings and hooks -----------------------------------------------------------------------------------------------

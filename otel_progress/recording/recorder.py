@@ -160,17 +160,18 @@ class Recorder:
             return self.nothing(call.code)
         shared, ambient = call.shared, self.current()
         saved = saved_run(shared)
-        around = self.registry.find(shared, saved)
-        if around is None and ambient is not None and ambient.run.ended is None and ambient.run.open_here:
-            around = ambient.run
-        idle = around is not None and around.implicit and not around.open
-        if around is not None and idle:  # Begun by an earlier stage. What follows is a workflow of its own.
-            self.end_idle(around)
-        outlives = saved is not None and ambient is not None and saved["run_id"] == ambient.run.id
-        if (around is not None and not idle) or outlives:
+        if ambient is not None and (
+            (self.is_open(ambient.run) and not ambient.run.unattended)
+            or (saved is not None and saved["run_id"] == ambient.run.id)  # A task that outlives its run, or a fork.
+        ):
             return self.start_visit(call)
-        if saved is not None and self.registry.has_ended(saved["run_id"]):
-            saved = None
+        idle = self.registry.find(shared, saved)
+        if idle is not None and idle.unattended:  # Begun by an earlier stage. What follows is a workflow of its own.
+            self.end_idle(idle)
+        if saved is not None:
+            known = self.registry.of_id(saved["run_id"])
+            if self.registry.has_ended(saved["run_id"]) or (known is not None and known.fresh):
+                saved = None  # It began here: this is not the process that carries it on.
         begun = Beginning.CARRIED_ON if saved else Beginning.WORKFLOW
         run = Run(
             self,
@@ -186,14 +187,14 @@ class Recorder:
 
     def run_for(self, call: Call, ambient: Recorded | None) -> Run:
         """The run that a stage belongs to; a new one where there is none."""
+        if ambient is not None and self.is_open(ambient.run):
+            return ambient.run
         shared = call.shared
         saved = saved_run(shared)
         run = self.registry.find(shared, saved)
         if run is not None and run.ended is None:
             with run.beginning:  # Another thread may be making its span.
                 return run
-        if ambient is not None and self.is_open(ambient.run):
-            return ambient.run
         if saved is not None:
             span = trace.get_current_span(remote_context(saved))
             return self._join(saved["run_id"], saved["workflow"], span, call)
@@ -269,14 +270,9 @@ class Recorder:
         if here.reading:
             return self.nothing(call.code)
         context = get_current()
-        ambient, shared, code = self._in(context), call.shared, call.code
+        ambient, code = self._in(context), call.code
         run = None if ambient is None else ambient.run
-        if (
-            run is None
-            or run.ended is not None
-            or not run.open_here
-            or (shared is not None and shared is not run.shared)
-        ):
+        if run is None or run.ended is not None or not run.open_here:
             run = self.run_for(call, ambient)
         record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose)
         if run.tracked and (visit := run.hand_over(record.name)) is not None:
