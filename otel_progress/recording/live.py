@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 
 from ..names import Result
 from .call import Origin
+from .spelling import spellings
 from .stages import StageRecord
 from .store import NO_PLATFORMS, Platforms, name_of
 from .times import NANO
@@ -109,7 +110,7 @@ class Run(Recorded):
         """Held until the run's span is made, so that no visit is begun before it."""
         self.stages: dict[str, StageRecord] = {}
         self.spellings: dict[str, str] = {}
-        """The name of each stage by its letters alone."""
+        """The name of each stage by what its spellings have in common."""
         self.open: dict[Visit, None] = {}
         self.tracked: dict[str, Visit] = {}
         """The open visits that a tracker began, by stage."""
@@ -130,24 +131,25 @@ class Run(Recorded):
         """Whether no visit is open but those of trackers, in a run that nothing ends."""
         return self.implicit and len(self.open) == len(self.tracked)
 
-    def stage_name(self, stage: object, *, loose: bool) -> str:
+    def stage_name(self, stage: object, *, loose: bool, of_class: bool = False) -> str:
         """The name of a stage in this run.
 
         A tracker names a stage as the workflow does (`fact_check`), an instrumentor by its class (`FactCheck`,
-        `FactCheckNode`): `loose` names that differ in no more than that are one stage, by the name that came first.
+        `FactCheckNode`): `loose` names that are spellings of one name are one stage, by the name that came first.
         """
         name = name_of(stage) or "stage"
         if name in self.stages:
             return name
-        letters = "".join(filter(str.isalnum, name)).casefold()
-        key = letters.removesuffix("node") or letters
+        keys = spellings(name, of_class=of_class)
         with self.lock:
-            known = self.spellings.setdefault(key, name)
-        return known if loose else name
+            known = next((self.spellings[key] for key in keys if key in self.spellings), name) if loose else name
+            for key in keys:
+                self.spellings.setdefault(key, known)
+        return known
 
-    def stage(self, name: object, *, loose: bool) -> StageRecord:
+    def stage(self, name: object, *, loose: bool, of_class: bool = False) -> StageRecord:
         """The record of a stage, made if need be; shown when its first visit has begun."""
-        known = self.stage_name(name, loose=loose)
+        known = self.stage_name(name, loose=loose, of_class=of_class)
         return self.stages.get(known) or self.stages.setdefault(known, StageRecord(self, known))
 
     def load(self, name: object, entry: Any) -> None:

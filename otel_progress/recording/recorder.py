@@ -176,7 +176,7 @@ class Recorder:
         run = Run(
             self,
             saved["run_id"] if saved else self._new_run_id(),
-            name_of(call.code.name) or "workflow",
+            self._program() if call.code.bare else name_of(call.code.name) or "workflow",
             begun,
             shared=shared,
             origin=call.code.origin,
@@ -200,10 +200,13 @@ class Recorder:
             return self._join(saved["run_id"], saved["workflow"], span, call)
         if ambient is not None:  # A task that outlives its run, or a forked child.
             return self._join(ambient.run.id, ambient.run.workflow, ambient.run.span, call)
-        name = self.workflow or program_name()
-        run = Run(self, self._new_run_id(), name, Beginning.STAGE, shared=shared, origin=call.code.origin)
+        run = Run(self, self._new_run_id(), self._program(), Beginning.STAGE, shared=shared, origin=call.code.origin)
         run.parent_context = get_current()
         return self._begin_run(run)
+
+    def _program(self) -> str:
+        """The name of a run that has none."""
+        return self.workflow or program_name()
 
     def _join(self, run_id: str, workflow: str, span: trace.Span, call: Call) -> Run:
         """A run that began elsewhere: in another process, before a fork, or here and has ended."""
@@ -274,7 +277,7 @@ class Recorder:
         run = None if ambient is None else ambient.run
         if run is None or run.ended is not None or not run.open_here:
             run = self.run_for(call, ambient)
-        record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose)
+        record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose, of_class=code.of_class)
         if run.tracked and (visit := run.hand_over(record.name)) is not None:
             return self._take_over(visit, call, ambient, context)
         visit = Visit(self, record, call)
