@@ -81,7 +81,8 @@ class Recording(Sink):
 
     def run_ended(self, run: Run) -> None:
         """Add the run to the table."""
-        self._workflows.setdefault(run.workflow, WorkflowTotals(run.workflow)).add(run)
+        again = not run.owned and run.recorder.registry.has_ended(run.id)
+        self._workflows.setdefault(run.workflow, WorkflowTotals(run.workflow)).add(run, again=again)
 
     def broken_off(self, error: BaseException) -> None:
         """Note what the program has ended with, if it was not its end: then it may not have come to its stages."""

@@ -6,14 +6,16 @@ These objects are live and belong to the recorder. What a workflow may keep is `
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 
 from ..names import Result
 from .call import Origin
+from .faults import from_handler, report
 from .spelling import spellings
 from .stages import StageRecord
 from .store import NO_PLATFORMS, Platforms, name_of
@@ -75,6 +77,8 @@ class Run(Recorded):
     outermost: Visit | None = None
     """The visit with which a run ends that nothing else can join."""
     last_activity = 0
+    rework = 0.0
+    """Seconds of rework, each counted once: a visit inside one that is rework is not added."""
     platform_count = 0
     revision: int | None = None
     """The highest count seen; None where the workflow keeps none."""
@@ -152,11 +156,17 @@ class Run(Recorded):
         known = self.stage_name(name, loose=loose, of_class=of_class)
         return self.stages.get(known) or self.stages.setdefault(known, StageRecord(self, known))
 
-    def load(self, name: object, entry: Any) -> None:
-        """Take over what a saved store says of a stage."""
-        stage = self.stage_name(name, loose=False)
-        if (record := StageRecord.from_entry(self, stage, entry)) is not None:
-            self.stages[stage] = record
+    def load(self, saved: Any) -> None:
+        """Take over what a saved store says of the stages."""
+        try:
+            for name, entry in list(cast("Mapping[Any, Any]", saved).items()) if isinstance(saved, Mapping) else ():
+                stage = self.stage_name(name, loose=False)
+                if (record := StageRecord.from_entry(self, stage, entry)) is not None:
+                    self.stages[stage] = record
+        except BaseException as error:  # Of methods that are the workflow's own.
+            if from_handler(error):
+                raise
+            report("what a saved store says of its stages could not be read", error)
 
     def hand_over(self, stage: str) -> Visit | None:
         """The visit of a stage that a tracker began, if there is one, for the stage's own code to go on with."""

@@ -10,8 +10,8 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context, create_key, get_current, set_value
@@ -220,9 +220,8 @@ class Recorder:
         self._start(run, None)
         run.last_activity = run.started
         run.context = set_value(RECORDED, run, run.parent_context)
-        saved = None if run.fresh else read(run.shared, PROGRESS_METRICS)
-        for name, entry in list(cast("Mapping[Any, Any]", saved).items()) if isinstance(saved, Mapping) else ():
-            run.load(name, entry)
+        if not run.fresh:
+            run.load(read(run.shared, PROGRESS_METRICS))
         if not self._at_exit:
             # Registered only now, so that it is called before the providers' own handlers, which were there first.
             self._at_exit = True
