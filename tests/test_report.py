@@ -13,9 +13,9 @@ from pocketflow import BatchFlow, Node
 from rich.console import Console
 
 from otel_progress import PocketFlowInstrumentor, progress, stage, workflow
+from otel_progress.recording.visible import visible
 from otel_progress.report.table import duration, show
 from otel_progress.report.totals import StageTotals, WorkflowTotals
-from otel_progress.report.visible import visible
 
 from .conftest import Telemetry, make_telemetry, using
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from ..names import Result
+from ..names import OTHER, Result
 from .call import Origin
 from .faults import from_handler, report
 from .spelling import spellings
 from .stages import StageRecord
-from .store import NO_PLATFORMS, Platforms, name_of
+from .store import MOST_TOLD_APART, NO_PLATFORMS, Platforms, name_of
 from .times import NANO
 
 if TYPE_CHECKING:
@@ -147,19 +148,26 @@ class Run(Recorded):
         keys = spellings(name, of_class=of_class)
         with self.lock:
             known = next((self.spellings[key] for key in keys if key in self.spellings), name) if loose else name
-            for key in keys:
-                self.spellings.setdefault(key, known)
+            if len(self.spellings) < MOST_TOLD_APART:
+                for key in keys:
+                    self.spellings.setdefault(key, known)
         return known
 
     def stage(self, name: object, *, loose: bool, of_class: bool = False) -> StageRecord:
         """The record of a stage, made if need be; shown when its first visit has begun."""
         known = self.stage_name(name, loose=loose, of_class=of_class)
-        return self.stages.get(known) or self.stages.setdefault(known, StageRecord(self, known))
+        found = self.stages.get(known)
+        if found is None and len(self.stages) >= MOST_TOLD_APART:
+            found = self.stages.setdefault(OTHER, StageRecord(self, OTHER))
+            found.of_others = True
+        return found or self.stages.setdefault(known, StageRecord(self, known))
 
     def load(self, saved: Any) -> None:
-        """Take over what a saved store says of the stages."""
+        """Take over what a saved store says of the stages, as many as are told apart."""
+        if not isinstance(saved, Mapping):
+            return
         try:
-            for name, entry in list(cast("Mapping[Any, Any]", saved).items()) if isinstance(saved, Mapping) else ():
+            for name, entry in list(islice(cast("Mapping[Any, Any]", saved).items(), MOST_TOLD_APART)):
                 stage = self.stage_name(name, loose=False)
                 if (record := StageRecord.from_entry(self, stage, entry)) is not None:
                     self.stages[stage] = record
@@ -181,10 +189,18 @@ class Run(Recorded):
         with self.lock:
             if platforms is not self.noted:
                 self.noted = platforms
-                self.platform_names.update(dict.fromkeys(platforms.names))
-                self.platform_count = max(self.platform_count, platforms.count, len(self.platform_names))
+                self.platform_count = max(self.platform_count, platforms.count)
+                for name in platforms.names:
+                    self.name_platform(name)
             if revision is not None and revision > (self.revision or -1):
                 self.revision = revision
+
+    def name_platform(self, name: str) -> None:
+        """Keep that the run works for a platform, in the number that is told apart."""
+        with self.lock:
+            if len(self.platform_names) < MOST_TOLD_APART:
+                self.platform_names[name] = None
+                self.platform_count = max(self.platform_count, len(self.platform_names))
 
     def entries(self) -> dict[str, dict[str, Any]]:
         """The record as `progress_metrics` shows it, fresh, in the order in which the stages first started."""

@@ -20,6 +20,7 @@ from .visits import Visit
 _MOST_IDLE = 256
 _MOST_ENDED = 4096
 _NO_RUNS: dict[Run, None] = {}
+_LONGEST_FIELD = 1024  # Characters that a saved run may say: a tracestate may have half of that.
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 # The last idle run of this thread or task and its store, for stores that cannot say which run they belong to. One
@@ -32,7 +33,10 @@ def saved_run(shared: Any) -> dict[str, str] | None:
     saved = read(shared, PROGRESS_RUN)
     if saved is None:
         return None
-    fields = {field: value if isinstance(value := read(saved, field), str) else "" for field in RUN_FIELDS}
+    fields = {
+        field: value if isinstance(value := read(saved, field), str) and len(value) <= _LONGEST_FIELD else ""
+        for field in RUN_FIELDS
+    }
     fields["run_id"] = name_of(fields["run_id"])
     return fields if fields["run_id"] else None
 
@@ -41,13 +45,14 @@ def to_save(run: Run) -> dict[str, str]:
     """What `progress_run` shall say of `run`."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, run.context)
-    values = (run.id, run.workflow, carrier.get("traceparent", ""), timestamp(run.started))
-    return dict(zip(RUN_FIELDS, values, strict=True))
+    values = (run.id, run.workflow, carrier.get("traceparent", ""), timestamp(run.started), carrier.get("tracestate"))
+    return {field: value for field, value in zip(RUN_FIELDS, values, strict=True) if value is not None}
 
 
 def remote_context(saved: dict[str, str]) -> Context:
     """The current context with the trace that a saved run belongs to."""
-    return _PROPAGATOR.extract({"traceparent": saved["traceparent"]}, get_current())
+    carrier = {field: saved[field] for field in ("traceparent", "tracestate") if saved[field]}
+    return _PROPAGATOR.extract(carrier, get_current())
 
 
 class Registry:
@@ -62,6 +67,8 @@ class Registry:
         self._by_key: dict[str | int, dict[Run, None]] = {}
         """The same by their ids and by the identities of their stores: several at once may have the same."""
         self._idle: OrderedDict[Run, None] = OrderedDict()
+        self._tracked: OrderedDict[Run, None] = OrderedDict()
+        """Those of the idle ones in which trackers have stages open."""
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def runs(self) -> list[Run]:
@@ -136,7 +143,7 @@ class Registry:
             owner = self.find(shared, saved_run(shared))
         with self._lock:
             run.idle = False
-            self._idle.pop(run, None)
+            self._forget_idle(run)
             if run.shared is None and shared is not None and owner in (None, run) and self.of_store(shared) is None:
                 run.shared = shared
                 self._add(id(shared), run)
@@ -154,24 +161,27 @@ class Registry:
                     return None  # Another thread has begun a visit.
             store = self._let_go(run)
             run.idle = True
-            self._idle[run] = None
-            self._idle.move_to_end(run)
+            self._forget_idle(run)
+            (self._tracked if run.open else self._idle)[run] = None
             longest = self._longest_idle()
         del store  # Its last reference may be this one: not while the lock is held.
         return longest
 
     def _longest_idle(self) -> Run | None:
         """The run to end, if too many are idle: one in which a tracker has a stage open only if there are far more."""
-        if len(self._idle) <= _MOST_IDLE:
-            return None
-        done = next((run for run in self._idle if not run.open), None)
-        return done if done is not None or len(self._idle) <= _MOST_IDLE * 16 else next(iter(self._idle))
+        if self._idle and len(self._idle) + len(self._tracked) > _MOST_IDLE:
+            return next(iter(self._idle))
+        return next(iter(self._tracked)) if len(self._tracked) > _MOST_IDLE * 16 else None
+
+    def _forget_idle(self, run: Run) -> None:
+        self._idle.pop(run, None)
+        self._tracked.pop(run, None)
 
     def remove(self, run: Run) -> None:
         """Forget a run that has ended, but for its id."""
         with self._lock:
             store = self._let_go(run)
-            self._idle.pop(run, None)
+            self._forget_idle(run)
             self._runs.pop(run, None)
             self._drop(run.id, run)
             self._ended[run.id] = None

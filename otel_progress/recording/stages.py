@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -10,7 +11,7 @@ from opentelemetry import trace
 
 from ..names import MIRROR_FIELDS, Result
 from .faults import report
-from .store import name_of, whole_number
+from .store import MOST_TOLD_APART, name_of, whole_number
 from .times import NANO, parse_timestamp, timestamp
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .visits import Visit
 
 _ODD = "a store was loaded whose progress_metrics holds what is no count or no result: that is ignored"
+MOST_ITEMS = 10_000
+"""Items of a batch flow whose visits are counted, those visited last: one that comes back after so many is new."""
 COMPLETED: frozenset[Result] = frozenset({"success", "fallback"})
 
 
@@ -31,7 +34,8 @@ class StageRecord:
     ended: int | None = None
     open = 0
     visits = 0
-    seconds = 0.0
+    nanos = 0
+    """How long all visits took together, in nanoseconds."""
     result: Result | None = None
     retries = 0
     items_done = 0
@@ -49,6 +53,9 @@ class StageRecord:
     by_code = False
     """Whether the stage's own code records it, so that a tracker need not."""
 
+    of_others = False
+    """Whether it is that of all stages beyond those that a run tells apart."""
+
     def __init__(self, run: Run, name: str) -> None:
         self.run = run
         self.name = name
@@ -57,10 +64,14 @@ class StageRecord:
         self.versions: list[str] = []
         self.own_platforms: dict[str, None] = {}
         """Platforms that visits named one by one; they win over the count in the store."""
-        self.by_item: dict[object, int] = {}
+        self.by_item: OrderedDict[object, int] = OrderedDict()
         """Visits so far for each item of a batch flow; None: outside of one."""
         self.last_spans: dict[object, trace.SpanContext] = {}
         """The span of the last of them, if there is one."""
+
+    def stage_of(self, called: str) -> str:
+        """The name of the stage of a visit whose code is called so."""
+        return called if self.of_others else self.name
 
     def begin(self, visit: Visit) -> bool:
         """A visit begins; False where the run has ended meanwhile."""
@@ -69,32 +80,43 @@ class StageRecord:
             if run.ended is not None:
                 return False
             self.started = self.started or visit.started
-            number = visit.number = self.by_item.get(visit.item, 0) + 1
-            self.by_item[visit.item] = number
+            if visit.item is None:
+                number = visit.number = self.by_item.get(None, 0) + 1
+                self.by_item[None] = number
+            else:
+                self._number(visit)
             self.visits += 1
             if self.visits == 1:
                 self.first_revision = visit.revision or 0
             self.open += 1
             run.open[visit] = None
             if visit.by_tracker:
-                run.tracked[self.name] = visit
+                run.tracked[visit.stage] = visit
             else:
                 self.by_code = True
                 if visit.shared is None and run.shared is None and run.implicit and len(run.open) == 1:
                     run.outermost = visit  # No later stage can find this run: it ends with this one.
-            if visit.own_platforms:
-                self._name_platforms(visit)
+            for name in visit.own_platforms:
+                self._name_platform(name)
             self._note(visit)
             return True
+
+    def _number(self, visit: Visit) -> None:
+        item, by_item = visit.item, self.by_item
+        visit.number = by_item.get(item, 0) + 1
+        by_item[item] = visit.number
+        by_item.move_to_end(item)
+        if len(by_item) > MOST_ITEMS:
+            self.last_spans.pop(by_item.popitem(last=False)[0], None)
 
     def take_over(self, visit: Visit) -> None:
         """The stage's own code goes on with a visit that a tracker began."""
         with self.run.lock:
             self.by_code = True
-            if visit.item is not None:  # The tracker did not know which.
-                number = visit.number = self.by_item.get(visit.item, 0) + 1
-                self.by_item[visit.item] = number
-            self._name_platforms(visit)
+            if visit.item is not None and not self.of_others:  # The tracker did not know which.
+                self._number(visit)
+            for name in visit.own_platforms:
+                self._name_platform(name)
             self._note(visit)
 
     def note(self, visit: Visit) -> None:
@@ -106,9 +128,9 @@ class StageRecord:
         """A visit works for one more platform."""
         with self.run.lock:
             visit.item_platform = name
-            if name not in visit.own_platforms:
-                visit.own_platforms = {**visit.own_platforms, name: None}
-                self._name_platforms(visit)
+            if name not in visit.own_platforms and len(visit.own_platforms) < MOST_TOLD_APART:
+                visit.add_platform(name)
+                self._name_platform(name)
 
     def expect(self, visit: Visit, total: int) -> None:
         """A visit has `total` items."""
@@ -143,31 +165,30 @@ class StageRecord:
             visit.result = result
             if result in ("failure", "cancelled"):
                 visit.error_type = error_type or run.failing
-            if run.tracked.get(self.name) is visit:
-                del run.tracked[self.name]
+            if run.tracked.get(visit.stage) is visit:
+                del run.tracked[visit.stage]
             self.open -= 1
             if self.ended is None or ended > self.ended:
                 self.ended = ended
-            seconds = (ended - visit.started) / NANO
-            self.seconds += seconds
+            self.nanos += ended - visit.started
             if visit.revision and visit.is_rework:
-                self.rework += seconds
+                self.rework += visit.seconds
                 if not visit.is_inside_rework:  # Else the run's time is counted already.
-                    run.rework += seconds
+                    run.rework += visit.seconds
             self.result = result
             self.results[result] = self.results.get(result, 0) + 1
             self.error = run.failing = visit.error_type
             if visit.versions:
                 self.versions.extend(version.id for version in visit.versions)
+                del self.versions[:-MOST_TOLD_APART]
             run.last_activity = max(run.last_activity, ended)
             self._note(visit)
             return True
 
-    def _name_platforms(self, visit: Visit) -> None:
-        run = self.run
-        self.own_platforms.update(visit.own_platforms)
-        run.platform_names.update(visit.own_platforms)
-        run.platform_count = max(run.platform_count, len(run.platform_names))
+    def _name_platform(self, name: str) -> None:
+        if len(self.own_platforms) < MOST_TOLD_APART:
+            self.own_platforms[name] = None
+        self.run.name_platform(name)
 
     def _note(self, visit: Visit) -> None:
         run, platforms, revision = self.run, visit.platforms, visit.latest_revision
@@ -178,6 +199,11 @@ class StageRecord:
             platforms = run.noted
         if platforms is not run.noted or (revision is not None and revision != run.revision):
             run.note(platforms, revision)
+
+    @property
+    def seconds(self) -> float:
+        """How long all visits took together."""
+        return self.nanos / NANO
 
     def entry(self) -> dict[str, Any]:
         """As `progress_metrics` shows it: JSON values only."""
@@ -191,7 +217,7 @@ class StageRecord:
                 "revisions": self.revision,
                 "completed": not self.open and self.result in COMPLETED,
                 "visits": self.visits,
-                "seconds": round(self.seconds, 6),
+                "seconds": self.nanos // 1000 / 1e6,
                 "result": None if self.open else self.result,
                 "results": self.results.copy(),
                 "retries": self.retries,
@@ -208,7 +234,7 @@ class StageRecord:
             "revisions": self.revision,
             "completed": self.result in COMPLETED,
             "visits": self.visits,
-            "seconds": round(self.seconds, 6),
+            "seconds": self.nanos // 1000 / 1e6,
             "result": self.result,
             "results": self.results.copy(),
             "retries": self.retries,
@@ -234,7 +260,7 @@ class StageRecord:
         record.visits = _count(saved.get("visits"))
         seconds, result, total = saved.get("seconds"), saved.get("result"), saved.get("items_total")
         if isinstance(seconds, (int, float)) and 0 <= seconds < 2**63:
-            record.seconds = float(seconds)
+            record.nanos = round(seconds * NANO)
         # A visit that was open when the store was saved ended with its process, as far as anybody knows.
         known = result if result in get_args(Result) else "failure" if saved.get("completed") is False else "success"
         record.result = cast(Result, known) if result is not None or record.ended else "abandoned"

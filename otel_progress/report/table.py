@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..recording.visible import visible
 from .totals import StageTotals, WorkflowTotals
-from .visible import visible
 
 _BAR = 6
 _NARROW = 72  # Columns of a terminal below which there is no place for bars.

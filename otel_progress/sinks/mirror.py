@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, cast
 
 from ..names import PROGRESS_METRICS, PROGRESS_RUN
@@ -22,19 +21,23 @@ class _Desk:
     """
 
     def __init__(self) -> None:
-        self.waiting: deque[Callable[[], None]] = deque()
+        self.waiting: dict[Hashable, Callable[[], None]] = {}
         self.writer: dict[None, object] = {}
 
-    def hand_in(self, work: Callable[[], None]) -> None:
-        """Do `work`, or let the thread do it that is writing at this moment."""
-        self.waiting.append(work)
+    def hand_in(self, key: Hashable, work: Callable[[], None]) -> None:
+        """Do `work`, or let the thread do it that is writing at this moment.
+
+        Once for each key of those that wait: a store may be slow to take them.
+        """
+        self.waiting[key] = work
         me = object()
         while self.waiting:
             try:
                 if self.writer.setdefault(None, me) is not me:
                     return
                 while self.waiting:
-                    self.waiting.popleft()()
+                    for each in list(self.waiting):
+                        self.waiting.pop(each)()
             finally:
                 if self.writer.get(None) is me:
                     self.writer.clear()
@@ -43,7 +46,8 @@ class _Desk:
 class _Mirrored:
     """What is mirrored of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, desk: _Desk) -> None:
+        self.waiting = desk.waiting
         self.entries: dict[str, dict[str, Any]] = {}
         """The entries last written: making 10,000 of them anew for each new stage would take minutes."""
         self.shown = False
@@ -69,7 +73,7 @@ class MirrorSink(Sink):
         """Create both keys."""
         mirror = self._recorder.settings.mirror
         if run.shared is not None and (run.origin == "program" if mirror is None else mirror):
-            self._show(run, self._runs.setdefault(run, _Mirrored()))
+            self._show(run, self._runs.setdefault(run, _Mirrored(self._desk(run))))
 
     def visit_started(self, visit: Visit) -> None:
         """Show the stage as it is now."""
@@ -82,18 +86,18 @@ class MirrorSink(Sink):
             return
         mirrored = self._runs.get(run)
         if mirrored is None or not mirrored.shown:
-            mirrored = self._runs.setdefault(run, _Mirrored())
+            mirrored = self._runs.setdefault(run, _Mirrored(self._desk(run)))
             self._show(run, mirrored)
         if type_of(shared) is dict:
             self._write_dict(run, run, mirrored, visit, shared)
         elif shared is not None:
-            self._hand_in(run, run, mirrored, visit.stage, shared)
+            self._hand_in(run, run, mirrored, visit.record.name, shared)
         if own is not None and own is not shared:  # It may be that of another run.
             owner = self._recorder.registry.of_store(own) or run
             if type_of(own) is dict:
                 self._write_dict(owner, run, mirrored, visit, own)
             else:
-                self._hand_in(owner, run, mirrored, visit.stage, own)
+                self._hand_in(owner, run, mirrored, visit.record.name, own)
 
     stage_changed = visit_ended = visit_started
 
@@ -108,7 +112,7 @@ class MirrorSink(Sink):
                 with run.lock:
                     self._say_again(run, last, shared)
             else:
-                self._desk(run).hand_in(lambda: self._say_again(run, last, shared))
+                self._desk(run).hand_in((run, last), lambda: self._say_again(run, last, shared))
 
     @staticmethod
     def _say_again(ended: Run, last: Run, shared: Any) -> None:
@@ -124,7 +128,7 @@ class MirrorSink(Sink):
             with run.lock:
                 self._begin(run, mirrored, shared)
         elif shared is not None:
-            self._desk(run).hand_in(lambda: self._begin(run, mirrored, shared))
+            self._desk(run).hand_in(run, lambda: self._begin(run, mirrored, shared))
 
     def _begin(self, run: Run, mirrored: _Mirrored, shared: Any) -> None:
         mirrored.entries.update(run.entries())
@@ -141,7 +145,7 @@ class MirrorSink(Sink):
     @staticmethod
     def _write_dict(owner: Run, run: Run, mirrored: _Mirrored, visit: Visit, shared: Any) -> None:
         # Under the lock of the store's runs, as a plain dict runs no code of the workflow.
-        stage = visit.stage
+        stage = visit.record.name
         with owner.lock:
             entry = mirrored.entries[stage] = visit.record.entry()
             metrics = shared.get(PROGRESS_METRICS)
@@ -157,7 +161,7 @@ class MirrorSink(Sink):
 
     def _hand_in(self, owner: Run, run: Run, mirrored: _Mirrored, stage: str, shared: Any) -> None:
         """Write a stage into a store of another kind."""
-        self._desk(owner).hand_in(lambda: self._write(run, mirrored, stage, shared))
+        self._desk(owner).hand_in((run, stage, id(shared)), lambda: self._write(run, mirrored, stage, shared))
 
     @staticmethod
     def _write(run: Run, mirrored: _Mirrored, stage: str, shared: Any) -> None:

@@ -28,7 +28,7 @@ from ..recording import default
 from ..recording.faults import logger
 from . import limits
 from .exporters import Exporter, Reader, Signal, self_metrics
-from .membership import MembershipProcessor
+from .membership import mark_spans_inside
 
 EXIT_TIMEOUT = 2.0
 """Seconds that the end of a process waits for a collector that takes nothing, where nothing else is said."""
@@ -88,9 +88,9 @@ class Telemetry:
         readers = self._make_readers(made["metrics"])
         self._meter_provider = MeterProvider(readers, resource, shutdown_on_exit=False)
         tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=self._meter_provider)
+        mark_spans_inside(tracer_provider)
         with self_metrics():
             for processor in (
-                MembershipProcessor(),
                 *(make() for make in process.companions),
                 *(
                     BatchSpanProcessor(each, **limits.for_spans(), meter_provider=self._meter_provider)
