@@ -29,6 +29,7 @@ from .stages import StageRecord
 from .store import (
     NOTHING_SEEN,
     Seen,
+    given_value,
     here,
     look_at,
     name_of,
@@ -58,6 +59,8 @@ class Recorder:
         self.settings = settings or Settings()
         self.workflow: str | None = None
         """Name of the runs that a stage begins by itself; None: the program's name."""
+        self.prepare: Callable[[], object] | None = None
+        """Called before a run begins: what takes long there is not in the run's time."""
         self.registry = Registry()
         clock = clock or Clock()
         self._wall, self._monotonic = clock.wall, clock.monotonic
@@ -217,6 +220,8 @@ class Recorder:
         return self._begin_run(run)
 
     def _begin_run(self, run: Run) -> Run:
+        if self.prepare is not None:
+            self.prepare()
         self._start(run, None)
         run.last_activity = run.started
         run.context = set_value(RECORDED, run, run.parent_context)
@@ -373,11 +378,11 @@ class Recorder:
             return seen
         platforms, revision = seen.platforms, seen.revision
         if code.platforms is not None:
-            visit.platforms = platforms_of(_value(code.platforms, shared))
+            visit.platforms = platforms_of(given_value(code.platforms, shared))
         elif platforms.count:
             visit.platforms = platforms
         if code.revision is not None:
-            revision = revision_of(_value(code.revision, shared))
+            revision = revision_of(given_value(code.revision, shared))
         if revision is not None:
             visit.latest_revision = revision
             if visit.revision is None:
@@ -407,16 +412,3 @@ class Recorder:
         part = self.make_part(owner, name, platform)
         self.tell("part_started", part)
         return part
-
-
-def _value(given: Any, shared: Any) -> Any:
-    """What `platforms=` or `revision=` gives: a value, or what a callable makes of the store."""
-    if not callable(given):
-        return given
-    try:
-        return given(shared)
-    except BaseException as error:
-        if from_handler(error):
-            raise
-        report(f"{name_of(getattr(given, '__qualname__', given))} failed to read the store", error)
-        return None
