@@ -153,15 +153,24 @@ class Harmless(Generic[T]):
         if not self._entered:
             return
         try:
+            self._entered = False
             self.leave(error)
         except BaseException as fault:
             self.not_ended(error, fault)
 
+    def left(self, error: BaseException) -> None:
+        """To be called where `error` has left the `with` block: `__exit__` need not have run.
+
+        Python delivers a signal at the first instruction of a function, so at that of `__exit__`, where nothing there
+        can guard.
+        """
+        if getattr(self, "_entered", False):
+            self.leave(error)
+
     def not_begun(self, fault: BaseException) -> T:
         """What `with ... as` gives after `fault`, unless that is none of ours."""
         if passes(fault):
-            self._entered = True
-            self.__exit__(type(fault), fault, fault.__traceback__)
+            self.leave(fault)
             raise fault
         report(f"{type(self).__name__} could not begin; the workflow goes on unrecorded", fault)
         return self.instead()

@@ -6,6 +6,7 @@ These objects are live and belong to the recorder. What a workflow may keep is `
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from .times import NANO
 
 if TYPE_CHECKING:
     from .recorder import Recorder
+    from .sink import Sink
     from .visits import Visit
 
 
@@ -32,6 +34,8 @@ class Recorded:
     node: object | None = None
     """The node whose call this is, so that calls of its methods find it."""
     span: trace.Span = trace.INVALID_SPAN
+    before: Context
+    """What was current where the code began it."""
     parent_context: Context
     context: Context
     """To be attached while the workflow's own code runs."""
@@ -44,6 +48,8 @@ class Recorded:
     exception: BaseException | None = None
     """What ended it, only while the sinks are told of the end."""
     error_type: str | None = None
+    untold: Iterator[Sink] | None = None
+    """The sinks that are yet to be told of the end, until all that follows it is done."""
 
     @property
     def seconds(self) -> float:

@@ -57,12 +57,12 @@ class StageRecord:
         with run.lock:
             if run.ended is not None:
                 return False
-            self.started = self.started or visit.started
             number = visit.number = self.by_item.get(visit.item, 0) + 1
+            self.started = self.started or visit.started
             self.by_item[visit.item] = number
             self.visits += 1
             self.open += 1
-            run.open[visit] = None
+            run.open[visit] = None  # As below: nothing is called until here.
             if visit.by_tracker:
                 run.tracked[self.name] = visit
             else:
@@ -120,28 +120,35 @@ class StageRecord:
                 visit.wait += wait
                 self.retries += 1
 
-    def end(self, visit: Visit, ended: int, result: Result, error_type: str | None) -> bool:
+    def end(self, visit: Visit, ended: int, result: Result, error: BaseException | None) -> bool:
         """A visit ends; False where it has ended before."""
         run = self.run
         with run.lock:
-            if run.open.pop(visit, visit) is visit:
+            if visit not in run.open:
                 return False
-            visit.ended = ended
-            visit.result = result
-            if result in ("failure", "cancelled"):
-                visit.error_type = error_type or run.failing
-            if run.tracked.get(self.name) is visit:
+            self._note(visit)
+            failed = result in ("failure", "cancelled")
+            error_type = (run.failing if error is None else type(error).__name__) if failed else None
+            versions = [version.id for version in visit.versions] if visit.versions else None
+            untold = iter(run.recorder.sinks)
+            is_tracked = run.tracked.get(self.name) is visit
+            # Nothing is called from here on, so that what a signal's handler raises comes before all of it or after.
+            visit.result = self.result = result
+            visit.error_type = self.error = run.failing = error_type
+            visit.exception = error
+            visit.untold = untold
+            if is_tracked:
                 del run.tracked[self.name]
-            self.open -= 1
             if self.ended is None or ended > self.ended:
                 self.ended = ended
+            if ended > run.last_activity:  # noqa: PLR1730 - `max` would be a call
+                run.last_activity = ended
             self.seconds += (ended - visit.started) / NANO
-            self.result = result
-            self.error = run.failing = visit.error_type
-            if visit.versions:
-                self.versions.extend(version.id for version in visit.versions)
-            run.last_activity = max(run.last_activity, ended)
-            self._note(visit)
+            if versions:
+                self.versions += versions
+            self.open -= 1
+            del run.open[visit]
+            visit.ended = ended
             return True
 
     def _name_platforms(self, visit: Visit) -> None:

@@ -134,10 +134,10 @@ class SpanSink(Sink):
 
     def _end(self, recorded: T, attributes_of: Callable[[T], Attributes]) -> None:
         span, error = recorded.span, recorded.exception
+        inside = self._described.pop(recorded, {})
+        if not span.is_recording():
+            return
         try:
-            inside = self._described.pop(recorded, {})
-            if not span.is_recording():
-                return
             span.set_attributes(attributes_of(recorded))
             if error is not None and recorded.result in ("failure", "cancelled"):
                 self._fail(span, error, recorded.ended, inside)

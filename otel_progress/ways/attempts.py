@@ -17,7 +17,7 @@ from opentelemetry.context import get_current
 
 from ..names import SPAN_ITEM, Result
 from ..recording.context import attach, detach
-from ..recording.faults import Harmless, from_handler
+from ..recording.faults import Harmless
 from ..recording.live import Run
 from ..recording.sources import result_of
 from ..recording.store import name_of, read
@@ -28,28 +28,21 @@ from ..recording.visits import Attempt, Item, Part, Visit
 def worker() -> object:
     """Who works on an item: the task where there is one, else the thread."""
     asyncio = sys.modules.get("asyncio")  # Where nobody has imported it, there is no task.
-    if asyncio is not None:
-        try:
-            task = asyncio.current_task()
-        except RuntimeError as error:
-            if from_handler(error):
-                raise
-            task = None
-        if task is not None:
-            return task
-    return threading.get_ident()
+    # As `asyncio.get_running_loop`, which raises where there is none; that would take longer than all the rest here.
+    loop = None if asyncio is None else asyncio._get_running_loop()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    task = None if asyncio is None or loop is None else asyncio.current_task(loop)
+    return threading.get_ident() if task is None else task
 
 
 class _Call(Harmless[None]):
     """One call of exec or exec_fallback on the item of this task or thread, as a context manager."""
-
-    _item: Item
 
     def __init__(self, visit: Visit, subject: Any) -> None:
         self._recorder = visit.recorder
         self._visit = visit
         self._subject = subject
         self._worker = worker()
+        self._item: Item | None = None
         self._token: Token[Any] | None = None
 
     def is_inside(self) -> bool:
@@ -65,7 +58,7 @@ class _Call(Harmless[None]):
             self._token = attach(item.part.context)
 
     def _detach(self) -> None:
-        if self._token is not None and self._item.part is not None:
+        if self._token is not None and self._item is not None and self._item.part is not None:
             detach(self._token, self._item.part.context)
             self._token = None
 
@@ -98,8 +91,8 @@ class Exec(_Call):
                 item.platform = _platform_of(visit, self._subject)
                 if recorder.settings.items:
                     item.part = recorder.start_part(visit, SPAN_ITEM, item.platform)
-        self._item = item
         self._started = recorder.now(visit)
+        self._item = item
         retry = item.failed_at is not None
         wait = max(0, self._started - (item.failed_at or 0)) / NANO if retry else 0.0
         item.attempts += 1
@@ -116,6 +109,8 @@ class Exec(_Call):
         if self._token is not None:
             self._detach()
         item, visit = self._item, self._visit
+        if item is None:
+            return
         item.running = False
         if error is None:
             self._end_item(item, "success")
@@ -134,16 +129,17 @@ class Fallback(_Call):
 
     def enter(self) -> None:
         """Run it inside the item."""
-        self._item = self._visit.items.get(self._worker) or Item(self._subject)
-        self._visit.work_on(self._worker, self._item)
-        self._item.running = True
-        self._attach(self._item)
+        item = self._item = self._visit.items.get(self._worker) or Item(self._subject)
+        self._visit.work_on(self._worker, item)
+        item.running = True
+        self._attach(item)
 
     def leave(self, error: BaseException | None) -> None:
         """The item has ended."""
         self._detach()
         self._visit.fell_back = self._visit.fell_back or error is None
-        self._end_item(self._item, "fallback" if error is None else result_of(error), error)
+        if self._item is not None:
+            self._end_item(self._item, "fallback" if error is None else result_of(error), error)
 
 
 class Phase(Harmless[None]):

@@ -54,16 +54,26 @@ def _unwrap_partial(function: Any) -> Any:
 
 def _plain(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        with opening(args, kwargs):
-            return function(*args, **kwargs)
+        recording = opening(args, kwargs)
+        try:
+            with recording:
+                return function(*args, **kwargs)
+        except BaseException as error:
+            recording.left(error)
+            raise
 
     return call
 
 
 def _coroutine(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> Any:
-        with opening(args, kwargs):
-            return await function(*args, **kwargs)
+        recording = opening(args, kwargs)
+        try:
+            with recording:
+                return await function(*args, **kwargs)
+        except BaseException as error:
+            recording.left(error)
+            raise
 
     return call
 
