@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Attributes = dict[str, AttributeValue]
 _Described = dict[object, object]
 T = TypeVar("T", bound=Recorded)
+_NOTHING: _Described = {}
 _MOST_DESCRIBED = 16  # Exceptions that a workflow catches, over and over, in one long run.
 
 
@@ -65,6 +66,8 @@ class SpanSink(Sink):
             _known(visit),
             None if before is None else [Link(before)],
         )
+        if visit.span is trace.INVALID_SPAN:
+            return
         context = visit.span.get_span_context()
         if context.is_valid:
             record.last_spans[visit.item] = context
@@ -134,7 +137,7 @@ class SpanSink(Sink):
 
     def _end(self, recorded: T, attributes_of: Callable[[T], Attributes]) -> None:
         span, error = recorded.span, recorded.exception
-        inside = self._described.pop(recorded, {})
+        inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
         if not span.is_recording():
             return
         try:

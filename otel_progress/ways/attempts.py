@@ -17,7 +17,7 @@ from opentelemetry.context import get_current
 
 from ..names import SPAN_ITEM, Result
 from ..recording.context import attach, detach
-from ..recording.faults import Harmless
+from ..recording.faults import Harmless, from_handler
 from ..recording.live import Run
 from ..recording.sources import result_of
 from ..recording.store import name_of, read
@@ -25,23 +25,29 @@ from ..recording.times import NANO
 from ..recording.visits import Attempt, Item, Part, Visit
 
 
-def worker() -> object:
-    """Who works on an item: the task where there is one, else the thread."""
-    asyncio = sys.modules.get("asyncio")  # Where nobody has imported it, there is no task.
-    # As `asyncio.get_running_loop`, which raises where there is none; that would take longer than all the rest here.
-    loop = None if asyncio is None else asyncio._get_running_loop()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    task = None if asyncio is None or loop is None else asyncio.current_task(loop)
-    return threading.get_ident() if task is None else task
+def worker(in_tasks: bool) -> object:
+    """Who works on an item: the task where there may be one, else the thread."""
+    asyncio = sys.modules.get("asyncio") if in_tasks else None  # Where nobody has imported it, there is no task.
+    if asyncio is not None:
+        try:
+            task = asyncio.current_task(asyncio.get_running_loop())
+        except RuntimeError as error:
+            if from_handler(error):
+                raise
+            task = None
+        if task is not None:
+            return task
+    return threading.get_ident()
 
 
 class _Call(Harmless[None]):
     """One call of exec or exec_fallback on the item of this task or thread, as a context manager."""
 
-    def __init__(self, visit: Visit, subject: Any) -> None:
+    def __init__(self, visit: Visit, subject: Any, in_tasks: bool) -> None:
         self._recorder = visit.recorder
         self._visit = visit
         self._subject = subject
-        self._worker = worker()
+        self._worker = worker(in_tasks)
         self._item: Item | None = None
         self._token: Token[Any] | None = None
 
