@@ -22,11 +22,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from ..recording import default
 from ..recording.faults import logger
 from . import limits
+from .batches import Batches
 from .exporters import Exporter, Reader, Signal, self_metrics
 from .membership import MembershipProcessor
 
@@ -92,10 +92,7 @@ class Telemetry:
             for processor in (
                 MembershipProcessor(),
                 *(make() for make in process.companions),
-                *(
-                    BatchSpanProcessor(each, **limits.for_spans(), meter_provider=self._meter_provider)
-                    for each in self.exporters
-                ),
+                *(Batches(each, **limits.for_spans(), meter_provider=self._meter_provider) for each in self.exporters),
             ):
                 tracer_provider.add_span_processor(processor)
         self._parts = [tracer_provider]
