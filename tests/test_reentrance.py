@@ -31,7 +31,7 @@ from otel_progress.telemetry.batches import Batches
 
 exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
 spans, metrics = TracerProvider(shutdown_on_exit=False), MeterProvider([reader], shutdown_on_exit=False)
-spans.add_span_processor(Batches(exporter, max_queue_size=65_536, max_export_batch_size=1))  # Its thread is woken by each.
+spans.add_span_processor(Batches(exporter, max_queue_size=65_536, max_export_batch_size=1))
 recorder = Recorder()
 recorder.sinks = usual_sinks(recorder, spans, metrics)
 default.use(recorder)
