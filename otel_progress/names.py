@@ -179,7 +179,7 @@ MIRROR_FIELDS: Final = (
     "error",
     "trace_id",
 )
-RUN_FIELDS: Final = ("run_id", "workflow", "traceparent", "started")
+RUN_FIELDS: Final = ("run_id", "workflow", "traceparent", "started", "tracestate")
 
 # --- environment variables --------------------------------------------------------------------------------------------
 

@@ -87,7 +87,7 @@ PROPERTIES = [
 ]
 
 
-def made(name: str, base: type[BaseException] = Exception, kind: type = type, **members: Any) -> BaseException:
+def made(name: str, base: Any = Exception, kind: Any = type, **members: Any) -> BaseException:
     """An exception of a class of its own."""
     error: BaseException = kind(name, (base,), members)()
     return error

@@ -27,11 +27,11 @@ from otel_progress import stage, workflow
 from otel_progress.recording import default
 from otel_progress.recording.recorder import Recorder
 from otel_progress.sinks.usual import usual_sinks
-from otel_progress.telemetry.batches import Batches
+from otel_progress.telemetry.ended import EndedSpans
 
 exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
 spans, metrics = TracerProvider(shutdown_on_exit=False), MeterProvider([reader], shutdown_on_exit=False)
-spans.add_span_processor(Batches(exporter, max_queue_size=65_536, max_export_batch_size=1))
+spans.add_span_processor(EndedSpans(exporter, max_queue_size=65_536, max_export_batch_size=1))
 recorder = Recorder()
 recorder.sinks = usual_sinks(recorder, spans, metrics)
 default.use(recorder)

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_ENDPOINT,
     OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
@@ -27,9 +28,9 @@ from ..recording import default
 from ..recording.faults import report
 from ..recording.live import Run
 from ..recording.sink import Sink
+from ..recording.visible import visible
 from ..report import table
 from ..report.totals import WorkflowTotals
-from ..report.visible import visible
 from ..runs.file import RunFile
 from ..telemetry.configure import sdk_is_disabled, start
 from ..telemetry.exporters import exporters
@@ -164,8 +165,9 @@ class Recording(Sink):
 
 def _instrument() -> None:
     """Record the frameworks that otel_progress knows, as `opentelemetry-instrument` does."""
+    disabled = {name.strip() for name in os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")}
     for point in entry_points(group="opentelemetry_instrumentor"):
-        if point.value.partition(".")[0] == SCOPE:
+        if point.value.partition(".")[0] == SCOPE and disabled.isdisjoint({point.name, "*"}):
             try:
                 instrumentor = point.load()()
                 if get_dependency_conflicts(instrumentor.instrumentation_dependencies()) is not None:

@@ -10,16 +10,17 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context, create_key, get_current, set_value
+from opentelemetry.context import Context, get_current, set_value
 
 from ..names import PROGRESS_METRICS, Result
 from .call import Call, Code
 from .faults import from_handler, report
 from .live import Beginning, Recorded, Run
+from .place import RECORDED, outside
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Teller
@@ -34,20 +35,13 @@ from .store import (
     platforms_of,
     read,
     revision_of,
+    type_name,
     versions_since,
 )
 from .visits import Part, Visit
 
-RECORDED = create_key("otel-progress-recorded")
-"""Key of the innermost run, visit or part in a context."""
 _NOWHERE = Context()
 """Where something is that has ended: its own context would hold it in a cycle."""
-
-
-def recorded_in(context: Context) -> Recorded | None:
-    """The innermost run, visit or part that `context` is in."""
-    recorded = context.get(RECORDED)
-    return recorded if isinstance(recorded, Recorded) else None
 
 
 class Recorder(Teller):
@@ -82,12 +76,18 @@ class Recorder(Teller):
             run.lock = threading.RLock()
 
     def current(self) -> Recorded | None:
-        """The innermost run, visit or part that this code runs in."""
-        return self._in(get_current())
+        """The innermost of what is open where this code runs; the run, where that has ended too."""
+        return self.around()[0]
 
-    def _in(self, context: Context) -> Recorded | None:
+    def around(self) -> tuple[Recorded | None, Context]:
+        """The same, and the context there: what was left current after its end is in neither."""
+        context = get_current()
         recorded = context.get(RECORDED)
-        return recorded if isinstance(recorded, Recorded) and recorded.recorder is self else None
+        if not isinstance(recorded, Recorded) or recorded.recorder is not self:
+            return None, context
+        if recorded.ended is None and (type(recorded) is not Part or recorded.owner.ended is None):
+            return recorded, context
+        return outside(recorded, context)
 
     def now(self, recorded: Recorded) -> int:
         """The time inside `recorded`, in nanoseconds since the Unix epoch."""
@@ -159,7 +159,7 @@ class Recorder(Teller):
         """Begin a run; inside another one, a visit that may hold visits."""
         if here.reading:
             return self.nothing(call.code)
-        shared, ambient = call.shared, self.current()
+        shared, (ambient, context) = call.shared, self.around()
         saved = saved_run(shared)
         around = self.registry.find(shared, saved)
         if around is None and ambient is not None and ambient.run.ended is None and ambient.run.open_here:
@@ -182,8 +182,8 @@ class Recorder(Teller):
             origin=call.code.origin,
         )
         run.node = call.node
-        run.before = get_current()
-        run.parent_context = remote_context(saved) if saved else run.before
+        run.before = context
+        run.parent_context = remote_context(saved) if saved else context
         return self._begin_run(run)
 
     def run_for(self, call: Call, ambient: Recorded | None) -> Run:
@@ -201,7 +201,7 @@ class Recorder(Teller):
             return self._join(saved["run_id"], saved["workflow"], span, call)
         if ambient is not None:  # A task that outlives its run, or a forked child.
             return self._join(ambient.run.id, ambient.run.workflow, ambient.run.span, call)
-        name = self.workflow or program_name()
+        name = name_of(self.workflow) if self.workflow else program_name()
         run = Run(self, self._new_run_id(), name, Beginning.STAGE, shared=shared, origin=call.code.origin)
         run.parent_context = get_current()
         return self._begin_run(run)
@@ -209,7 +209,7 @@ class Recorder(Teller):
     def _join(self, run_id: str, workflow: str, span: trace.Span, call: Call) -> Run:
         """A run that began elsewhere: in another process, before a fork, or here and has ended."""
         begun, origin = Beginning.JOINED, call.code.origin
-        run = Run(self, run_id, workflow or "workflow", begun, shared=call.shared, origin=origin)
+        run = Run(self, run_id, name_of(workflow) or "workflow", begun, shared=call.shared, origin=origin)
         run.span = trace.NonRecordingSpan(span.get_span_context())
         run.parent_context = trace.set_span_in_context(run.span)
         return self._begin_run(run)
@@ -218,9 +218,8 @@ class Recorder(Teller):
         self._start(run, None)
         run.last_activity = run.started
         run.context = set_value(RECORDED, run, run.parent_context)
-        saved = None if run.fresh else read(run.shared, PROGRESS_METRICS)
-        for name, entry in list(cast("Mapping[Any, Any]", saved).items()) if isinstance(saved, Mapping) else ():
-            run.load(name, entry)
+        if not run.fresh:
+            run.load(read(run.shared, PROGRESS_METRICS))
         if not self._at_exit:
             # Registered only now, so that it is called before the providers' own handlers, which were there first.
             self._at_exit = True
@@ -252,10 +251,9 @@ class Recorder(Teller):
             ended = max(run.started, self.now(run) if at is None else at)
             run.note(seen.platforms, seen.revision)
             run.result = result or ("failure" if error is None and run.implicit and run.failing else result_of(error))
-            run.error_type = run.failing if error is None else type(error).__name__
+            run.error_type = run.failing if error is None else type_name(error)
             run.exception = error
-            untold = iter(self.sinks)
-            run.untold, run.ended = untold, ended
+            run.untold, run.ended = iter(self.sinks), ended
         self._finish_run(run)
 
     def _finish_run(self, run: Run) -> None:
@@ -266,8 +264,11 @@ class Recorder(Teller):
                 self.end(visit, None, "abandoned", run.ended)
         self.tell("run_ended", run, to=run.untold)
         self.registry.remove(run)
-        run.node = run.exception = run.untold = None
-        run.context = run.parent_context = run.before = _NOWHERE
+        run.before, run.node, run.exception, run.untold = _NOWHERE, None, None, None
+        # What is left current after its end still finds what was around it.
+        run.context = run.parent_context = trace.set_span_in_context(
+            trace.get_current_span(run.parent_context), _NOWHERE
+        )
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
@@ -275,8 +276,7 @@ class Recorder(Teller):
         """Begin a visit, or take over the one that a tracker has begun for this stage."""
         if here.reading:
             return self.nothing(call.code)
-        context = get_current()
-        ambient, shared, code = self._in(context), call.shared, call.code
+        (ambient, context), shared, code = self.around(), call.shared, call.code
         run = None if ambient is None else ambient.run
         if (
             run is None
@@ -286,7 +286,7 @@ class Recorder(Teller):
         ):
             run = self.run_for(call, ambient)
         record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose)
-        if run.tracked and (visit := run.hand_over(record.name)) is not None:
+        if run.tracked and (visit := run.hand_over(record.stage_of(code.name))) is not None:
             return self._take_over(visit, call, ambient, context)
         visit = Visit(self, record, call)
         return self.begin(visit, ambient, context) or self.start_visit(call)
@@ -401,7 +401,7 @@ class Recorder(Teller):
         """A part that no sink is told of."""
         part = Part(owner, name, platform)
         self._start(part, owner)
-        part.parent_context = get_current()
+        part.parent_context = self.around()[1]
         part.context = set_value(RECORDED, part, part.parent_context)
         return part
 

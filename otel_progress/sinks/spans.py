@@ -13,11 +13,14 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import names
 from .._version import SCHEMA_URL, __version__
+from ..recording.context import aside
 from ..recording.faults import from_handler
 from ..recording.live import Recorded, Run
-from ..recording.recorder import Recorder, recorded_in
+from ..recording.place import recorded_in
+from ..recording.recorder import Recorder
 from ..recording.sink import Sink
-from ..recording.store import MOST_NAMES, printable
+from ..recording.store import MOST_NAMES, name_of, type_name
+from ..recording.visible import LONGEST_TEXT, LONGEST_TRACE, bounded
 from ..recording.visits import Attempt, Part, Visit
 from .bound import NameBound
 
@@ -108,7 +111,7 @@ class SpanSink(Sink):
         within = recorded_in(attempt.context) or visit
         self._fail(span, attempt.error, attempt.ended, self._described.get(within, {}))
         self._pass_on(attempt.error, within)
-        span.end(attempt.ended)
+        aside(span.end, attempt.ended)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:
         """Say it on the span of the flow, as an event."""
@@ -149,7 +152,7 @@ class SpanSink(Sink):
                 span.set_status(Status(StatusCode.ERROR, recorded.result))
                 span.set_attribute(names.ERROR_TYPE, recorded.error_type or recorded.result)
         finally:
-            span.end(recorded.ended)
+            aside(span.end, recorded.ended)
 
     def _pass_on(self, error: BaseException, around: Recorded | None) -> None:
         """Say to what is around a span that this span describes `error`."""
@@ -164,20 +167,21 @@ class SpanSink(Sink):
 
     def _fail(self, span: trace.Span, error: BaseException, at: int | None, inside: _Described) -> None:
         """Say on `span` that `error` ended it; in full unless a span inside has done so."""
-        kind = type(error)
+        kind, name = type(error), type_name(error)
         message = _message(error) if self._recorder.settings.capture_messages else ""
-        span.set_attribute(names.ERROR_TYPE, kind.__name__)
-        span.set_status(Status(StatusCode.ERROR, f"{kind.__name__}: {message}" if message else kind.__name__))
+        span.set_attribute(names.ERROR_TYPE, name)
+        span.set_status(Status(StatusCode.ERROR, f"{name}: {message}" if message else name))
         key, held = _identity(error)
         if key in inside and inside[key] is held:
             return
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         lines = ["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)]
-        event: Attributes = {exception_attributes.EXCEPTION_TYPE: f"{module}{kind.__qualname__}"}
+        whole_name = name_of(f"{module}{kind.__qualname__}")
+        event: Attributes = {exception_attributes.EXCEPTION_TYPE: whole_name}
         if message:
             event[exception_attributes.EXCEPTION_MESSAGE] = message
-            lines.append(f"{module}{kind.__qualname__}: {message}\n")
-        event[exception_attributes.EXCEPTION_STACKTRACE] = printable("".join(lines))
+            lines.append(f"{whole_name}: {message}\n")
+        event[exception_attributes.EXCEPTION_STACKTRACE] = bounded("".join(lines), LONGEST_TRACE)
         span.add_event(names.EVENT_EXCEPTION, event, at)
 
 
@@ -198,7 +202,7 @@ def _identity(error: BaseException) -> tuple[object, object]:
 
 def _message(error: BaseException) -> str:
     try:
-        return printable(str(error))
+        return bounded(str(error), LONGEST_TEXT)
     except BaseException as fault:  # It is the workflow's own method.
         if from_handler(fault):
             raise

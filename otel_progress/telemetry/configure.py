@@ -17,7 +17,7 @@ from ..recording import default
 from ..recording.faults import logger
 from ..recording.settings import DETAILS, Detail
 from ..recording.sources import program_name
-from ..recording.store import printable
+from ..recording.visible import printable
 from .exporters import exporters
 from .lifetime import EXIT_TIMEOUT, Telemetry, process
 from .signals import exit_on_sigterm

@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetri
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from ..recording.faults import report
+from .batches import in_parts
 from .limits import metrics_interval
 
 Signal = Literal["traces", "metrics", "logs"]
@@ -131,7 +132,11 @@ class Exporter(SpanExporter):
         return None if endpoint is None else re.sub("//[^/@]*@", "//", str(endpoint))
 
     def export(self, spans: Sequence[Any]) -> Any:
-        """Export a batch."""
+        """Export a batch, in parts that a collector takes."""
+        results = [self._export(part) for part in in_parts(spans)]
+        return next((result for result in results if result.name != "SUCCESS"), results[0])
+
+    def _export(self, spans: Sequence[Any]) -> Any:
         result = self._own().export(spans)
         refused = _refused(len(spans)) if result.name == "SUCCESS" else len(spans)
         self.exported += len(spans) - refused

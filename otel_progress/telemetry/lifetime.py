@@ -26,9 +26,9 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from ..recording import default
 from ..recording.faults import logger
 from . import limits
-from .batches import Batches
+from .ended import EndedSpans
 from .exporters import Exporter, Reader, Signal, self_metrics
-from .membership import MembershipProcessor
+from .membership import mark_spans_inside
 
 EXIT_TIMEOUT = 2.0
 """Seconds that the end of a process waits for a collector that takes nothing, where nothing else is said."""
@@ -88,11 +88,14 @@ class Telemetry:
         readers = self._make_readers(made["metrics"])
         self._meter_provider = MeterProvider(readers, resource, shutdown_on_exit=False)
         tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=self._meter_provider)
+        mark_spans_inside(tracer_provider)
         with self_metrics():
             for processor in (
-                MembershipProcessor(),
                 *(make() for make in process.companions),
-                *(Batches(each, **limits.for_spans(), meter_provider=self._meter_provider) for each in self.exporters),
+                *(
+                    EndedSpans(each, **limits.for_spans(), meter_provider=self._meter_provider)
+                    for each in self.exporters
+                ),
             ):
                 tracer_provider.add_span_processor(processor)
         self._parts = [tracer_provider]

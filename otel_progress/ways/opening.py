@@ -15,12 +15,13 @@ from ..recording.call import Call, Code
 from ..recording.context import Attached, attach, detach
 from ..recording.faults import Harmless, report
 from ..recording.live import Recorded, Run
-from ..recording.recorder import recorded_in
+from ..recording.place import recorded_in
 from ..recording.store import given_store, name_of
 from ..recording.visits import Visit
 
 _LONGEST_WORD = 64
 T = TypeVar("T", bound="Run | Visit")
+_Other = TypeVar("_Other", bound="Opening[Any]")
 
 
 def action_of(node: Any, value: object) -> str | None:
@@ -123,6 +124,15 @@ class Opening(Harmless[T]):
             _leave_place(recorded)
         recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
 
+    def hand_on(self, kind: type[_Other], stepwise: bool) -> _Other:
+        """Leave it open for another, which ends it."""
+        other, recorded = kind(self._scope, self._call, stepwise), self.recorded
+        if self._token is not None and recorded is not None:
+            detach(self._token, recorded.context)
+            self._token = None
+        other.recorded, self.recorded = recorded, None
+        return other
+
     def instead(self) -> T:
         """One that records nothing."""
         return self._scope.given(default.get().nothing(self._call.code))
@@ -152,7 +162,8 @@ class Scope(Generic[T]):
         """The store that the user gave."""
         self.code = Code(self.name or type(self).__name__)
         """What is known of its `with` blocks, and of what it decorates but for name and function."""
-        self._open: list[Opening[T]] = []
+        self._open: dict[object, Opening[T]] = {}
+        """What it has entered and not left, by what is recorded of it."""
 
     def begin(self, call: Call) -> Run | Visit:
         """Start the run or visit."""
@@ -168,27 +179,25 @@ class Scope(Generic[T]):
         opening = Opening(self, Call(self.code, self.shared))
         try:
             value = opening.__enter__()
+            self._open[opening if opening.recorded in self._open else opening.recorded] = opening
             opening.guard()
-            self._open.append(opening)
             return value
         except BaseException as error:  # A signal's, between them: nobody will leave what is entered.
             opening.left(error)
-            if opening in self._open:
-                self._open.remove(opening)
+            for key in [key for key, each in list(self._open.items()) if each is opening]:
+                self._open.pop(key, None)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # One object may be entered by several tasks or threads at once: each leaves what is current where it is.
-        entered = self._open.copy()
-        opening = entered[-1]
-        if len(entered) > 1:
-            current = default.get().current()
-            opening = next((each for each in reversed(entered) if each.recorded is current), opening)
+        key = default.get().current() if len(self._open) > 1 else None
+        opening = self._open.get(key)
+        if opening is None or key is None:
+            key, opening = list(self._open.items())[-1]
         try:
-            if opening in self._open:
-                self._open.remove(opening)
+            self._open.pop(key, None)
         finally:
             opening.__exit__(kind, error, traceback)
 
