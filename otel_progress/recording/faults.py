@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from ..names import SCOPE
+from .raised import is_a, module_of, trace_of, type_name
 from .visible import LONGEST_TRACE, bounded, printable, visible
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ _OUR_KINDS = (
 def report(message: str, error: BaseException | None = None) -> None:
     """Log `message` as a warning, with the traceback of `error`, unless it was logged before."""
     try:
-        key = message if error is None else f"{message} {type(error).__name__}"
+        key = message if error is None else f"{message} {type_name(error)}"
         if key in _said or len(_said) >= _MOST:
             return
         _said.add(key)
@@ -81,9 +82,9 @@ def from_handler(error: BaseException) -> bool:
     For places that call the workflow's own code (a store's methods, a `__str__`, a hook): all else that it raises ends
     here.
     """
-    if isinstance(error, KeyboardInterrupt):
+    if is_a(error, KeyboardInterrupt):
         return True
-    trace = error.__traceback__
+    trace = trace_of(error)
     while trace is not None and (trace := trace.tb_next) is not None:
         if _is_handler(trace.tb_frame):
             return True
@@ -113,10 +114,10 @@ def passes(error: BaseException, *, theirs: bool = False) -> bool:
     if from_handler(error):
         return True
     kind = type(error)
-    home = kind.__module__.partition(".")[0]
+    home = module_of(error).partition(".")[0]
     if home in _OURS or (home == "builtins" and issubclass(kind, _OUR_KINDS) and kind is not TimeoutError):
         return False
-    trace = error.__traceback__
+    trace = trace_of(error)
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]

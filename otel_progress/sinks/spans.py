@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.semconv.attributes import exception_attributes
@@ -17,6 +17,7 @@ from ..recording.context import aside
 from ..recording.faults import from_handler
 from ..recording.live import Recorded, Run
 from ..recording.place import recorded_in
+from ..recording.raised import own_of, trace_of, whole_name
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, name_of, type_name
@@ -167,20 +168,19 @@ class SpanSink(Sink):
 
     def _fail(self, span: trace.Span, error: BaseException, at: int | None, inside: _Described) -> None:
         """Say on `span` that `error` ended it; in full unless a span inside has done so."""
-        kind, name = type(error), type_name(error)
+        name = type_name(error)
         message = _message(error) if self._recorder.settings.capture_messages else ""
         span.set_attribute(names.ERROR_TYPE, name)
         span.set_status(Status(StatusCode.ERROR, f"{name}: {message}" if message else name))
         key, held = _identity(error)
         if key in inside and inside[key] is held:
             return
-        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-        lines = ["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)]
-        whole_name = name_of(f"{module}{kind.__qualname__}")
-        event: Attributes = {exception_attributes.EXCEPTION_TYPE: whole_name}
+        lines = ["Traceback (most recent call last):\n", *traceback.format_tb(trace_of(error))]
+        whole = name_of(whole_name(error))
+        event: Attributes = {exception_attributes.EXCEPTION_TYPE: whole}
         if message:
             event[exception_attributes.EXCEPTION_MESSAGE] = message
-            lines.append(f"{whole_name}: {message}\n")
+            lines.append(f"{whole}: {message}\n")
         event[exception_attributes.EXCEPTION_STACKTRACE] = bounded("".join(lines), LONGEST_TRACE)
         span.add_event(names.EVENT_EXCEPTION, event, at)
 
@@ -191,10 +191,10 @@ def _identity(error: BaseException) -> tuple[object, object]:
     To hold the exception would hold its frames, and a mark on it would be seen. Its `__dict__` is its own and mostly
     empty; where it is not, what is in it shall not be held: then the place where it was raised has to do.
     """
-    own: object = getattr(error, "__dict__", None)
-    if not own and isinstance(own, dict):
-        return id(cast("object", own)), cast("object", own)
-    trace = error.__traceback__
+    own = own_of(error)
+    if not own:
+        return id(own), own
+    trace = trace_of(error)
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return (id(error), None) if trace is None else ((id(error), trace.tb_frame.f_code, trace.tb_lasti), None)

@@ -17,6 +17,7 @@ from ..names import SPAN_ITEM, Result
 from ..recording.context import attach, detach
 from ..recording.faults import Harmless, from_handler
 from ..recording.live import Run
+from ..recording.raised import is_a
 from ..recording.sources import result_of
 from ..recording.store import name_of, read, type_name
 from ..recording.times import NANO
@@ -118,7 +119,7 @@ class Exec(_Call):
         item.running = False
         if error is None:
             self._end_item(item, "success")
-        elif isinstance(error, Exception):
+        elif is_a(error, Exception):
             item.failed_at = max(self._started, self._recorder.now(visit))
             item.error = type_name(error)
             context = self._recorder.around()[1] if item.part is None else item.part.context
