@@ -20,7 +20,7 @@ from ..names import PROGRESS_METRICS, Result
 from .call import Call, Code
 from .faults import from_handler, report
 from .live import Beginning, Recorded, Run
-from .place import RECORDED, outside
+from .place import RECORDED, outside, span_only
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Teller
@@ -181,8 +181,7 @@ class Recorder(Teller):
             shared=shared,
             origin=call.code.origin,
         )
-        run.node = call.node
-        run.before = context
+        run.node, run.method, run.before = call.node, call.code.function, context
         run.parent_context = remote_context(saved) if saved else context
         return self._begin_run(run)
 
@@ -258,17 +257,15 @@ class Recorder(Teller):
 
     def _finish_run(self, run: Run) -> None:
         for visit in reversed(list(run.open)):
+            at = min(self.now(visit), run.end_within(visit))
             if visit.by_tracker:
-                self.end(visit, run.exception, run.result, run.ended)
+                self.end(visit, run.exception, run.result, at)
             else:
-                self.end(visit, None, "abandoned", run.ended)
+                self.end(visit, None, "abandoned", at)
         self.tell("run_ended", run, to=run.untold)
         self.registry.remove(run)
+        run.context, run.parent_context = _NOWHERE, span_only(run.parent_context)
         run.before, run.node, run.exception, run.untold = _NOWHERE, None, None, None
-        # What is left current after its end still finds what was around it.
-        run.context = run.parent_context = trace.set_span_in_context(
-            trace.get_current_span(run.parent_context), _NOWHERE
-        )
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
