@@ -10,11 +10,15 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
 
+from otel_progress import stage
+
 from . import otlp
+from .conftest import Telemetry
 
 PROVIDERS = """
 import faulthandler, gc, os, signal, sys, threading
@@ -135,6 +139,22 @@ def test_a_finalizer_may_record_whenever_the_garbage_collector_runs(tmp_path: Pa
     print(names.count("stage inside"), names.count("stage suspended"), recorder.registry.visits())
     """
     assert printed(tmp_path, code) == "100 100 []"
+
+
+def test_no_lock_is_waited_for_while_another_is_held(telemetry: Telemetry) -> None:
+    """A finalizer may run where a run's lock is held, and begin another run, which takes the registry's."""
+    shared: dict[str, object] = {}
+    with stage("first", shared=shared) as visit:
+        run = visit.run
+    registry, rested = telemetry.recorder.registry, threading.Event()
+
+    def rest() -> None:
+        registry.rest(run, shared)
+        rested.set()
+
+    with run.lock:
+        threading.Thread(target=rest, daemon=True).start()
+        assert rested.wait(otlp.TIMEOUT)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
