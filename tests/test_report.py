@@ -215,11 +215,11 @@ def test_rework_is_what_repeats_at_a_higher_revision_take(telemetry: Telemetry) 
     }
     assert totals.rework == 7.5
     assert [line[:90].rstrip() for line in shown(totals, width=120).splitlines()] == [
-        "stage      visits     time  share        platforms  revisions  rework  retries  result",
-        "style           5  38.50 s   44% ███░░░          0          2  7.50 s        0  success",
-        "inside          5   2.50 s    3% ░░░░░░          0          2  1.50 s        0  success",
-        "publish         1  50.00 s   56% ███░░░          0          2       -        0  success",
-        "w (1 run)      11   1m 28s                       0          2  7.50 s        0  success",
+        "stage      visits     time  share        rework  platforms  revisions  retries  result",
+        "style           5  38.50 s   44% ███░░░  7.50 s          0          2        0  success",
+        "inside          5   2.50 s    3% ░░░░░░  1.50 s          0          2        0  success",
+        "publish         1  50.00 s   56% ███░░░       -          0          2        0  success",
+        "w (1 run)      11   1m 28s               7.50 s          0          2        0  success",
     ]
 
 

@@ -17,15 +17,15 @@ _NARROW = 72  # Columns of a terminal below which there is no place for bars.
 _OTHERS = 42  # What the columns beside the first and the last take, without bars,
 _OTHERS_IN_ONE_LINE = 65  # and with bars and headers in one line.
 _REWORK = 9  # What that column takes.
-_COLUMNS = ("stage", "visits", "time", "share", "platforms", "revisions", "rework", "retries", "result")
+_COLUMNS = ("stage", "visits", "time", "share", "rework", "platforms", "revisions", "retries", "result")
 _COLUMNS_IN_TWO_LINES = (
     "\nstage",
     "\nvisits",
     "\ntime",
     "\nshare",
+    "\nrework",
     "plat-\nforms",
     "revi-\nsions",
-    "\nrework",
     "\nretries",
     "\nresult",
 )
@@ -68,9 +68,9 @@ def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
                 str(row.visits),
                 duration(row.seconds),
                 share,
+                *([_rework(row)] if rework else []),
                 str(row.platforms),
                 str(row.revisions),
-                *([_rework(row)] if rework else []),
                 str(row.retries),
                 _results(row, ", " if wide else "\n"),
                 style="dim" if is_whole else "",
