@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import gc
+import operator
 import sys
+import threading
+from collections.abc import Callable
 from contextvars import Token
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry import context as opentelemetry_context
 from opentelemetry import trace
@@ -13,15 +18,44 @@ from opentelemetry.context import Context, get_current
 
 from .faults import Harmless, from_handler
 from .live import Recorded
-from .recorder import RECORDED
+from .place import RECORDED
+
+T = TypeVar("T")
 
 _DISTURBED = sys.version_info < (3, 12)
-"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`. A finalizer that
-records a stage then changes the same context, and the interpreter crashes. So the collector waits."""
+"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`, ours or anybody's. A
+finalizer that then changes the same context (it closes a generator, or records a stage) crashes the interpreter. So the
+collector waits while we change it, and while the collector runs we change nothing."""
 
 
-def attach(context: Context) -> Token[Any]:
-    """Make `context` current."""
+class _Collection(threading.local):
+    """Whether the garbage collector runs, in this thread.
+
+    All of it is C: what the handler of a signal raises inside a callback that is written in Python is lost.
+    """
+
+    runs = False
+    start = property(operator.methodcaller("__setattr__", "runs", True))
+    stop = property(operator.methodcaller("__setattr__", "runs", False))
+
+
+_collection = _Collection()
+if _DISTURBED:
+    gc.callbacks.append(functools.partial(getattr, _collection))
+
+
+def aside(function: Callable[[T], object], argument: T) -> None:
+    """Call what may change the current context; while the collector runs in a copy of it."""
+    if _collection.runs:
+        contextvars.copy_context().run(function, argument)
+    else:
+        function(argument)
+
+
+def attach(context: Context) -> Token[Any] | None:
+    """Make `context` current; None while the collector runs, when it must stay."""
+    if _collection.runs:
+        return None
     if not _DISTURBED or not gc.isenabled():
         return opentelemetry_context.attach(context)
     try:
@@ -49,12 +83,16 @@ def detach(token: Token[Any], ours: Context) -> None:
     left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
     `detach` would log an error.
     """
+    if _collection.runs:
+        return
     left = get_current()
     try:
         _reset(token)
     except (ValueError, RuntimeError) as error:  # Left in another context, or undone before.
         if from_handler(error):
             raise
+        if left is ours and isinstance(token.old_value, Context):
+            attach(token.old_value)  # A copy, in which it was still current.
         return
     if left is ours:
         return

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context, create_key, get_current, set_value
+from opentelemetry.context import Context, get_current, set_value
 
 from ..names import PROGRESS_METRICS, Result
 from .call import Call, Code
 from .faults import from_handler, passes, report
 from .live import Beginning, Recorded, Run
+from .place import RECORDED, outside
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Sink
@@ -39,16 +40,8 @@ from .store import (
 )
 from .visits import Part, Visit
 
-RECORDED = create_key("otel-progress-recorded")
-"""Key of the innermost run, visit or part in a context."""
 _NOWHERE = Context()
 """Where something is that has ended: its own context would hold it in a cycle."""
-
-
-def recorded_in(context: Context) -> Recorded | None:
-    """The innermost run, visit or part that `context` is in."""
-    recorded = context.get(RECORDED)
-    return recorded if isinstance(recorded, Recorded) else None
 
 
 class Recorder:
@@ -97,12 +90,18 @@ class Recorder:
             raise foreign
 
     def current(self) -> Recorded | None:
-        """The innermost run, visit or part that this code runs in."""
-        return self._in(get_current())
+        """The innermost of what is open where this code runs; the run, where that has ended too."""
+        return self.around()[0]
 
-    def _in(self, context: Context) -> Recorded | None:
+    def around(self) -> tuple[Recorded | None, Context]:
+        """The same, and the context there: what was left current after its end is in neither."""
+        context = get_current()
         recorded = context.get(RECORDED)
-        return recorded if isinstance(recorded, Recorded) and recorded.recorder is self else None
+        if not isinstance(recorded, Recorded) or recorded.recorder is not self:
+            return None, context
+        if recorded.ended is None and (type(recorded) is not Part or recorded.owner.ended is None):
+            return recorded, context
+        return outside(recorded, context)
 
     def now(self, recorded: Recorded) -> int:
         """The time inside `recorded`, in nanoseconds since the Unix epoch."""
@@ -159,7 +158,7 @@ class Recorder:
         """Begin a run; inside another one, a visit that may hold visits."""
         if here.reading:
             return self.nothing(call.code)
-        shared, ambient = call.shared, self.current()
+        shared, (ambient, context) = call.shared, self.around()
         saved = saved_run(shared)
         around = self.registry.find(shared, saved)
         if around is None and ambient is not None and ambient.run.ended is None and ambient.run.open_here:
@@ -182,7 +181,7 @@ class Recorder:
             origin=call.code.origin,
         )
         run.node = call.node
-        run.parent_context = remote_context(saved) if saved else get_current()
+        run.parent_context = remote_context(saved) if saved else context
         return self._begin_run(run)
 
     def run_for(self, call: Call, ambient: Recorded | None) -> Run:
@@ -259,7 +258,10 @@ class Recorder:
             self._tell_end("run_ended", run, error)
         finally:
             run.node = None
-            run.context = run.parent_context = _NOWHERE
+            # What is left current after its end still finds what was around it.
+            run.context = run.parent_context = trace.set_span_in_context(
+                trace.get_current_span(run.parent_context), _NOWHERE
+            )
             self.registry.remove(run)
 
     # --- visits -------------------------------------------------------------------------------------------------------
@@ -268,8 +270,7 @@ class Recorder:
         """Begin a visit, or take over the one that a tracker has begun for this stage."""
         if here.reading:
             return self.nothing(call.code)
-        context = get_current()
-        ambient, shared, code = self._in(context), call.shared, call.code
+        (ambient, context), shared, code = self.around(), call.shared, call.code
         run = None if ambient is None else ambient.run
         if (
             run is None
@@ -398,7 +399,7 @@ class Recorder:
         """A part that no sink is told of."""
         part = Part(owner, name, platform)
         self._start(part, owner)
-        part.parent_context = get_current()
+        part.parent_context = self.around()[1]
         part.context = set_value(RECORDED, part, part.parent_context)
         return part
 

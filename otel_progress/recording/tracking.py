@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from opentelemetry.context import get_current
-
 from .call import Call
 from .recorder import Recorder
 from .registry import saved_run
@@ -21,7 +19,7 @@ def track(recorder: Recorder, call: Call) -> None:
     """
     if here.reading:
         return
-    ambient = recorder.current()
+    ambient, context = recorder.around()
     run = recorder.run_for(call, ambient)
     record = run.stage(call.code.name, loose=True)
     stage = record.stage_of(call.code.name)
@@ -34,7 +32,7 @@ def track(recorder: Recorder, call: Call) -> None:
     if not visits and not record.by_code:
         visit = Visit(recorder, record, call)
         visit.by_tracker = True
-        recorder.begin(visit, ambient, get_current())
+        recorder.begin(visit, ambient, context)
     else:  # Open, or recorded by its own code: what was read goes to its record only.
         _bring_up_to_date(recorder, record, visits, call)
     if run.unattended:

@@ -13,9 +13,11 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import names
 from .._version import SCHEMA_URL, __version__
+from ..recording.context import aside
 from ..recording.faults import from_handler
 from ..recording.live import Recorded, Run
-from ..recording.recorder import Recorder, recorded_in
+from ..recording.place import recorded_in
+from ..recording.recorder import Recorder
 from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, name_of, type_name
 from ..recording.visible import LONGEST_TEXT, LONGEST_TRACE, bounded
@@ -109,7 +111,7 @@ class SpanSink(Sink):
         within = recorded_in(attempt.context) or visit
         self._fail(span, attempt.error, attempt.ended, self._described.get(within, {}))
         self._pass_on(attempt.error, within)
-        span.end(attempt.ended)
+        aside(span.end, attempt.ended)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:
         """Say it on the span of the flow, as an event."""
@@ -150,7 +152,7 @@ class SpanSink(Sink):
                 span.set_status(Status(StatusCode.ERROR, recorded.result))
                 span.set_attribute(names.ERROR_TYPE, recorded.error_type or recorded.result)
         finally:
-            span.end(recorded.ended)
+            aside(span.end, recorded.ended)
 
     def _pass_on(self, error: BaseException, around: Recorded | None) -> None:
         """Say to what is around a span that this span describes `error`."""

@@ -13,8 +13,6 @@ from collections.abc import Sized
 from contextvars import Token
 from typing import Any
 
-from opentelemetry.context import get_current
-
 from ..names import SPAN_ITEM, Result
 from ..recording.context import attach, detach
 from ..recording.faults import Harmless, from_handler
@@ -25,9 +23,9 @@ from ..recording.times import NANO
 from ..recording.visits import Attempt, Item, Part, Visit
 
 
-def worker() -> object:
-    """Who works on an item: the task where there is one, else the thread."""
-    asyncio = sys.modules.get("asyncio")  # Where nobody has imported it, there is no task.
+def worker(in_tasks: bool) -> object:
+    """Who works on an item: the task where there may be one, else the thread."""
+    asyncio = sys.modules.get("asyncio") if in_tasks else None  # Where nobody has imported it, there is no task.
     if asyncio is not None:
         try:
             task = asyncio.current_task(asyncio.get_running_loop())
@@ -45,11 +43,11 @@ class _Call(Harmless[None]):
 
     _item: Item
 
-    def __init__(self, visit: Visit, subject: Any) -> None:
+    def __init__(self, visit: Visit, subject: Any, in_tasks: bool) -> None:
         self._recorder = visit.recorder
         self._visit = visit
         self._subject = subject
-        self._worker = worker()
+        self._worker = worker(in_tasks)
         self._token: Token[Any] | None = None
 
     def is_inside(self) -> bool:
@@ -122,7 +120,7 @@ class Exec(_Call):
         elif isinstance(error, Exception):
             item.failed_at = max(self._started, self._recorder.now(visit))
             item.error = type_name(error)
-            context = get_current() if item.part is None else item.part.context
+            context = self._recorder.around()[1] if item.part is None else item.part.context
             attempt = Attempt(item.attempts, self._started, item.failed_at, error, context)
             self._recorder.tell("attempt_failed", visit, attempt)
         else:
@@ -205,6 +203,8 @@ class FlowItem(Harmless[None]):
         detach(token, self._part.context)
         if self._recorder.settings.items:
             self._recorder.end(self._part, error)
+        else:
+            self._part.ended = self._recorder.now(self._part)
         self._part.node = self._part.item = None
         if isinstance(self._owner, Visit) and self._recorder.is_open(self._owner):
             self._owner.count(1, result_of(error), self._platform)

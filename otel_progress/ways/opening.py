@@ -17,6 +17,7 @@ from ..recording.visits import Visit
 
 _LONGEST_WORD = 64
 T = TypeVar("T", bound="Run | Visit")
+_Other = TypeVar("_Other", bound="Opening[Any]")
 
 
 def action_of(node: Any, value: object) -> str | None:
@@ -74,6 +75,15 @@ class Opening(Harmless[T]):
             detach(self._token, recorded.context)
             self._token = None
         recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
+
+    def hand_on(self, kind: type[_Other], stepwise: bool) -> _Other:
+        """Leave it open for another, which ends it."""
+        other, recorded = kind(self._scope, self._call, stepwise), self.recorded
+        if self._token is not None and recorded is not None:
+            detach(self._token, recorded.context)
+            self._token = None
+        other.recorded, self.recorded = recorded, None
+        return other
 
     def instead(self) -> T:
         """One that records nothing."""
