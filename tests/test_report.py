@@ -14,7 +14,7 @@ from otel_progress import stage, workflow
 from otel_progress.recording import faults
 from otel_progress.recording.visible import visible
 from otel_progress.report.table import duration, show
-from otel_progress.report.totals import StageTotals, WorkflowTotals
+from otel_progress.report.totals import StageTotals, WorkflowTotals, name_within
 
 from .conftest import Telemetry
 
@@ -212,3 +212,34 @@ def test_what_is_logged_stays_as_it_is_where_nothing_is_wrong(caplog: pytest.Log
     faults.logger.warning("long", exc_info=ValueError("m" * 3_000_000))
     (record,) = caplog.records
     assert len(record.exc_text or "") < 11_000
+
+
+def test_of_very_many_workflows_the_slowest_are_shown() -> None:
+    many = [WorkflowTotals(f"w{number}", 2, float(number % 100), Counter(["success"] * 2)) for number in range(20_000)]
+    for each in many:
+        each.stages["draft"] = StageTotals("draft", 3, each.seconds, 2, 1, 1, Counter(["success"]))
+    lines = shown(*many, width=120).splitlines()
+    assert len(lines) == 19 * 3 + 2
+    assert lines[2].startswith("w99 (2 runs)")
+    name, *values = re.split(r"\s{2,}", lines[-1])
+    time = duration(sum(each.seconds for each in many) - 19 * 99)
+    assert (name, values) == (
+        "19981 more workflows (39962 runs)",
+        ["59943", time, "2", "1", "19981", "39962 success"],
+    )
+
+
+def test_totals_keep_so_many_workflows_and_stages(telemetry: Telemetry) -> None:
+    totals = WorkflowTotals("w")
+    for number in range(30):
+        with workflow("w", shared={}) as run:
+            for stage_number in range(100):
+                with stage(f"{number} {stage_number}"):
+                    pass
+        totals.add(run)
+    assert (len(totals.stages), totals.stages["other"].visits) == (1001, 2000)
+    known: dict[str, int] = {}
+    for number in range(3000):
+        known[name_within(known, f"w{number}")] = number
+    assert len(known) == 1001
+    assert name_within(known, "w7") == "w7"

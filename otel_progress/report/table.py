@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -29,12 +30,17 @@ _COLUMNS_IN_TWO_LINES = (
     "\nresult",
 )
 _MOST_ROWS = 50
+_MOST_WORKFLOWS = 20
+Totals = TypeVar("Totals", StageTotals, WorkflowTotals)
 _STYLES = {"success": "green", "fallback": "yellow", "failure": "red", "cancelled": "yellow", "abandoned": "red"}
 
 
 def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
-    """Print one table with a row for every stage of every workflow."""
-    parts = [(workflow, _rows(workflow), _whole(workflow)) for workflow in workflows]
+    """Print one table with a row for every stage of every workflow; of very many workflows the slowest."""
+    slowest_workflows, others = _slowest(list(workflows), _MOST_WORKFLOWS)
+    parts = [(workflow, _rows(workflow), _whole(workflow)) for workflow in slowest_workflows]
+    if others:
+        parts.append(_together(others))
     wide, bar = console.width >= _WIDE, 0 if console.width < _NARROW else _BAR
     longest = max((len(visible(row.name)) for _, rows, whole in parts for row in (*rows, whole)), default=0)
     table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="bold")
@@ -79,15 +85,36 @@ def duration(seconds: float) -> str:
 
 def _rows(workflow: WorkflowTotals) -> list[StageTotals]:
     """The stages in the order in which they first started; of very many the slowest, and the others as one."""
-    stages = list(workflow.stages.values())
-    if len(stages) <= _MOST_ROWS:
-        return stages
-    slowest = {stage.name for stage in heapq.nlargest(_MOST_ROWS - 1, stages, key=lambda stage: stage.seconds)}
-    others = StageTotals(f"({len(stages) - len(slowest)} more stages)")
-    for stage in stages:
-        if stage.name not in slowest:
-            others.add(stage)
-    return [*(stage for stage in stages if stage.name in slowest), others]
+    slowest, others = _slowest(list(workflow.stages.values()), _MOST_ROWS)
+    if not others:
+        return slowest
+    together = StageTotals(f"({len(others)} more stages)")
+    for stage in others:
+        together.add(stage)
+    return [*slowest, together]
+
+
+def _slowest(all_of_them: Sequence[Totals], most: int) -> tuple[list[Totals], list[Totals]]:
+    """As many as have a row of their own, in their order, and the others."""
+    if len(all_of_them) <= most:
+        return list(all_of_them), []
+    slowest = {each.name for each in heapq.nlargest(most - 1, all_of_them, key=lambda each: each.seconds)}
+    return (
+        [each for each in all_of_them if each.name in slowest],
+        [each for each in all_of_them if each.name not in slowest],
+    )
+
+
+def _together(workflows: list[WorkflowTotals]) -> tuple[WorkflowTotals, list[StageTotals], StageTotals]:
+    """Workflows as one, without its stages."""
+    together = WorkflowTotals(f"{len(workflows)} more workflows")
+    for workflow in workflows:
+        together.runs += workflow.runs
+        together.seconds += workflow.seconds
+        together.results.update(workflow.results)
+        for stage in workflow.stages.values():
+            together.stages.setdefault("", StageTotals("")).add(stage)
+    return together, [], _whole(together)
 
 
 def _whole(workflow: WorkflowTotals) -> StageTotals:
