@@ -108,7 +108,8 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--service-name",
         metavar="NAME",
-        help="service.name of the telemetry (default: OTEL_SERVICE_NAME, else the program's name)",
+        help="service.name of the telemetry (default: what OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say, else the "
+        "program's name)",
     )
     command.add_argument(
         "--keep", type=_positive, default=_KEEP, metavar="N", help="run files to keep, the newest ones (default: 50)"
