@@ -453,6 +453,24 @@ def test_over_grpc_no_batch_is_too_large(tmp_path: Path, receiver: otlp.Receiver
     assert len(receiver.requests) > 2
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_metrics_of_many_stages_arrive(tmp_path: Path, receiver: otlp.Receiver, protocol: str) -> None:
+    code = """
+        from otel_progress import configure, stage, workflow
+        configure("many", exit_timeout=60)
+        for workflow_number in range(150):
+            with workflow(f"{workflow_number} " + "w" * 180):
+                for stage_number in range(20):
+                    with stage(f"{stage_number} " + "s" * 180, budget="1m"): pass
+        """
+    endpoint = receiver.grpc if protocol == "grpc" else receiver.http
+    variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_EXPORTER": "none"}
+    ended = otlp.run_code(tmp_path, code, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, **variables)
+    assert ended.stderr == ""
+    assert len([point for point in receiver.points if point.metric == "otel_progress.stage.duration"]) == 3000
+    assert len(receiver.requests) > 3
+
+
 def test_a_usual_batch_goes_in_one_request(telemetry: Telemetry) -> None:
     for _ in range(512):
         with stage("a", shared={"task_requirements": {"platforms": ["twitter", "blog"]}}):
@@ -478,6 +496,7 @@ def test_the_page_says_the_bounds() -> None:
         "the message": LONGEST_TEXT,
         "a stack trace": LONGEST_TRACE,
         "a request": batches._MOST // 2**20,
+        "data points": batches.MOST_POINTS,
         "the table": table._MOST_WORKFLOWS,
         "the totals": MOST_TOLD_APART,
     }.items():
