@@ -172,6 +172,7 @@ MIRROR_FIELDS: Final = (
     "visits",
     "seconds",
     "result",
+    "results",
     "retries",
     "items_done",
     "items_total",

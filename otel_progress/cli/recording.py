@@ -33,6 +33,7 @@ from ..report import table
 from ..report.totals import WorkflowTotals, name_within
 from ..runs.file import RunFile
 from ..telemetry.configure import sdk_is_disabled, start
+from ..telemetry.early import make_early_spans, watch_early_spans
 from ..telemetry.exporters import exporters
 from ..telemetry.lifetime import process
 from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
@@ -73,24 +74,24 @@ class Recording(Sink):
         self._file = RunFile(Path(sys.argv[0]).stem)
         if self._file.path is not None:
             process.companions.append(self._file.processor)
-        default.get().sinks.insert(0, self)
+        recorder = default.get()
+        recorder.sinks.insert(0, self)
+        recorder.prepare = self.set_up
+        watch_early_spans()
         _instrument()
-
-    def run_started(self, run: Run) -> None:  # noqa: ARG002 - as a sink is called
-        """Set up what the program has not set up by itself."""
-        self.set_up()
 
     def run_ended(self, run: Run) -> None:
         """Add the run to the table."""
+        again = not run.owned and run.recorder.registry.has_ended(run.id)
         name = name_within(self._workflows, run.workflow)
-        self._workflows.setdefault(name, WorkflowTotals(name)).add(run)
+        self._workflows.setdefault(name, WorkflowTotals(name)).add(run, again=again)
 
     def broken_off(self, error: BaseException) -> None:
         """Note what the program has ended with, if it was not its end: then it may not have come to its stages."""
         self._was_broken_off = not (isinstance(error, SystemExit) and error.code in (None, 0))
 
     def set_up(self) -> None:
-        """Have the run file written, whoever has set up the providers."""
+        """Set up what the program has not, and have the run file written: before a run begins, not in its time."""
         if self._is_set_up:
             return
         with self._setting_up:
@@ -109,6 +110,7 @@ class Recording(Sink):
         provider = trace.get_tracer_provider()
         if isinstance(provider, trace.ProxyTracerProvider):
             start(self._service_name, default_exporter=self._exporter, at_exit=False)
+            make_early_spans()
         elif add := getattr(provider, "add_span_processor", None):
             for make in process.companions:
                 add(make())
