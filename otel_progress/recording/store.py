@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+from . import raised
 from .faults import from_handler, report
 from .visible import printable
 
@@ -102,7 +103,7 @@ def name_of(value: object) -> str:
 
 def type_name(error: BaseException) -> str:
     """The name of an exception's type."""
-    return name_of(type(error).__name__)
+    return name_of(raised.type_name(error))
 
 
 def given_store(shared: Any) -> Any:

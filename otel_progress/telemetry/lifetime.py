@@ -22,11 +22,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from ..recording import default
 from ..recording.faults import logger
 from . import limits
+from .ended import EndedSpans
 from .exporters import Exporter, Reader, Signal, self_metrics
 from .membership import mark_spans_inside
 
@@ -93,7 +93,7 @@ class Telemetry:
             for processor in (
                 *(make() for make in process.companions),
                 *(
-                    BatchSpanProcessor(each, **limits.for_spans(), meter_provider=self._meter_provider)
+                    EndedSpans(each, **limits.for_spans(), meter_provider=self._meter_provider)
                     for each in self.exporters
                 ),
             ):
