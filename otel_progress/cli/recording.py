@@ -30,7 +30,7 @@ from ..recording.live import Run
 from ..recording.sink import Sink
 from ..recording.visible import visible
 from ..report import table
-from ..report.totals import WorkflowTotals
+from ..report.totals import WorkflowTotals, name_within
 from ..runs.file import RunFile
 from ..telemetry.configure import sdk_is_disabled, start
 from ..telemetry.early import make_early_spans, watch_early_spans
@@ -83,7 +83,8 @@ class Recording(Sink):
     def run_ended(self, run: Run) -> None:
         """Add the run to the table."""
         again = not run.owned and run.recorder.registry.has_ended(run.id)
-        self._workflows.setdefault(run.workflow, WorkflowTotals(run.workflow)).add(run, again=again)
+        name = name_within(self._workflows, run.workflow)
+        self._workflows.setdefault(name, WorkflowTotals(name)).add(run, again=again)
 
     def broken_off(self, error: BaseException) -> None:
         """Note what the program has ended with, if it was not its end: then it may not have come to its stages."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -27,11 +28,17 @@ class _Visible(logging.Filter):
         if (shown := visible(printable(message))) != message:
             record.msg, record.args = shown, ()
         if record.exc_info and record.exc_info[0] is not None:
-            trace = logging.Formatter().formatException(record.exc_info)
-            shown = "\n".join(map(visible, bounded(trace, LONGEST_TRACE).split("\n")))
-            if shown != trace:
+            parts = traceback.format_exception(*record.exc_info)
+            trace = bounded("".join(map(_indented, parts)), LONGEST_TRACE)
+            shown = "\n".join(map(visible, trace.removesuffix("\n").split("\n")))
+            if shown != "".join(parts).removesuffix("\n"):
                 record.exc_text = shown  # Formatters take it for one that they have made before.
         return True
+
+
+def _indented(part: str) -> str:
+    """A part of a traceback; the further lines of a message do not look like lines of the log."""
+    return part if part[:1] == " " else part.removesuffix("\n").replace("\n", "\n    ") + "\n"
 
 
 logger = logging.getLogger(SCOPE)

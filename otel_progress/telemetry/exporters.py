@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetri
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from ..recording.faults import report
-from .batches import in_parts
+from .batches import MOST_POINTS, in_parts
 from .limits import metrics_interval
 
 Signal = Literal["traces", "metrics", "logs"]
@@ -45,6 +45,8 @@ def _named(kind: Signal, endpoint: str | None, default: str) -> Sequence[Callabl
         exporter = _exporter_class(kind, entry)
         if exporter is None:
             raise ValueError(f"{variable} names {name!r}, and no installed package has such an exporter")
+        if kind == "metrics" and entry in _OTLP_DEFAULTS:
+            exporter = functools.partial(exporter, max_export_batch_size=MOST_POINTS)
         if endpoint is not None and entry in _OTLP_DEFAULTS:
             path = f"/v1/{kind}" if entry == _OTLP["http/protobuf"] else ""
             exporter = functools.partial(exporter, endpoint=endpoint.rstrip("/") + path)
