@@ -35,7 +35,7 @@ def spans_of(folder: Path, code: str, **variables: str) -> list[dict[str, Any]]:
     assert "Traceback" not in ended.stderr
     return [
         span
-        for file in (folder / ".otel-progress" / "runs").glob("*.jsonl")
+        for file in (folder / ".otel-progress" / "runs").glob("*/spans.jsonl")
         for line in file.read_text("utf-8").splitlines()
         for resource in json.loads(line).get("resourceSpans", ())
         for scope in resource["scopeSpans"]
