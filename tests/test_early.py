@@ -157,14 +157,14 @@ def test_the_set_up_is_not_in_the_time_of_the_first_run(tmp_path: Path) -> None:
         tmp_path,
         """
 import time
-import otel_progress.cli.recording as recording
-start, ended = recording.start, []
+import otel_progress.cli.providers as providers
+start, ended = providers.start, []
 
 def slow(*arguments, **more):
     start(*arguments, **more)
     ended.append(time.time_ns())
 
-recording.start = slow
+providers.start = slow
 with workflow("w", shared={}) as run:
     pass
 assert run.started >= ended[0]
