@@ -118,7 +118,7 @@ def test_twenty_calls_and_cycles_leave_no_more_than_one(
         print(*sorted(type(each).__name__ for each in processors))
         """
     ended = otlp.run_code(tmp_path, code, OTEL_METRICS_EXPORTER="none", **{variable: value})
-    assert ended.stdout == "BatchSpanProcessor MembershipProcessor\n"
+    assert ended.stdout == "EndedSpans MembershipProcessor\n"
 
 
 PLAIN = """
