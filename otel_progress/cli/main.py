@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._version import __version__
-from ..runs.file import FOLDER
+from ..runs.place import FOLDER
 from .run import run
 from .stack import stack
 
@@ -33,8 +33,9 @@ Run a Python program, unchanged, and record its staged workflows.
 
 When the program has ended, a table says for every stage how often it was
 visited, how long it took, its share of the time, and how it ended: the longest
-bar is what to look at first. The record itself is kept in .otel-progress/runs
-as OTLP JSON Lines, which Jaeger shows (Search > Upload).
+bar is what to look at first. The record itself is a folder in
+.otel-progress/runs, which only you can read: in it, spans.jsonl is what Jaeger
+shows (Search > Upload).
 
 Nothing leaves this machine unless OTEL_EXPORTER_OTLP_ENDPOINT is set: then
 traces and metrics are exported there as well. A program that calls configure()
@@ -110,7 +111,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         help="service.name of the telemetry (default: OTEL_SERVICE_NAME, else the program's name)",
     )
     command.add_argument(
-        "--keep", type=_positive, default=_KEEP, metavar="N", help="run files to keep, the newest ones (default: 50)"
+        "--keep", type=_positive, default=_KEEP, metavar="N", help="records to keep, the newest ones (default: 50)"
     )
     command.add_argument(
         "--no-live",

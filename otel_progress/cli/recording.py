@@ -30,10 +30,10 @@ from ..recording.sink import Sink
 from ..report import table
 from ..report.totals import WorkflowTotals
 from ..report.visible import visible
-from ..runs.file import RunFile
+from ..runs.record import Record
 from ..telemetry.configure import sdk_is_disabled, start
 from ..telemetry.exporters import exporters
-from ..telemetry.lifetime import process
+from ..telemetry.lifetime import Telemetry, process
 from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
 
 _ENDPOINTS = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT)
@@ -69,9 +69,9 @@ class Recording(Sink):
         """Take part in the process that the program is about to run in."""
         if not exit_on_sigterm(self._finish, at_once=False):
             atexit.register(self._finish)
-        self._file = RunFile(Path(sys.argv[0]).stem)
-        if self._file.path is not None:
-            process.companions.append(self._file.processor)
+        self._record = Record(Path(sys.argv[0]).stem)
+        if self._record.path is not None:
+            process.companions.append(self._record.processor)
         default.get().sinks.insert(0, self)
         _instrument()
 
@@ -88,7 +88,7 @@ class Recording(Sink):
         self._was_broken_off = not (isinstance(error, SystemExit) and error.code in (None, 0))
 
     def set_up(self) -> None:
-        """Have the run file written, whoever has set up the providers."""
+        """Have the record written, whoever has set up the providers."""
         if self._is_set_up:
             return
         with self._setting_up:
@@ -126,7 +126,7 @@ class Recording(Sink):
                 die_of_sigterm()
 
     def _print(self) -> None:
-        kept = self._file.finish(self._keep)
+        kept = self._record.finish(self._keep)
         if sys.__stderr__ is None:  # Closed. Rich would take standard output, which is the program's.
             return
         console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
@@ -136,13 +136,17 @@ class Recording(Sink):
             table.show(console, self._workflows.values())
         elif not kept and not self._was_broken_off:
             console.print("otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?")
-        if kept:
-            console.print(f"Record: {self._file.path}", style="dim")
+        if kept and self._record.fault is None:
+            console.print(f"Record: {self._record.path}", style="dim")
+        elif kept:
+            console.print(f"Record: {self._record.path}, incomplete: {self._record.fault}", style="red")
         elif self._workflows:
             console.print(f"Record: none, {self._why_there_is_none()}", style="dim")
-        telemetry = process.telemetry
-        if telemetry is None:
-            return
+        if process.telemetry is not None:
+            self._print_exported(console, process.telemetry)
+
+    @staticmethod
+    def _print_exported(console: Console, telemetry: Telemetry) -> None:
         for exporter in telemetry.exporters:
             if exporter.endpoint is None:
                 continue
@@ -153,8 +157,10 @@ class Recording(Sink):
                 console.print(what, style="red")
 
     def _why_there_is_none(self) -> str:
-        if self._file.path is None:
+        if self._record.path is None:
             return "no folder can be written"
+        if self._record.fault is not None:
+            return self._record.fault
         if self._fault is not None:
             return f"the telemetry could not be set up: {visible(str(self._fault))}"
         if sdk_is_disabled():

@@ -15,6 +15,7 @@ from .ledger import Ledger
 from .listed import Filter
 from .model import Run
 from .problems import Problems, SourceError
+from .pruning import records_in
 from .sources import Input, is_record, opened_input, record_at, spooled
 from .states import Processes
 

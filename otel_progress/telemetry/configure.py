@@ -20,6 +20,7 @@ from ..recording.sources import program_name
 from ..recording.store import printable
 from .exporters import exporters
 from .lifetime import EXIT_TIMEOUT, Telemetry, process
+from .secrets import without_secrets
 from .signals import exit_on_sigterm
 
 _SIGNAL_PATH = re.compile(r"/*(v1/(traces|metrics|logs))?/*$")
@@ -120,7 +121,8 @@ def _collector(endpoint: str) -> str:
     """The address of a collector, as people write it, without the path of one signal."""
     scheme, separator, rest = endpoint.strip().partition("://")
     if not separator or scheme.lower() not in ("http", "https") or not urlsplit(f"http://{rest}").netloc:
-        raise ValueError(f"endpoint must begin with http:// or https://, as in http://localhost:4318; not {endpoint!r}")
+        given = without_secrets(endpoint)
+        raise ValueError(f"endpoint must begin with http:// or https://, as in http://localhost:4318; not {given!r}")
     return f"{scheme.lower()}://{_SIGNAL_PATH.sub('', rest)}"
 
 

@@ -1,0 +1,90 @@
+"""The record of a program: one folder for what it and its children recorded, in OTLP JSON Lines."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, cast
+
+from opentelemetry.exporter.otlp.json.file import FileSpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from ..recording.store import name_of
+from ..telemetry.exporters import Exporter
+from ..telemetry.limits import QUEUE_SIZE
+from .appending import Appending
+from .place import FOLDER, writable
+from .pruning import prune
+
+SPANS = "spans.jsonl"
+_LONGEST = 60  # Bytes of the program's name.
+_BATCH_SIZE = 512
+_WRITE_EVERY_MS = 500.0  # What a killed process may lose of the spans.
+
+
+class Record:
+    """A new record. There is none until something is recorded."""
+
+    def __init__(self, program: str, folder: Path = FOLDER) -> None:
+        self.path: Path | None = None
+        """As it is to be shown; None where nothing can be written anywhere."""
+        self._processor: BatchSpanProcessor | None = None
+        self._appended: list[Appending] = []
+        if (runs := writable(folder)) is not None:
+            now = datetime.now(timezone.utc)
+            self.path = runs / f"{now:%Y%m%dT%H%M%SZ}-{_safe(program)}-{secrets.token_hex(3)}"
+            self._absolute = self.path.absolute()  # The program may change its working directory.
+
+    def processor(self) -> BatchSpanProcessor:
+        """A span processor that fills it."""
+        stream = cast("IO[str]", _Stream(self._file(SPANS)))
+        self._processor = BatchSpanProcessor(
+            Exporter(lambda: FileSpanExporter(stream=stream)),
+            max_queue_size=QUEUE_SIZE,
+            max_export_batch_size=_BATCH_SIZE,
+            schedule_delay_millis=_WRITE_EVERY_MS,
+        )
+        return self._processor
+
+    @property
+    def fault(self) -> str | None:
+        """Why it is incomplete, if it is."""
+        return next((each.fault for each in self._appended if each.fault is not None), None)
+
+    def finish(self, keep: int) -> bool:
+        """Write the rest and delete the oldest records beyond `keep`. Whether this one is there."""
+        if self._processor is not None:
+            self._processor.shutdown()
+        if self.path is None:
+            return False
+        prune(self._absolute.parent, self._absolute.name, keep)
+        return self._absolute.exists()
+
+    def _file(self, name: str) -> Appending:
+        file = Appending(self._absolute / name)
+        self._appended.append(file)
+        return file
+
+
+class _Stream(io.TextIOBase):
+    """What the SDK's exporter writes to."""
+
+    def __init__(self, file: Appending) -> None:
+        self._file = file
+
+    def write(self, text: str, /) -> int:
+        self._file.append(text.encode())
+        return len(text)
+
+
+def _safe(program: str) -> str:
+    """A program's name as a part of a file's, which is bounded in bytes."""
+    name = "".join(char if char.isalnum() or char in "-_." else "_" for char in name_of(program))
+    try:
+        os.fsencode(name)
+    except UnicodeError:  # A file system with another encoding.
+        name = name.encode("ascii", "replace").decode().replace("?", "_")
+    return name.encode()[:_LONGEST].decode("utf-8", "ignore")
