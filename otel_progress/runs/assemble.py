@@ -49,7 +49,7 @@ def _state(ledger: Ledger, processes: Processes, open_visits: list[Visit]) -> tu
         return "done", ""
     parts = [part for part in ledger.open_parts.values() if not (part.joined and ledger.owned)]
     found = [processes.state_of_open(part.process, part.started) for part in parts]
-    found += [(visit.state, visit.note) for visit in open_visits]
+    found.extend((visit.state, visit.note) for visit in open_visits)
     if ledger.note:
         return "unknown", ledger.note
     return min(found, key=lambda each: _ORDER.index(each[0])) if found else processes.state_of_open(None, 0)

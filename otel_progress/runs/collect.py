@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable
+from typing import ClassVar, Protocol
 
 from .. import names
 from .ledger import Fields, Ledger, Part, Totals
@@ -123,7 +123,7 @@ class Collector:
             self._add_inside(ledger, span)
 
     def _add_visit(self, ledger: Ledger, span: SpanFact) -> None:
-        fields = _from_attributes(span.attributes, ended=True) | {
+        fields: Fields = _from_attributes(span.attributes, ended=True) | {
             "started": span.started,
             "ended": span.ended,
             "span_id": span.span_id,
@@ -171,7 +171,7 @@ class Collector:
     # --- events -------------------------------------------------------------------------------------------------------
 
     def _add_event(self, ledger: Ledger, event: EventFact) -> None:
-        enter = _EVENTS.get(event.name)
+        enter = self._ENTER.get(event.name)
         if enter is not None:  # Else one of a later version.
             enter(self, ledger, event)
 
@@ -197,7 +197,7 @@ class Collector:
         visit = _visit_id(event)
         if ("event", ledger.id, visit) in self._ended or visit in ledger.open:
             return
-        fields = self._of_event(event) | {"started": event.at}
+        fields: Fields = self._of_event(event) | {"started": event.at}
         ledger.began(event.at)
         totals = ledger.by_events.setdefault(fields["stage"], Totals())
         totals.begin(event.at)
@@ -216,7 +216,8 @@ class Collector:
             return
         lasted = round(seconds(event.attributes, _DURATION) * 1_000_000_000)
         told = {name: value for name, value in self._of_event(event, ended=True).items() if value is not None}
-        fields = {"started": event.at - lasted} | ledger.close_visit(visit) | told | {"ended": event.at}
+        known = ledger.close_visit(visit)
+        fields: Fields = {"started": event.at - lasted, **known, **told, "ended": event.at}
         ledger.began(fields["started"])
         ledger.by_events.setdefault(fields["stage"], Totals()).end(fields)
         self._keep(ledger, visit, fields)
@@ -230,14 +231,13 @@ class Collector:
         fields["parent_span"] = text(event.attributes.get(_PARENT_SPAN))
         return fields
 
-
-_EVENTS: dict[str, Callable[[Collector, Ledger, EventFact], None]] = {
-    RUN_STARTED: Collector._run_started,  # noqa: SLF001 - its own table
-    RUN_ENDED: Collector._run_ended,  # noqa: SLF001
-    STAGE_STARTED: Collector._stage_started,  # noqa: SLF001
-    STAGE_PROGRESS: Collector._stage_progress,  # noqa: SLF001
-    STAGE_ENDED: Collector._stage_ended,  # noqa: SLF001
-}
+    _ENTER: ClassVar[dict[str, Callable[[Collector, Ledger, EventFact], None]]] = {
+        RUN_STARTED: _run_started,
+        RUN_ENDED: _run_ended,
+        STAGE_STARTED: _stage_started,
+        STAGE_PROGRESS: _stage_progress,
+        STAGE_ENDED: _stage_ended,
+    }
 
 
 def _visit_id(event: EventFact) -> str:
@@ -279,5 +279,3 @@ def _retries(found: Attributes) -> int:
         return told or 0
     items = count(found, names.STAGE_ITEMS_DONE) + count(found, names.STAGE_ITEMS_FAILED)
     return max(1, count(found, names.STAGE_ATTEMPTS) - max(1, items))
-
-

@@ -29,7 +29,9 @@ class Lines:
     What is no object is noted and passed over. `offset` is how far the stream was read: to the end of the last line.
     """
 
-    def __init__(self, stream: IO[bytes], source: str, problems: Problems, *, only: bytes | None = None, growing: bool = False) -> None:
+    def __init__(
+        self, stream: IO[bytes], source: str, problems: Problems, *, only: bytes | None = None, growing: bool = False
+    ) -> None:
         self._stream = stream
         self.source = source
         self._only = only
@@ -63,7 +65,7 @@ class Lines:
         """The document that begins in the first line and goes on below, where the stream is one; else it is rewound."""
         try:
             parse(first)
-        except Damaged:
+        except DamagedError:
             pass
         else:
             return None
@@ -73,7 +75,7 @@ class Lines:
         rest = self._stream.read(MOST_BYTES)
         try:
             document = parse(first + rest) if rest and not self._stream.read(1) else None
-        except Damaged:
+        except DamagedError:
             document = None
         if document is None:
             self._stream.seek(place)
@@ -84,13 +86,13 @@ class Lines:
     def _parsed(self, line: bytes, whole: bool) -> Iterator[Document]:
         try:
             yield parse(line)
-        except Damaged as error:
+        except DamagedError as error:
             # A full disk tore a line, and another process wrote its own behind it.
             torn = line.rfind(_EVENT)
             if torn > 0:
                 try:
                     yield parse(line[torn:])
-                except Damaged:
+                except DamagedError:
                     pass
                 else:
                     self._problems.add(self.source, self.number, "the first part of the line is torn")
@@ -105,7 +107,7 @@ class Lines:
                 return
 
 
-class Damaged(ValueError):
+class DamagedError(ValueError):
     """Bytes that are no JSON object."""
 
 
@@ -113,20 +115,20 @@ def parse(data: bytes) -> Document:
     """The JSON object in `data`.
 
     Raises:
-        Damaged: it is none.
+        DamagedError: it is none.
     """
     try:
         value: object = json.loads(data.removeprefix(b"\xef\xbb\xbf"))
     except UnicodeDecodeError as error:
-        raise Damaged(f"not UTF-8 at byte {error.start + 1}") from None
+        raise DamagedError(f"not UTF-8 at byte {error.start + 1}") from None
     except json.JSONDecodeError as error:
-        raise Damaged(f"not JSON: {error.msg} at character {error.pos + 1}") from None
+        raise DamagedError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
-        raise Damaged("not JSON that can be read: it is nested too deeply") from None
+        raise DamagedError("not JSON that can be read: it is nested too deeply") from None
     except ValueError as error:  # A number of more digits than Python takes.
-        raise Damaged(f"not JSON that can be read: {error}") from None
+        raise DamagedError(f"not JSON that can be read: {error}") from None
     if not isinstance(value, dict):
-        raise Damaged(f"a JSON object is expected, not {_KINDS.get(type(value), 'null')}")
+        raise DamagedError(f"a JSON object is expected, not {_KINDS.get(type(value), 'null')}")
     return cast("Document", value)
 
 

@@ -92,12 +92,12 @@ class Index:
         asked = f"SELECT {_LISTED} FROM runs {where} ORDER BY started DESC, id LIMIT ?"  # noqa: S608 - our own words
         rows = [Listed(*row) for row in self._database.execute(asked, (*values, -1 if limit is None else limit))]
         several = "SELECT id FROM runs GROUP BY id HAVING count(*) > 1"
-        return joined(rows, {id for (id,) in self._database.execute(several)}, self._parts)
+        return joined(rows, {run for (run,) in self._database.execute(several)}, self._parts)
 
     def ids(self, prefix: str) -> list[str]:
         """The ids that begin with `prefix`, at most a few."""
         asked = "SELECT DISTINCT id FROM runs WHERE substr(id, 1, ?) = ? ORDER BY id LIMIT 5"
-        return [id for (id,) in self._database.execute(asked, (len(prefix), prefix))]
+        return [run for (run,) in self._database.execute(asked, (len(prefix), prefix))]
 
     def inputs_of(self, run: str) -> set[str]:
         """The names of the inputs that tell of a run."""
@@ -105,7 +105,7 @@ class Index:
 
     def whole(self, processes: Callable[[str], Processes]) -> Iterator[Run]:
         """Every run, with what was kept of it; the parts of one that stands in several inputs are put together."""
-        for (run,) in self._database.execute("SELECT DISTINCT id FROM runs ORDER BY started, id").fetchall():
+        for (run,) in self._database.execute("SELECT id FROM runs GROUP BY id ORDER BY min(started), id").fetchall():
             asked = "SELECT input, ledger FROM runs WHERE id = ? ORDER BY started"
             parts = self._database.execute(asked, (run,)).fetchall()
             ledger, known = Ledger(run), Processes()

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import IO, Any
 
 from ..recording.times import NANO
-from .documents import MOST_BYTES, Damaged, parse
+from .documents import MOST_BYTES, DamagedError, parse
 from .listed import Filter
 from .problems import SourceError
 from .sources import Input
@@ -84,7 +84,7 @@ def _traces(base: str, service: str, since: int, until: int) -> Iterator[bytes]:
 def _checked(answer: bytes, base: str) -> None:
     try:
         parse(answer)
-    except Damaged as error:
+    except DamagedError as error:
         raise SourceError(f"{without_secrets(base)}: its answer is {error}") from None
 
 
@@ -94,7 +94,7 @@ def _ask(url: str) -> dict[str, Any] | None:
         return None
     try:
         return parse(answer)
-    except Damaged as error:
+    except DamagedError as error:
         raise SourceError(f"{without_secrets(url)}: its answer is {error}") from None
 
 

@@ -1,6 +1,7 @@
 """What is known of one run while an input is read: totals, what is open, and as many visits as were asked for.
 
-JSON values only, so that what is not needed at the moment can be put away, and be taken up again where a file has grown.
+JSON values only, so that what is not needed at the moment can be put away, and be taken up again where a file has
+grown.
 """
 
 from __future__ import annotations
@@ -189,7 +190,7 @@ class Ledger:
         """What `dump` has written."""
         values: dict[str, Any] = json.loads(text)
         for name, kind in (("by_events", Totals), ("by_spans", Totals), ("open_parts", Part)):
-            values[name] = {key: kind(**each) for key, each in values[name].items()}
+            values[name] = {key: kind(**each) for key, each in values.get(name, {}).items()}
         return cls(**values)
 
 

@@ -22,7 +22,7 @@ _LATEST = 2**63
 _PENDING = "otel_progress.pending"
 
 
-class Malformed(ValueError):
+class MalformedError(ValueError):
     """A span or an event that lacks what it must have."""
 
 
@@ -92,8 +92,13 @@ def take(document: dict[str, Any], *, details: bool) -> Taken:
 def _add(taken: Taken, what: str, make: Callable[[], Fact | None]) -> None:
     try:
         fact = make()
-    except (Malformed, TypeError, AttributeError, KeyError) as error:  # A value of another kind than OTLP has there.
-        taken.wrong.append(f"{what}: {error if isinstance(error, Malformed) else 'it is not as OTLP has it'}")
+    except (
+        MalformedError,
+        TypeError,
+        AttributeError,
+        KeyError,
+    ) as error:  # A value of another kind than OTLP has there.
+        taken.wrong.append(f"{what}: {error if isinstance(error, MalformedError) else 'it is not as OTLP has it'}")
     else:
         if fact is not None:
             taken.facts.append(fact)
@@ -130,10 +135,10 @@ def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact 
     if found.get(_PENDING) or (run is None and not ours):
         return None
     if run is None:
-        raise Malformed(f"it has no {names.RUN_ID}")
+        raise MalformedError(f"it has no {names.RUN_ID}")
     kind = _KINDS.get(str(span.get("name")).partition(" ")[0], "other") if ours else "other"
     if kind == "stage" and text(found.get(names.STAGE_NAME)) is None:
-        raise Malformed(f"it has no {names.STAGE_NAME}")
+        raise MalformedError(f"it has no {names.STAGE_NAME}")
     status: object = span.get("status")
     return SpanFact(
         kind,
@@ -165,9 +170,9 @@ def _event(event: dict[str, Any], resource: _Resource) -> EventFact | None:
     found = attributes(event.get("attributes"))
     run = text(found.get(names.RUN_ID))
     if run is None:
-        raise Malformed(f"it has no {names.RUN_ID}")
+        raise MalformedError(f"it has no {names.RUN_ID}")
     if ".stage." in name and text(found.get(names.STAGE_NAME)) is None:
-        raise Malformed(f"it has no {names.STAGE_NAME}")
+        raise MalformedError(f"it has no {names.STAGE_NAME}")
     return EventFact(
         name,
         run,
@@ -217,13 +222,13 @@ def _time(holder: dict[str, Any], key: str) -> int:
             time = -1
         if 0 < time < _LATEST:
             return time
-    raise Malformed(f"its {key} is no time")
+    raise MalformedError(f"its {key} is no time")
 
 
 def _id(value: object) -> str:
     found = text(value)
     if found is None:
-        raise Malformed("it has no spanId")
+        raise MalformedError("it has no spanId")
     return found
 
 

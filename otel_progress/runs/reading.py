@@ -71,9 +71,9 @@ class Reading:
 def read(source: str | Path = ".otel-progress", *, visits: int = MOST_VISITS) -> Reading:
     """The runs of `source`, the oldest first, each with at most so many of its `visits`.
 
-    `source` is a folder of records, a record, a file of a collector, a saved `shared` (JSON), the address of a Jaeger, or
-    `-` for standard input. It may be of any length: no more of it is in memory than one run. What cannot be read is in
-    `problems`, and stops nothing.
+    `source` is a folder of records, a record, a file of a collector, a saved `shared` (JSON), the address of a Jaeger,
+    or `-` for standard input. It may be of any length: no more of it is in memory than one run. What cannot be read is
+    in `problems`, and stops nothing.
 
     Raises:
         SourceError: there is nothing that can be read.

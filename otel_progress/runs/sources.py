@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from . import saved
 from .collect import Collector
@@ -64,7 +63,7 @@ class Input:
         return " ".join(f"{each.size} {each.changed}" for each in map(self.extent, self.names))
 
     def continues(self, before: dict[str, Extent]) -> bool:
-        """Whether all that was read before is still there: files only grow, unless somebody puts others in their place."""
+        """Whether all that was read before is still there: files grow, unless somebody puts others in their place."""
         return all(self.extent(name).size >= before[name].offset for name in before)
 
     def read(
@@ -78,8 +77,8 @@ class Input:
     ) -> dict[str, Extent]:
         """Give everything to the collector, and tell how far it was read.
 
-        `only` what is in it is parsed, `since` is where an earlier reading has ended, and a last line that has no end is
-        left for the next reading where the input is still `growing`.
+        Of the lines only those are parsed that have `only` in them. `since` is where an earlier reading has ended; a
+        last line that has no end is left for the next reading where the input is still `growing`.
         """
         extents: dict[str, Extent] = {}
         for name, file in self._files:
@@ -106,8 +105,9 @@ class Input:
         def say(text: str) -> None:
             problems.add(lines.source, lines.number, text)
 
-        if isinstance(answer := document.get("result"), dict):  # As /api/v3 of Jaeger wraps it.
-            document = answer
+        answer: object = document.get("result")
+        if isinstance(answer, dict):  # As /api/v3 of Jaeger wraps it.
+            document = cast("Document", answer)
         if any(kind in document for kind in ("resourceSpans", "resourceLogs", "resourceMetrics")):
             taken = take(document, details=collector.details)
             for wrong in taken.wrong:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..recording.times import NANO
-from .documents import Damaged, parse
+from .documents import DamagedError, parse
 from .model import State
 from .problems import Problems
 
@@ -97,10 +97,10 @@ def processes_of(record: Path, problems: Problems, now: float | None = None) -> 
         try:
             told = parse(os.read(descriptor, _LARGEST))
             if type(told.get("pid")) is not int:
-                raise Damaged("it names no pid")
+                raise DamagedError("it names no pid")
             silent = (time.time() if now is None else now) - os.fstat(descriptor).st_mtime
             found.append(_process(told, silent, _held(descriptor, path)))
-        except (OSError, Damaged) as error:
+        except (OSError, DamagedError) as error:
             problems.add(str(path), None, str(error))
         finally:
             os.close(descriptor)
@@ -134,10 +134,15 @@ def _process(told: dict[str, Any], silent: float, held: bool | None) -> Process:
 def _state(told: dict[str, Any], silent: float, held: bool | None) -> tuple[State, str]:
     if told.get("ended") is not None:
         return "done", _end(told)
-    if told.get("boot_id") != _boot_id():
-        if told.get("host") == socket.gethostname():
-            return "crashed", "is gone: the machine was started anew since"
-        return "unknown", f"runs on {told.get('host') or 'another machine'}, or did: that cannot be known here"
+    if told.get("boot_id") == _boot_id():
+        return _state_here(told, silent, held)
+    if told.get("host") == socket.gethostname():
+        return "crashed", "is gone: the machine was started anew since"
+    return "unknown", f"runs on {told.get('host') or 'another machine'}, or did: that cannot be known here"
+
+
+def _state_here(told: dict[str, Any], silent: float, held: bool | None) -> tuple[State, str]:
+    """The state of one that has not said that it ends, on this machine since it was last started."""
     alive = _lives(told)
     if alive is False or (held is False and alive is not True):
         return "crashed", "is gone without a word"
@@ -145,10 +150,8 @@ def _state(told: dict[str, Any], silent: float, held: bool | None) -> tuple[Stat
         return "crashed", "has let go of the record"  # It has become another program.
     if held is None and alive is None:
         return "unknown", "may run or not: its file is on a network file system, where that cannot be known"
-    if alive == "stopped":
-        return "stalled", "is stopped"
-    if silent > SILENT:
-        return "stalled", f"is silent for {silent:.0f} s"
+    if alive == "stopped" or silent > SILENT:
+        return "stalled", "is stopped" if alive == "stopped" else f"is silent for {silent:.0f} s"
     return "running", ""
 
 
