@@ -20,7 +20,6 @@ _PARENT_VISIT = "otel_progress.parent.visit_id"
 _PARENT_SPAN = "otel_progress.parent.span_id"
 _JOINED = "otel_progress.run.joined"
 _DURATION = "otel_progress.duration"
-_RETRIES = "otel_progress.stage.retries"
 _LINK = "otel_progress.link"
 
 _HELD = 1000
@@ -274,7 +273,7 @@ def _from_attributes(found: Attributes, *, ended: bool) -> Fields:
 
 def _retries(found: Attributes) -> int:
     """Attempts after the first. Before they were told, only the wait between two says that there was one."""
-    told = optional_count(found, _RETRIES)
+    told = optional_count(found, names.STAGE_RETRY_COUNT)
     if told is not None or not seconds(found, names.STAGE_WAIT):
         return told or 0
     items = count(found, names.STAGE_ITEMS_DONE) + count(found, names.STAGE_ITEMS_FAILED)
