@@ -6,7 +6,7 @@ from typing import Any
 
 from .ledger import Fields, Ledger, Totals
 from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit
-from .states import Processes
+from .states import Processes, pid_of
 
 _CLIMB = 100  # Spans between a visit and the one around it.
 _ORDER: tuple[State, ...] = ("running", "waiting", "stalled", "unknown", "crashed")
@@ -35,7 +35,7 @@ def run_of(ledger: Ledger, source: str, processes: Processes) -> Run:
         stages,
         visits,
         sum(stage.visits for stage in stages) - len(visits),
-        tuple(ledger.processes),
+        tuple(sorted({pid for pid in map(pid_of, ledger.processes) if pid is not None})),
     )
 
 
@@ -48,11 +48,11 @@ def _state(ledger: Ledger, processes: Processes, open_visits: list[Visit]) -> tu
     if _is_over(ledger):
         return "done", ""
     parts = [part for part in ledger.open_parts.values() if not (part.joined and ledger.owned)]
-    found = [processes.state_of_open(part.process, part.started) for part in parts]
+    found = [processes.state_of_open(part.process) for part in parts]
     found.extend((visit.state, visit.note) for visit in open_visits)
     if ledger.note:
         return "unknown", ledger.note
-    return min(found, key=lambda each: _ORDER.index(each[0])) if found else processes.state_of_open(None, 0)
+    return min(found, key=lambda each: _ORDER.index(each[0])) if found else processes.state_of_open(None)
 
 
 def _stages(ledger: Ledger) -> tuple[Stage, ...]:
@@ -108,6 +108,7 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
         around: str | None = known.pop("parent_span", None)
         known["parent"] = known.get("parent") or (around and _around(ledger, spans, around))
         known["state"], known["note"] = _state_of(known, processes)
+        known["process"] = pid_of(known.get("process"))
         known["platforms"] = tuple(known.get("platforms", ()))
         known["versions"] = tuple(Version(*each) for each in known.get("versions", ()))
         known["links"] = tuple(Link(*each, visit=spans.get(each[2])) for each in known.get("links", ()))
@@ -120,7 +121,7 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
 def _state_of(fields: Fields, processes: Processes) -> tuple[State, str]:
     if fields.get("ended") is not None:
         return "done", ""
-    return processes.state_of_open(fields.get("process"), fields["started"])
+    return processes.state_of_open(fields.get("process"))
 
 
 def _around(ledger: Ledger, spans: dict[str, str], span: str) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from .. import names
+from ..recording.times import NANO
 from .ledger import Fields, Ledger, Part, Totals
 from .otlp import Attributes, EventFact, Fact, SpanFact, count, optional_count, seconds, text, texts
 
@@ -113,7 +114,8 @@ class Collector:
             ledger.began(span.started)
             self._ended[("run", ledger.id, span.span_id)] = None
             result = text(span.attributes.get(names.RESULT))
-            ledger.part_ended(span.span_id, span.ended, result, text(span.attributes.get(names.ERROR_TYPE)))
+            error = text(span.attributes.get(names.ERROR_TYPE))
+            ledger.part_ended(span.span_id, span.ended, result, error, joined=False)
         elif span.kind == "stage":
             if self._is_new("span", ledger, span.span_id):
                 self._add_visit(ledger, span)
@@ -175,22 +177,22 @@ class Collector:
             enter(self, ledger, event)
 
     def _run_started(self, ledger: Ledger, event: EventFact) -> None:
-        key = event.span_id or str(event.process)
         joined = event.attributes.get(_JOINED) is True
+        key = _part_of(event, joined)
         ledger.trace_id = ledger.trace_id or event.trace_id or None
         ledger.began(event.at)
         ledger.owned = ledger.owned or not joined
-        if joined or ("run", ledger.id, key) not in self._ended:
-            ledger.open_parts[f"joined {event.process}" if joined else key] = Part(event.at, event.process, joined)
+        if ("run", ledger.id, key) not in self._ended:
+            ledger.open_parts[key] = Part(event.at, event.process, joined)
 
     def _run_ended(self, ledger: Ledger, event: EventFact) -> None:
-        joined, key = f"joined {event.process}", event.span_id or str(event.process)
-        if key not in ledger.open_parts and joined in ledger.open_parts:
-            key = joined
-        else:
-            self._ended[("run", ledger.id, key)] = None
+        joined = event.attributes.get(_JOINED) is True
         result, error = text(event.attributes.get(names.RESULT)), text(event.attributes.get(names.ERROR_TYPE))
-        ledger.part_ended(key, event.at, result, error)
+        key = _part_of(event, joined)
+        if not joined:  # One that is joined may be joined once more, by the same process.
+            self._ended[("run", ledger.id, key)] = None
+        ledger.began(event.at - _lasted(event))
+        ledger.part_ended(key, event.at, result, error, joined=joined)
 
     def _stage_started(self, ledger: Ledger, event: EventFact) -> None:
         visit = _visit_id(event)
@@ -213,10 +215,9 @@ class Collector:
         visit = _visit_id(event)
         if not self._is_new("event", ledger, visit):
             return
-        lasted = round(seconds(event.attributes, _DURATION) * 1_000_000_000)
         told = {name: value for name, value in self._of_event(event, ended=True).items() if value is not None}
         known = ledger.close_visit(visit)
-        fields: Fields = {"started": event.at - lasted, **known, **told, "ended": event.at}
+        fields: Fields = {"started": event.at - _lasted(event), **known, **told, "ended": event.at}
         ledger.began(fields["started"])
         ledger.by_events.setdefault(fields["stage"], Totals()).end(fields)
         self._keep(ledger, visit, fields)
@@ -237,6 +238,15 @@ class Collector:
         STAGE_PROGRESS: _stage_progress,
         STAGE_ENDED: _stage_ended,
     }
+
+
+def _part_of(event: EventFact, joined: bool) -> str:
+    """Which part of a run it is: by its span, or by its process, as one that joins a run has the span of that run."""
+    return f"joined {event.process}" if joined else event.span_id or event.process or ""
+
+
+def _lasted(event: EventFact) -> int:
+    return round(seconds(event.attributes, _DURATION) * NANO)
 
 
 def _visit_id(event: EventFact) -> str:

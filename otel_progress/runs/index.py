@@ -21,7 +21,7 @@ from .collect import Collector
 from .ledger import Ledger
 from .listed import Filter, Listed, conditions, joined
 from .model import Run
-from .problems import Problem, Problems
+from .problems import Problems
 from .sources import Extent, Input
 from .states import Processes
 
@@ -132,8 +132,8 @@ class Index:
         for name in known:
             database.execute("DELETE FROM inputs WHERE name = ?", (name,))
             database.execute("DELETE FROM runs WHERE input = ?", (name,))
-        for (found,) in database.execute("SELECT problems FROM inputs WHERE problems != '[]' ORDER BY name"):
-            problems.extend(Problem(*each) for each in json.loads(found))
+        for (found,) in database.execute("SELECT problems FROM inputs WHERE problems != '' ORDER BY name"):
+            problems.load(found)
         database.execute("COMMIT")
 
     def _read(self, source: Input, looks: str, row: tuple[Any, ...] | None) -> None:
@@ -150,7 +150,7 @@ class Index:
         collector.put_away()
         shelf.look_again()
         if row is not None:
-            problems.extend(Problem(*each) for each in json.loads(row[4]))
+            problems.load(row[4])
         database.execute(
             "INSERT OR REPLACE INTO inputs VALUES (?, ?, ?, ?, ?)",
             (
@@ -158,7 +158,7 @@ class Index:
                 not processes.live,
                 looks,
                 json.dumps({name: asdict(extent) for name, extent in extents.items()}),
-                json.dumps([(each.source, each.line, each.text) for each in problems.unique()]),
+                problems.dump(),
             ),
         )
 

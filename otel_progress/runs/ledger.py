@@ -92,7 +92,7 @@ class Part:
     """What one process does of a run: mostly all of it."""
 
     started: int
-    process: int | None = None
+    process: str | None = None
     joined: bool = False
 
 
@@ -115,7 +115,7 @@ class Ledger:
     error: str | None = None
     note: str = ""
     """What is known of its state where nothing tells it."""
-    processes: list[int] = field(default_factory=list[int])
+    processes: list[str] = field(default_factory=list[str])
     by_events: dict[str, Totals] = field(default_factory=dict[str, Totals])
     by_spans: dict[str, Totals] = field(default_factory=dict[str, Totals])
     """The same visits, told twice: the fuller of the two is believed, so none is counted twice."""
@@ -136,19 +136,19 @@ class Ledger:
         """Something of the run started."""
         self.started = started if self.started is None else min(self.started, started)
 
-    def seen_in(self, process: int | None) -> None:
+    def seen_in(self, process: str | None) -> None:
         """A process has told of it."""
         if process is not None and process not in self.processes and len(self.processes) < MOST_PROCESSES:
             self.processes.append(process)
 
-    def part_ended(self, key: str, ended: int, result: str | None, error: str | None) -> None:
-        """A part of the run ended; the result of the part that ended last is the run's."""
-        part = self.open_parts.pop(key, None)
-        if part is not None and part.joined and self.owned:
+    def part_ended(self, key: str, ended: int, result: str | None, error: str | None, *, joined: bool) -> None:
+        """A part of the run ended. The result of the part that ended last is the run's, but for parts that join it."""
+        self.open_parts.pop(key, None)
+        if joined and self.owned:
             return
-        if self.ended is None or ended >= self.ended or (part is not None and not part.joined and not self.owned):
+        if self.ended is None or ended >= self.ended or not (joined or self.owned):
             self.ended, self.result, self.error = ended, result, error
-        self.owned = self.owned or part is None or not part.joined
+        self.owned = self.owned or not joined
 
     def open_visit(self, visit: str, known: Fields) -> None:
         """A visit started."""

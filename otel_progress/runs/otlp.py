@@ -19,6 +19,7 @@ _KINDS: dict[str, SpanKind] = {
     names.SPAN_ITEM: "item",
 }
 _LATEST = 2**63
+_PROCESS = "otel_progress.process"
 _PENDING = "otel_progress.pending"
 
 
@@ -56,7 +57,8 @@ class EventFact:
     trace_id: str = ""
     span_id: str = ""
     service: str | None = None
-    process: int | None = None
+    process: str | None = None
+    """What tells its process from every other of the record; at least its id."""
 
 
 Fact = SpanFact | EventFact
@@ -119,14 +121,15 @@ def _is_ours(scope: dict[str, Any]) -> bool:
 @dataclass(frozen=True)
 class _Resource:
     service: str | None
-    process: int | None
+    process: str | None
 
 
 def _of_resource(resource: dict[str, Any]) -> _Resource:
     described: object = resource.get("resource")
     found = attributes(cast("dict[str, Any]", described).get("attributes")) if isinstance(described, dict) else {}
-    service, process = found.get("service.name"), found.get("process.pid")
-    return _Resource(text(service), process if type(process) is int else None)
+    pid = found.get("process.pid")
+    process = text(found.get(_PROCESS)) or (str(pid) if type(pid) is int else None)
+    return _Resource(text(found.get("service.name")), process)
 
 
 def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
 from dataclasses import dataclass
 
 _MOST = 20  # Of a file of which every line is foreign nobody needs more.
@@ -39,14 +39,18 @@ class Problems:
         else:
             self.left_out += 1
 
-    def extend(self, problems: Iterable[Problem]) -> None:
-        """Note what was found elsewhere."""
-        for problem in problems:
-            self.add(problem.source, problem.line, problem.text)
+    def dump(self) -> str:
+        """All of it as a text; empty where nothing is wrong."""
+        found = [(each.source, each.line, each.text) for each in dict.fromkeys(self.found)]
+        return json.dumps([found, self.left_out]) if found else ""
 
-    def unique(self) -> list[Problem]:
-        """Those that were kept, each once."""
-        return list(dict.fromkeys(self.found))
+    def load(self, text: str) -> None:
+        """Note what `dump` has written."""
+        if text:
+            found, left_out = json.loads(text)
+            for each in found:
+                self.add(*each)
+            self.left_out += left_out
 
     def clear(self) -> None:
         """Forget them."""

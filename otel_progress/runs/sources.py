@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -36,6 +37,9 @@ class Input:
     def __init__(self, name: str, files: list[tuple[str, Path | IO[bytes]]]) -> None:
         self.name = name
         self._files = files
+        for _, file in files:
+            if not isinstance(file, Path):
+                weakref.finalize(self, file.close)
 
     @property
     def names(self) -> list[str]:
@@ -174,8 +178,8 @@ def opened_input(path: Path) -> Input:
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
             with path.open("rb") as stream:
                 return spooled(stream, str(path))
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # A name that no file can have.
+        raise SourceError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     raise SourceError(f"{path}: not a record, and not a file")
 
 

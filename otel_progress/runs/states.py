@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..recording.times import NANO
 from .documents import DamagedError, parse
 from .model import State
 from .problems import Problems
@@ -27,7 +26,6 @@ SILENT = 10.0
 _LARGEST = 65_536
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-_SLACK = 2 * NANO
 _NOTHING: tuple[State, str] = ("unknown", "nothing tells whether it still runs")
 
 
@@ -35,9 +33,10 @@ _NOTHING: tuple[State, str] = ("unknown", "nothing tells whether it still runs")
 class Process:
     """One process of a record, and what became of it."""
 
+    name: str
+    """What tells it from every other of its record: its id, and some digits."""
     pid: int
     parent: int | None
-    started: int
     state: State
     """`done`: it has said that it ends. What it had open then is never going to end: that is `crashed`."""
     note: str
@@ -52,14 +51,12 @@ class Processes:
     """The processes of one input; none where it has no such files."""
 
     def __init__(self, found: list[Process] | None = None, *, otherwise: tuple[State, str] = _NOTHING) -> None:
-        self._by_pid: dict[int, list[Process]] = {}
-        for process in sorted(found or [], key=lambda process: process.started):
-            self._by_pid.setdefault(process.pid, []).append(process)
+        self._by_name = {process.name: process for process in found or []}
         self._otherwise = otherwise
         """The state of what no process that is known has begun."""
 
     def __iter__(self) -> Iterator[Process]:
-        return (process for several in self._by_pid.values() for process in several)
+        return iter(self._by_name.values())
 
     @property
     def live(self) -> bool:
@@ -68,14 +65,13 @@ class Processes:
 
     def joined(self, other: Processes) -> Processes:
         """Those of both."""
-        return Processes([*self, *other], otherwise=self._otherwise)
+        return Processes([*self, *other], otherwise=max(self._otherwise, other._otherwise, key=_certainty))
 
-    def state_of_open(self, pid: int | None, started: int) -> tuple[State, str]:
+    def state_of_open(self, name: str | None) -> tuple[State, str]:
         """The state of what a process has begun and not ended."""
-        several = self._by_pid.get(pid or 0)
-        if not several:
+        process = self._by_name.get(name or "")
+        if process is None:
             return self._otherwise
-        process = next((each for each in reversed(several) if each.started <= started + _SLACK), several[0])
         if process.state == "done":
             return "crashed", f"process {process.pid} {process.note}"
         if process.state == "crashed":
@@ -83,6 +79,10 @@ class Processes:
             left = f"; its child{'' if len(children) == 1 else 'ren'} {', '.join(map(str, children))} still run"
             return "crashed", f"process {process.pid} {process.note}{left if children else ''}"
         return process.state, "" if not process.note else f"process {process.pid} {process.note}"
+
+
+def _certainty(told: tuple[State, str]) -> tuple[bool, bool]:
+    return told[0] == "running", told != _NOTHING
 
 
 def processes_of(record: Path, problems: Problems, now: float | None = None) -> Processes:
@@ -95,11 +95,14 @@ def processes_of(record: Path, problems: Problems, now: float | None = None) -> 
             problems.add(str(path), None, error.strerror or str(error))
             continue
         try:
-            told = parse(os.read(descriptor, _LARGEST))
+            if not (data := os.read(descriptor, _LARGEST).strip()):
+                continue  # It is being made, and nothing is written before.
+            told = parse(data)
             if type(told.get("pid")) is not int:
                 raise DamagedError("it names no pid")
             silent = (time.time() if now is None else now) - os.fstat(descriptor).st_mtime
-            found.append(_process(told, silent, _held(descriptor, path)))
+            held = None if told.get("locked") is False else _held(descriptor, path)
+            found.append(_process(path, told, silent, held))
         except (OSError, DamagedError) as error:
             problems.add(str(path), None, str(error))
         finally:
@@ -119,15 +122,17 @@ def held_by_any(file: Path) -> Processes:
         os.close(descriptor)
 
 
-def _process(told: dict[str, Any], silent: float, held: bool | None) -> Process:
+def pid_of(name: str | None) -> int | None:
+    """The process id in what names a process."""
+    digits = (name or "").partition("-")[0]
+    return int(digits) if digits.isdecimal() and len(digits) < 18 else None
+
+
+def _process(path: Path, told: dict[str, Any], silent: float, held: bool | None) -> Process:
     state, note = _state(told, silent, held)
-    started, parent = told.get("started"), told.get("ppid")
+    parent = told.get("ppid")
     return Process(
-        told["pid"],
-        parent if type(parent) is int else None,
-        started if type(started) is int else 0,
-        state,
-        note,
+        path.stem.removeprefix("process-"), told["pid"], parent if type(parent) is int else None, state, note
     )
 
 
@@ -146,8 +151,8 @@ def _state_here(told: dict[str, Any], silent: float, held: bool | None) -> tuple
     alive = _lives(told)
     if alive is False or (held is False and alive is not True):
         return "crashed", "is gone without a word"
-    if held is False:
-        return "crashed", "has let go of the record"  # It has become another program.
+    if held is False and silent > SILENT:  # Not at once: a program may close what it finds open, and it opens it again.
+        return "crashed", "has let go of the record"
     if held is None and alive is None:
         return "unknown", "may run or not: its file is on a network file system, where that cannot be known"
     if alive == "stopped" or silent > SILENT:
@@ -173,7 +178,7 @@ def _boot_id() -> str | None:
 def _lives(told: dict[str, Any]) -> bool | str | None:
     """Whether the process is there (`stopped`: but does not go on); None where its number says nothing here."""
     try:
-        if str(told.get("pid_namespace")) not in {str(os.stat("/proc/self/ns/pid").st_ino), _namespace()}:  # noqa: PTH116
+        if told.get("pid_namespace") != os.readlink("/proc/self/ns/pid"):  # noqa: PTH115 - it is no path
             return None
         # Behind the name, which may hold anything: the state, ..., and as the twentieth field from there the start.
         fields = Path(f"/proc/{told['pid']}/stat").read_bytes().rpartition(b")")[2].split()
@@ -181,13 +186,9 @@ def _lives(told: dict[str, Any]) -> bool | str | None:
         return False if Path("/proc/self/stat").exists() else None
     except (OSError, ValueError):
         return None
-    if fields[0] in {b"Z", b"X"} or told.get("start_ticks", int(fields[19])) != int(fields[19]):
+    if fields[0] in {b"Z", b"X"} or told.get("start_ticks") not in {None, int(fields[19])}:
         return False
     return "stopped" if fields[0] in {b"T", b"t"} else True
-
-
-def _namespace() -> str:
-    return os.readlink("/proc/self/ns/pid")  # noqa: PTH115
 
 
 def _held(descriptor: int, path: Path, *, alone: bool = False) -> bool | None:
