@@ -47,11 +47,11 @@ def _is_over(ledger: Ledger) -> bool:
 def _state(ledger: Ledger, processes: Processes, open_visits: list[Visit]) -> tuple[State, str]:
     if _is_over(ledger):
         return "done", ""
+    if ledger.note:
+        return "unknown", ledger.note
     parts = [part for part in ledger.open_parts.values() if not (part.joined and ledger.owned)]
     found = [processes.state_of_open(part.process) for part in parts]
     found.extend((visit.state, visit.note) for visit in open_visits)
-    if ledger.note:
-        return "unknown", ledger.note
     return min(found, key=lambda each: _ORDER.index(each[0])) if found else processes.state_of_open(None)
 
 

@@ -31,17 +31,20 @@ def from_jaeger(address: str, wanted: Filter) -> Input:
     Raises:
         SourceError: there is no Jaeger that answers, or it answers what cannot be read.
     """
-    split = urllib.parse.urlsplit(address)
+    try:
+        split = urllib.parse.urlsplit(address)
+    except ValueError as error:
+        raise SourceError(f"not the address of a Jaeger: {error}") from None
     base = urllib.parse.urlunsplit((split.scheme, split.netloc, split.path.rstrip("/"), "", ""))
-    name = without_secrets(address)
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the input
     until = wanted.until or time.time_ns()
     since = max(1, until - _LOOK_BACK if wanted.since is None else wanted.since)
     services = urllib.parse.parse_qs(split.query).get("service") or _services(base)
+    name, spool = without_secrets(address), tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the input
+    source = Input(name, [(name, spool)])
     for service in services:
         for answer in _traces(base, service, since, until):
             spool.write(answer + b"\n")
-    return Input(name, [(name, spool)])
+    return source
 
 
 def without_secrets(address: str) -> str:

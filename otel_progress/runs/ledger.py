@@ -165,7 +165,7 @@ class Ledger:
     def add(self, other: Ledger) -> None:
         """Take in what another input tells of the same run: a run may go on in another program, with its own record."""
         self.workflow, self.service = self.workflow or other.workflow, self.service or other.service
-        self.trace_id = self.trace_id or other.trace_id
+        self.trace_id, self.note = self.trace_id or other.trace_id, self.note or other.note
         if other.started is not None:
             self.began(other.started)
         if other.ended is not None and (self.ended is None or (other.owned, other.ended) >= (self.owned, self.ended)):
@@ -188,7 +188,10 @@ class Ledger:
     @classmethod
     def load(cls, text: str) -> Ledger:
         """What `dump` has written."""
-        values: dict[str, Any] = json.loads(text)
+        values: Any = json.loads(text)
+        if not isinstance(values, dict):
+            raise TypeError("a ledger is an object")
+        values = cast("dict[str, Any]", values)
         for name, kind in (("by_events", Totals), ("by_spans", Totals), ("open_parts", Part)):
             values[name] = {key: kind(**each) for key, each in values.get(name, {}).items()}
         return cls(**values)

@@ -10,7 +10,6 @@ from pathlib import Path
 from .assemble import run_of
 from .collect import Collector
 from .index import FILE, Index
-from .jaeger import from_jaeger
 from .ledger import Ledger
 from .listed import Filter
 from .model import Run
@@ -88,6 +87,8 @@ def open_source(source: str | Path, wanted: Filter = Filter()) -> Source:  # noq
         SourceError: there is nothing that can be read.
     """
     if isinstance(source, str) and source.startswith(_WEB):
+        from .jaeger import from_jaeger  # noqa: PLC0415 - a list of records needs nothing of the web
+
         return Source([from_jaeger(source, wanted)])
     if source == STANDARD_INPUT:
         if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it is None where it was closed

@@ -76,8 +76,9 @@ class Processes:
             return "crashed", f"process {process.pid} {process.note}"
         if process.state == "crashed":
             children = sorted(each.pid for each in self if each.parent == process.pid and each.lives)
-            left = f"; its child{'' if len(children) == 1 else 'ren'} {', '.join(map(str, children))} still run"
-            return "crashed", f"process {process.pid} {process.note}{left if children else ''}"
+            names = ", ".join(map(str, children))
+            left = f"child {names} still runs" if len(children) == 1 else f"children {names} still run"
+            return "crashed", f"process {process.pid} {process.note}{f'; its {left}' if children else ''}"
         return process.state, "" if not process.note else f"process {process.pid} {process.note}"
 
 
