@@ -88,7 +88,7 @@ def _checked(answer: bytes, base: str) -> None:
     try:
         parse(answer)
     except DamagedError as error:
-        raise SourceError(f"{without_secrets(base)}: its answer is {error}") from None
+        raise SourceError(f"{without_secrets(base)}: its answer: {error}") from None
 
 
 def _ask(url: str) -> dict[str, Any] | None:
@@ -98,7 +98,7 @@ def _ask(url: str) -> dict[str, Any] | None:
     try:
         return parse(answer)
     except DamagedError as error:
-        raise SourceError(f"{without_secrets(url)}: its answer is {error}") from None
+        raise SourceError(f"{without_secrets(url)}: its answer: {error}") from None
 
 
 def _fetch(url: str) -> bytes | None:

@@ -7,7 +7,7 @@ grown.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ..recording.times import NANO
@@ -183,7 +183,11 @@ class Ledger:
 
     def dump(self) -> str:
         """All of it as a text."""
-        return json.dumps(_told(self), separators=(",", ":"))
+        told = _beyond(self, _NOTHING)
+        for name, nothing in _INSIDE.items():
+            if name in told:
+                told[name] = {key: _beyond(each, nothing) for key, each in told[name].items()}
+        return json.dumps(told, separators=(",", ":"))
 
     @classmethod
     def load(cls, text: str) -> Ledger:
@@ -192,19 +196,17 @@ class Ledger:
         if not isinstance(values, dict):
             raise TypeError("a ledger is an object")
         values = cast("dict[str, Any]", values)
-        for name, kind in (("by_events", Totals), ("by_spans", Totals), ("open_parts", Part)):
-            values[name] = {key: kind(**each) for key, each in values.get(name, {}).items()}
+        for name, nothing in _INSIDE.items():
+            values[name] = {key: type(nothing)(**each) for key, each in values.get(name, {}).items()}
         return cls(**values)
 
 
-def _told(record: Any) -> Any:
+_NOTHING = Ledger("")
+_INSIDE: dict[str, Totals | Part] = {"by_events": Totals(), "by_spans": Totals(), "open_parts": Part(0)}
+"""The tables in a ledger, with a record as it is from the start."""
+
+
+def _beyond(record: Ledger | Totals | Part, nothing: Ledger | Totals | Part) -> Fields:
     """What a record has beyond what it has from the start."""
-    if not is_dataclass(record):
-        return {key: _told(each) for key, each in record.items()} if _is_table(record) else record
-    values = ((each, getattr(record, each.name)) for each in fields(record))
-    return {each.name: _told(value) for each, value in values if value != each.default and value not in ({}, [])}
-
-
-def _is_table(value: Any) -> bool:
-    """Whether it maps names to records."""
-    return isinstance(value, dict) and any(map(is_dataclass, cast("dict[str, Any]", value).values()))
+    known = vars(nothing)
+    return {name: value for name, value in vars(record).items() if value != known[name]}
