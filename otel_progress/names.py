@@ -28,6 +28,14 @@ EVENT_DEAD_END: Final = "dead_end"
 """Span event: a node returned an action that no edge takes, and its flow ended there."""
 EVENT_EXCEPTION: Final = "exception"
 
+EVENT_RUN_STARTED: Final = "otel_progress.run.started"
+EVENT_RUN_ENDED: Final = "otel_progress.run.ended"
+EVENT_STAGE_STARTED: Final = "otel_progress.stage.started"
+EVENT_STAGE_PROGRESS: Final = "otel_progress.stage.progress"
+EVENT_STAGE_ENDED: Final = "otel_progress.stage.ended"
+EVENTS: Final = (EVENT_RUN_STARTED, EVENT_RUN_ENDED, EVENT_STAGE_STARTED, EVENT_STAGE_PROGRESS, EVENT_STAGE_ENDED)
+"""Log events: what happens, told as it happens."""
+
 # --- attributes -------------------------------------------------------------------------------------------------------
 
 WORKFLOW_NAME: Final = "otel_progress.workflow.name"
@@ -51,6 +59,18 @@ VERSION_ID: Final = "otel_progress.version.id"
 VERSION_ACTION: Final = "otel_progress.version.action"
 RESULT: Final = "otel_progress.result"
 VISIT: Final = "otel_progress.visit"
+RUN_JOINED: Final = "otel_progress.run.joined"
+"""On events: whether the run began elsewhere, in another process or before its end here."""
+STAGE_VISIT_ID: Final = "otel_progress.stage.visit_id"
+"""On events: what tells a visit from every other of a record."""
+STAGE_RETRY_COUNT: Final = "otel_progress.stage.retries"
+PARENT_VISIT_ID: Final = "otel_progress.parent.visit_id"
+PARENT_SPAN_ID: Final = "otel_progress.parent.span_id"
+DURATION: Final = "otel_progress.duration"
+RECORD: Final = "otel_progress.record"
+"""On the resource of events: the name of the record's folder."""
+PROCESS: Final = "otel_progress.process"
+"""On the resource of events: what tells a process from every other of a record, one with the same id too."""
 ERROR_TYPE: Final = error_attributes.ERROR_TYPE
 CODE_FUNCTION_NAME: Final = code_attributes.CODE_FUNCTION_NAME
 

@@ -486,18 +486,15 @@ def test_an_unchanged_pocketflow_program_is_recorded(tmp_path: Path) -> None:
     assert "already instrumented" not in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "reason"),
-    [
-        ("OTEL_TRACES_SAMPLER", "always_off", "no span was sampled"),
-        ("OTEL_SDK_DISABLED", "true", "the SDK is disabled by OTEL_SDK_DISABLED"),
-    ],
-)
-def test_without_spans_there_is_still_a_table(tmp_path: Path, variable: str, value: str, reason: str) -> None:
+@pytest.mark.parametrize(("variable", "value"), [("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_SDK_DISABLED", "true")])
+def test_without_spans_there_are_still_a_table_and_events(tmp_path: Path, variable: str, value: str) -> None:
     program = otlp.write(tmp_path, STAGES)
     ended = otlp.run(tmp_path, [*RUN, str(program)], **{variable: value})
     assert rows(ended.stderr)["draft"] == ["1", "2", "0", "0", "success"]
-    assert ended.stderr.endswith(f"Record: none, {reason}\n")
+    (record,) = (tmp_path / ".otel-progress" / "runs").iterdir()
+    assert ended.stderr.endswith(f"Record: .otel-progress/runs/{record.name}\n")
+    assert len((record / "events.jsonl").read_text().splitlines()) == 4
+    assert not (record / "spans.jsonl").exists()
 
 
 def test_the_record_stays_where_the_program_was_started(tmp_path: Path) -> None:

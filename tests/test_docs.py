@@ -109,7 +109,7 @@ def constants() -> dict[str, str]:
 def attribute_names() -> set[str]:
     """Every attribute that the code knows."""
     own = {value for value in constants().values() if value.startswith("otel_progress.")}
-    return own | {names.ERROR_TYPE, names.CODE_FUNCTION_NAME}
+    return own - set(names.EVENTS) | {names.ERROR_TYPE, names.CODE_FUNCTION_NAME}
 
 
 # --- the names, in both directions ------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def test_every_name_of_the_code_is_in_the_reference() -> None:
 @every_page
 def test_a_page_says_no_name_that_the_code_lacks(page: Path) -> None:
     text = page.read_text("utf-8")
-    known = attribute_names() | {metric.name for metric in names.METRICS}
+    known = attribute_names() | {metric.name for metric in names.METRICS} | set(names.EVENTS)
     files = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "otel_progress").rglob("*.py")]
     modules = {".".join(path.parts).removesuffix(".__init__") for path in files}
     for name in re.findall(r"\botel_progress(?:\.[a-z_]+)+", text):
@@ -189,8 +189,16 @@ def test_buckets() -> None:
 
 def test_attributes() -> None:
     events = {name for key in table("Span events", "event", "attribute") for name in key.split()[1:]}
-    documented = {*table("Span attributes", "attribute"), *table("Metric attributes", "attribute"), *events}
+    told = {*table("Event attributes", "attribute"), *table("Event resource", "attribute")} - {
+        "service.name",
+        "process.pid",
+    }
+    documented = {*table("Span attributes", "attribute"), *table("Metric attributes", "attribute"), *events, *told}
     assert {name for name in documented if not name.startswith("exception.")} == attribute_names()
+
+
+def test_events() -> None:
+    assert tuple(table("Events", "event")) == names.EVENTS
 
 
 def test_mirror_and_run_fields() -> None:
@@ -687,4 +695,4 @@ def test_contributing_names_the_sessions_of_nox() -> None:
 
 
 def test_the_readme_stays_short() -> None:
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 210
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 230

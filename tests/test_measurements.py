@@ -18,8 +18,6 @@ from otel_progress.sinks.measurements import Measurements, Record
 
 from .conftest import Telemetry
 
-NOWHERE = Context()
-
 
 def measured(what: Callable[[int | float], object]) -> Record:
     """An instrument that calls `what` with each amount."""
@@ -57,7 +55,7 @@ def test_what_was_measured_is_in_the_very_next_collection(telemetry: Telemetry) 
 
 def test_the_thread_records_what_nobody_collects() -> None:
     queue, recorded = Measurements(), threading.Event()
-    queue.put(measured(lambda _: recorded.set()), 1, {}, NOWHERE)
+    queue.put(measured(lambda _: recorded.set()), 1, {})
     assert recorded.wait(10)
 
 
@@ -68,7 +66,7 @@ def test_no_more_than_the_bound_waits_and_what_is_dropped_is_said(
     queue, got = Measurements(), list[float]()
     queue._running = True  # No thread.
     for number in range(8):
-        queue.put(measured(got.append), number, {}, NOWHERE)
+        queue.put(measured(got.append), number, {})
     assert queue.drain()
     assert got == [0, 1, 2, 3, 4]
     assert faults() == [
@@ -84,8 +82,8 @@ def test_one_that_cannot_be_recorded_does_not_stop_the_others(faults: Callable[[
     def fail(_: float) -> None:
         raise ValueError("no")
 
-    queue.put(measured(fail), 1, {}, NOWHERE)
-    queue.put(measured(got.append), 2, {}, NOWHERE)
+    queue.put(measured(fail), 1, {})
+    queue.put(measured(got.append), 2, {})
     assert queue.drain()
     assert got == [2]
     assert faults() == ["a measurement could not be recorded"]
@@ -94,7 +92,7 @@ def test_one_that_cannot_be_recorded_does_not_stop_the_others(faults: Callable[[
 def test_a_drain_inside_a_drain_of_the_same_thread_does_not_wait() -> None:
     queue, inner = Measurements(), list[bool]()
     queue._running = True
-    queue.put(measured(lambda _: inner.append(queue.drain(60))), 1, {}, NOWHERE)
+    queue.put(measured(lambda _: inner.append(queue.drain(60))), 1, {})
     assert queue.drain()
     assert inner == [False]
 
@@ -107,7 +105,7 @@ def test_a_drain_waits_for_another_thread_no_longer_than_it_was_told() -> None:
         inside.set()
         go_on.wait(10)
 
-    queue.put(measured(slow), 1, {}, NOWHERE)
+    queue.put(measured(slow), 1, {})
     thread = threading.Thread(target=queue.drain)
     thread.start()
     assert inside.wait(10)

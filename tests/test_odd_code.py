@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import gc
 import sys
@@ -72,6 +73,28 @@ def test_the_garbage_collector_may_end_a_stage_anywhere(telemetry: Telemetry) ->
     finally:
         gc.set_threshold(*before)
     assert shared["progress_metrics"]["g"]["visits"] == 3000
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the collector does not run inside of ContextVar.set any more")
+def test_what_the_garbage_collector_frees_leaves_the_current_context_alone(telemetry: Telemetry) -> None:
+    seen: list[tuple[Any, Any]] = []
+
+    class Session:
+        def __del__(self) -> None:
+            before = contextvars.copy_context()
+            with stage("close session"):
+                seen.append((before, contextvars.copy_context()))
+
+    session: Any = Session()
+    session.me = session  # A cycle: only the collector frees it.
+    with workflow("w"):
+        del session
+        gc.collect()
+        with stage("after"):
+            pass
+    (during,) = seen
+    assert dict(during[0].items()) == dict(during[1].items())
+    assert telemetry.span("stage close session").parent == telemetry.span("stage after").parent
 
 
 def test_a_store_may_open_a_stage_when_it_is_freed(telemetry: Telemetry) -> None:

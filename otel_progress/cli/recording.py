@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
 import threading
 from importlib.metadata import entry_points
@@ -20,6 +21,7 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
 )
+from opentelemetry.sdk.resources import SERVICE_NAME
 from rich.console import Console
 
 from ..names import SCOPE
@@ -27,11 +29,11 @@ from ..recording import default
 from ..recording.faults import report
 from ..recording.live import Run
 from ..recording.sink import Sink
+from ..recording.sources import program_name
 from ..report import table
 from ..report.totals import WorkflowTotals
-from ..report.visible import visible
 from ..runs.record import Record
-from ..telemetry.configure import sdk_is_disabled, start
+from ..telemetry.configure import start
 from ..telemetry.exporters import exporters
 from ..telemetry.lifetime import Telemetry, process
 from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
@@ -54,8 +56,8 @@ class Recording(Sink):
         self._workflows: dict[str, WorkflowTotals] = {}
         self._is_set_up = False
         self._was_broken_off = False
-        self._fault: Exception | None = None
-        """Why nothing is recorded but for the table."""
+        self._known = {"exit_code": 0}
+        """How the process ends, as far as that is known before it does."""
         self._setting_up = threading.RLock()
         self._endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
         self._exporter = "otlp" if self._endpoint else "none"
@@ -72,6 +74,7 @@ class Recording(Sink):
         self._record = Record(Path(sys.argv[0]).stem)
         if self._record.path is not None:
             process.companions.append(self._record.processor)
+            self._record.writer(self._service).attach(default.get())
         default.get().sinks.insert(0, self)
         _instrument()
 
@@ -86,6 +89,13 @@ class Recording(Sink):
     def broken_off(self, error: BaseException) -> None:
         """Note what the program has ended with, if it was not its end: then it may not have come to its stages."""
         self._was_broken_off = not (isinstance(error, SystemExit) and error.code in (None, 0))
+        if isinstance(error, KeyboardInterrupt):
+            self._known = {"signal": signal.SIGINT}
+        elif isinstance(error, SystemExit):
+            code = error.code
+            self._known = {"exit_code": code & 0xFF if isinstance(code, int) else int(code is not None)}
+        else:
+            self._known = {"exit_code": 1}
 
     def set_up(self) -> None:
         """Have the record written, whoever has set up the providers."""
@@ -97,8 +107,7 @@ class Recording(Sink):
                     watch()
                     self._set_up()
                 except Exception as error:
-                    self._fault = error
-                    report("the run cannot be recorded", error)
+                    report("the telemetry cannot be set up: spans and metrics are not recorded", error)
                 self._is_set_up = True
 
     def _set_up(self) -> None:
@@ -110,6 +119,13 @@ class Recording(Sink):
         elif add := getattr(provider, "add_span_processor", None):
             for make in process.companions:
                 add(make())
+
+    def _service(self) -> str:
+        """`service.name`, when it is known who has set up the providers."""
+        if process.telemetry is not None:
+            return process.telemetry.service_name
+        resource: Any = getattr(trace.get_tracer_provider(), "resource", None)
+        return str(resource.attributes.get(SERVICE_NAME)) if resource else self._service_name or program_name()
 
     def _finish(self) -> None:
         try:
@@ -126,7 +142,8 @@ class Recording(Sink):
                 die_of_sigterm()
 
     def _print(self) -> None:
-        kept = self._record.finish(self._keep)
+        known = {"signal": signal.SIGTERM} if process.terminated else self._known
+        kept = self._record.finish(self._keep, **known)
         if sys.__stderr__ is None:  # Closed. Rich would take standard output, which is the program's.
             return
         console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
@@ -161,11 +178,7 @@ class Recording(Sink):
             return "no folder can be written"
         if self._record.fault is not None:
             return self._record.fault
-        if self._fault is not None:
-            return f"the telemetry could not be set up: {visible(str(self._fault))}"
-        if sdk_is_disabled():
-            return "the SDK is disabled by OTEL_SDK_DISABLED"
-        return "no span was sampled"
+        return "it is not there any more"
 
 
 def _instrument() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import gc
+import operator
 import sys
+from collections.abc import Callable
 from contextvars import Token
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry import context as opentelemetry_context
 from opentelemetry import trace
@@ -15,13 +19,41 @@ from .faults import Harmless, from_handler
 from .live import Recorded
 from .recorder import RECORDED
 
+T = TypeVar("T")
+
 _DISTURBED = sys.version_info < (3, 12)
-"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`. A finalizer that
-records a stage then changes the same context, and the interpreter crashes. So the collector waits."""
+"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`, ours or anybody's. A
+finalizer that then changes the same context (it closes a generator, or records a stage) crashes the interpreter. So the
+collector waits while we change it, and while the collector runs we change nothing."""
 
 
-def attach(context: Context) -> Token[Any]:
-    """Make `context` current."""
+class _Collection(list[None]):
+    """Not empty while the garbage collector runs.
+
+    All of it is C: what the handler of a signal raises inside a callback that is written in Python is lost.
+    """
+
+    start = property(operator.methodcaller("append", None))
+    stop = property(list[None].clear)
+
+
+_collection = _Collection()
+if _DISTURBED:
+    gc.callbacks.append(functools.partial(getattr, _collection))
+
+
+def aside(function: Callable[[T], object], argument: T) -> None:
+    """Call what may change the current context; while the collector runs in a copy of it."""
+    if _collection:
+        contextvars.copy_context().run(function, argument)
+    else:
+        function(argument)
+
+
+def attach(context: Context) -> Token[Any] | None:
+    """Make `context` current; None while the collector runs, when it must stay."""
+    if _collection:
+        return None
     if not _DISTURBED or not gc.isenabled():
         return opentelemetry_context.attach(context)
     try:
@@ -50,6 +82,8 @@ def detach(token: Token[Any], ours: Context) -> None:
     `detach` would log an error.
     """
     left = get_current()
+    if _collection:
+        return  # Of a finalizer that ends what began before: who is interrupted is elsewhere by now, as a rule.
     try:
         _reset(token)
     except (ValueError, RuntimeError) as error:  # Left in another context, or undone before.

@@ -28,7 +28,8 @@ class StageRecord:
     ended: int | None = None
     open = 0
     visits = 0
-    seconds = 0.0
+    nanos = 0
+    """How long all visits took together, in nanoseconds."""
     result: Result | None = None
     retries = 0
     items_done = 0
@@ -136,7 +137,7 @@ class StageRecord:
             self.open -= 1
             if self.ended is None or ended > self.ended:
                 self.ended = ended
-            self.seconds += (ended - visit.started) / NANO
+            self.nanos += ended - visit.started
             self.result = result
             self.error = run.failing = visit.error_type
             if visit.versions:
@@ -161,6 +162,11 @@ class StageRecord:
         if platforms is not run.noted or (revision is not None and revision != run.revision):
             run.note(platforms, revision)
 
+    @property
+    def seconds(self) -> float:
+        """How long all visits took together."""
+        return self.nanos / NANO
+
     def entry(self) -> dict[str, Any]:
         """As `progress_metrics` shows it: JSON values only."""
         self.start_time = self.start_time or timestamp(self.started)
@@ -173,7 +179,7 @@ class StageRecord:
                 "revisions": self.revision,
                 "completed": not self.open and self.result in COMPLETED,
                 "visits": self.visits,
-                "seconds": round(self.seconds, 6),
+                "seconds": self.nanos // 1000 / 1e6,
                 "result": None if self.open else self.result,
                 "retries": self.retries,
                 "items_done": self.items_done,
@@ -189,7 +195,7 @@ class StageRecord:
             "revisions": self.revision,
             "completed": self.result in COMPLETED,
             "visits": self.visits,
-            "seconds": round(self.seconds, 6),
+            "seconds": self.nanos // 1000 / 1e6,
             "result": self.result,
             "retries": self.retries,
             "items_done": self.items_done,
@@ -216,7 +222,7 @@ class StageRecord:
             record.by_item[None] = record.visits
         seconds, result, total = saved.get("seconds"), saved.get("result"), saved.get("items_total")
         if isinstance(seconds, (int, float)) and 0 <= seconds < 2**63:
-            record.seconds = float(seconds)
+            record.nanos = round(seconds * NANO)
         # A visit that was open when the store was saved ended with its process, as far as anybody knows.
         known = result if result in get_args(Result) else "success"
         record.result = cast(Result, known) if result is not None else "success" if record.ended else "abandoned"

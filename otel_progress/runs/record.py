@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, cast
@@ -18,6 +19,7 @@ from ..telemetry.limits import QUEUE_SIZE
 from .appending import Appending
 from .place import FOLDER, writable
 from .pruning import prune
+from .writer import Writer
 
 SPANS = "spans.jsonl"
 _LONGEST = 60  # Bytes of the program's name.
@@ -32,11 +34,18 @@ class Record:
         self.path: Path | None = None
         """As it is to be shown; None where nothing can be written anywhere."""
         self._processor: BatchSpanProcessor | None = None
+        self._writer: Writer | None = None
         self._appended: list[Appending] = []
         if (runs := writable(folder)) is not None:
             now = datetime.now(timezone.utc)
             self.path = runs / f"{now:%Y%m%dT%H%M%SZ}-{_safe(program)}-{secrets.token_hex(3)}"
             self._absolute = self.path.absolute()  # The program may change its working directory.
+
+    def writer(self, service_name: Callable[[], str]) -> Writer:
+        """What writes the events of this process and its forked children into it."""
+        self._writer = Writer(self._absolute, service_name)
+        self._appended.append(self._writer.file)
+        return self._writer
 
     def processor(self) -> BatchSpanProcessor:
         """A span processor that fills it."""
@@ -54,10 +63,15 @@ class Record:
         """Why it is incomplete, if it is."""
         return next((each.fault for each in self._appended if each.fault is not None), None)
 
-    def finish(self, keep: int) -> bool:
-        """Write the rest and delete the oldest records beyond `keep`. Whether this one is there."""
+    def finish(self, keep: int, **known: int) -> bool:
+        """Write the rest and delete the oldest records beyond `keep`. Whether this one is there.
+
+        What is `known` of how the process ends, its `exit_code` or a `signal`, is noted.
+        """
         if self._processor is not None:
             self._processor.shutdown()
+        if self._writer is not None:
+            self._writer.finish(**known)
         if self.path is None:
             return False
         prune(self._absolute.parent, self._absolute.name, keep)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 from ..recording.faults import logger, passes, report
@@ -23,6 +24,7 @@ from ..recording.faults import logger, passes, report
 MOST = 131_072
 """Measurements that may wait."""
 _GATHER = 0.05  # Seconds: to wake the thread for each measurement would cost the workflow more than recording does.
+_NO_SPAN = Context()
 _IDLE = 10.0  # Seconds after which the thread ends, until there is something to record again.
 
 
@@ -43,7 +45,7 @@ class Measurements:
             os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
 
     def _renew(self) -> None:
-        self._waiting: deque[tuple[Record, int | float, Mapping[str, str], Context]] = deque()
+        self._waiting: deque[tuple[Record, int | float, Mapping[str, str], trace.SpanContext | None]] = deque()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # Reentrant, as its documentation says.
         self._recorder: dict[None, int] = {}
         """The thread that records at this moment: one at a time, so that all is recorded when it is free."""
@@ -51,13 +53,18 @@ class Measurements:
         self._running = False
         self._dropped = 0
 
-    def put(self, record: Record, amount: int | float, attributes: Mapping[str, str], context: Context) -> None:
-        """Have `record(amount, attributes, context)` called soon. The context is for exemplars."""
+    def put(
+        self, record: Record, amount: int | float, attributes: Mapping[str, str], span: trace.SpanContext | None = None
+    ) -> None:
+        """Have `record(amount, attributes, context)` called soon, with the context of `span` for exemplars.
+
+        Not with the context itself: what waits would keep whole visits, and with them the caches, busy.
+        """
         if len(self._waiting) >= MOST:
             self._dropped += 1
             report("more is measured than the metrics can take: measurements are dropped, and counted")
             return
-        self._waiting.append((record, amount, attributes, context))
+        self._waiting.append((record, amount, attributes, span))
         if self._asleep:
             self._asleep = False
             self._wake.put(None)
@@ -89,8 +96,11 @@ class Measurements:
     def _record_all(self) -> None:
         waiting = self._waiting
         while waiting:
-            record, amount, attributes, context = waiting.popleft()
+            record, amount, attributes, span = waiting.popleft()
             try:
+                context = (
+                    _NO_SPAN if span is None else trace.set_span_in_context(trace.NonRecordingSpan(span), _NO_SPAN)
+                )
                 record(amount, attributes, context)
             except BaseException as error:
                 if passes(error):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
-from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from .. import names
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
 _Key = tuple[str, ...]
+_MILLISECOND = 1_000_000
 _MOST_BUDGETS = 1000  # Workflow names may be user data.
 # Counters have no exemplars: the SDK's reservoir for these draws from the `random` module, and our thread would do so
 # at any moment. A program that seeds it relies on the sequence.
-_NO_SPAN = Context()
 
 
 class MetricSink(Sink):
@@ -38,6 +37,8 @@ class MetricSink(Sink):
         self._provider = meter_provider
         self._measured = False
         """Whether anybody takes what is measured: true for ever, once there is a provider."""
+        self._asked = 0
+        """When a visit asked last, in nanoseconds since the Unix epoch."""
         self._without: object = None
         """A provider that is known to take nothing."""
         self._measurements = Measurements()
@@ -47,6 +48,8 @@ class MetricSink(Sink):
         self._workflows: set[_Key] = set()
         self._stages: dict[tuple[str, str], Mapping[str, str]] = {}
         """The attributes of the stages that are known, by workflow and stage."""
+        self._outcomes: dict[tuple[str, str, Result, bool], Mapping[str, str]] = {}
+        """The same with the result, and whether it was the stage's first visit: they are asked for again and again."""
         meter = metrics.get_meter(names.SCOPE, __version__, meter_provider, SCHEMA_URL)
 
         def histogram(metric: Metric) -> Record:
@@ -90,12 +93,12 @@ class MetricSink(Sink):
         """Measure the run."""
         if not run.owned or not self._is_measured():
             return
-        put, context = self._measurements.put, run.context
+        put, span = self._measurements.put, run.span.get_span_context()
         workflow = {names.WORKFLOW_NAME: self._bound.workflow(run.workflow)}
-        put(self._run_duration, run.seconds, {**workflow, names.RESULT: run.result or "success"}, context)
+        put(self._run_duration, run.seconds, {**workflow, names.RESULT: run.result or "success"}, span)
         if run.revision is not None:
-            put(self._run_revisions, run.revision, workflow, context)
-        put(self._run_platforms, run.platform_count, workflow, context)
+            put(self._run_revisions, run.revision, workflow, span)
+        put(self._run_platforms, run.platform_count, workflow, span)
 
     def visit_started(self, visit: Visit) -> None:
         """From now on the stage is known."""
@@ -112,18 +115,26 @@ class MetricSink(Sink):
 
     def visit_ended(self, visit: Visit) -> None:
         """Measure the visit. The histogram's own count is the count of visits."""
-        if not self._measured and not self._is_measured():
-            return
-        place = (visit.run.workflow, visit.stage)
-        attributes = {
-            **(self._stages.get(place) or self._labels(*place)),
-            names.RESULT: visit.result or "success",
-            names.VISIT: names.VISIT_FIRST if visit.number == 1 else names.VISIT_REPEAT,
-        }
-        if visit.result == "failure":
-            attributes[names.ERROR_TYPE] = visit.error_type or "_OTHER"
-        # The context, so that an exemplar points at the visit's span although it is not current any more.
-        self._measurements.put(self._stage_duration, visit.seconds, attributes, visit.context)
+        if not self._measured:  # To ask costs; who sets a provider up takes longer than this.
+            ended = visit.ended or 0
+            if 0 <= ended - self._asked < _MILLISECOND:
+                return
+            self._asked = ended
+            if not self._is_measured():
+                return
+        workflow, stage, result = visit.run.workflow, visit.stage, visit.result or "success"
+        first = visit.number == 1
+        attributes = self._outcomes.get((workflow, stage, result, first))
+        if attributes is None:
+            known = self._labels(workflow, stage)
+            number = names.VISIT_FIRST if first else names.VISIT_REPEAT
+            attributes = {**known, names.RESULT: result, names.VISIT: number}
+            if (workflow, stage) in self._stages:  # Else the name was one too many, and is not kept.
+                self._outcomes[workflow, stage, result, first] = attributes
+        if result == "failure":
+            attributes = {**attributes, names.ERROR_TYPE: visit.error_type or "_OTHER"}
+        # With its span, so that an exemplar points at it although it is not current any more.
+        self._measurements.put(self._stage_duration, visit.seconds, attributes, visit.span.get_span_context())
 
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:
         """Count a retry and the wait before it."""
@@ -144,7 +155,7 @@ class MetricSink(Sink):
 
     def _count(self, add: Record, amount: float, attributes: Mapping[str, str]) -> None:
         if self._is_measured():
-            self._measurements.put(add, amount, attributes, _NO_SPAN)
+            self._measurements.put(add, amount, attributes)
 
     def _is_measured(self) -> bool:
         """Whether there is a provider that may record: those that come with the API never do."""

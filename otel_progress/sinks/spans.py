@@ -13,6 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import names
 from .._version import SCHEMA_URL, __version__
+from ..recording.context import aside
 from ..recording.faults import from_handler
 from ..recording.live import Recorded, Run
 from ..recording.recorder import Recorder, recorded_in
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Attributes = dict[str, AttributeValue]
 _Described = dict[object, object]
 T = TypeVar("T", bound=Recorded)
+_NOTHING: _Described = {}
 _MOST_DESCRIBED = 16  # Exceptions that a workflow catches, over and over, in one long run.
 
 
@@ -65,6 +67,8 @@ class SpanSink(Sink):
             _known(visit),
             None if before is None else [Link(before)],
         )
+        if visit.span is trace.INVALID_SPAN:
+            return
         context = visit.span.get_span_context()
         if context.is_valid:
             record.last_spans[visit.item] = context
@@ -105,7 +109,7 @@ class SpanSink(Sink):
         within = recorded_in(attempt.context) or visit
         self._fail(span, attempt.error, attempt.ended, self._described.get(within, {}))
         self._pass_on(attempt.error, within)
-        span.end(attempt.ended)
+        aside(span.end, attempt.ended)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:
         """Say it on the span of the flow, as an event."""
@@ -135,7 +139,7 @@ class SpanSink(Sink):
     def _end(self, recorded: T, attributes_of: Callable[[T], Attributes]) -> None:
         span, error = recorded.span, recorded.exception
         try:
-            inside = self._described.pop(recorded, {})
+            inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
             if not span.is_recording():
                 return
             span.set_attributes(attributes_of(recorded))
@@ -146,7 +150,7 @@ class SpanSink(Sink):
                 span.set_status(Status(StatusCode.ERROR, recorded.result))
                 span.set_attribute(names.ERROR_TYPE, recorded.error_type or recorded.result)
         finally:
-            span.end(recorded.ended)
+            aside(span.end, recorded.ended)
 
     def _pass_on(self, error: BaseException, around: Recorded | None) -> None:
         """Say to what is around a span that this span describes `error`."""

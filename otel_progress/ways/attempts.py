@@ -25,12 +25,12 @@ from ..recording.times import NANO
 from ..recording.visits import Attempt, Item, Part, Visit
 
 
-def worker() -> object:
-    """Who works on an item: the task where there is one, else the thread."""
-    asyncio = sys.modules.get("asyncio")  # Where nobody has imported it, there is no task.
+def worker(in_tasks: bool) -> object:
+    """Who works on an item: the task where there may be one, else the thread."""
+    asyncio = sys.modules.get("asyncio") if in_tasks else None  # Where nobody has imported it, there is no task.
     if asyncio is not None:
         try:
-            task = asyncio.current_task()
+            task = asyncio.current_task(asyncio.get_running_loop())
         except RuntimeError as error:
             if from_handler(error):
                 raise
@@ -45,11 +45,11 @@ class _Call(Harmless[None]):
 
     _item: Item
 
-    def __init__(self, visit: Visit, subject: Any) -> None:
+    def __init__(self, visit: Visit, subject: Any, in_tasks: bool) -> None:
         self._recorder = visit.recorder
         self._visit = visit
         self._subject = subject
-        self._worker = worker()
+        self._worker = worker(in_tasks)
         self._token: Token[Any] | None = None
 
     def is_inside(self) -> bool:

@@ -142,6 +142,8 @@ def _has_meaning(info: NodeClass, name: str) -> bool:
 def _at_hand(node: object) -> Visit | Run | None:
     """The visit or run at hand, if it is one of this very node."""
     at = default.recorder.current()
+    if at is not None and at.node is node and isinstance(at, Visit):
+        return at  # Mostly.
     while at is not None and at.node is not node:
         at = at.parent if at.parent is not None and at.parent.run is at.run else None
     if isinstance(at, Part):
@@ -152,7 +154,7 @@ def _at_hand(node: object) -> Visit | Run | None:
 def _step(info: NodeClass, visit: Visit, name: str, subject: Any) -> Harmless[Any] | None:
     phase = PHASES.get(name)
     if phase is None:
-        call = (Fallback if name in FALLBACKS else Exec)(visit, subject)
+        call = (Fallback if name in FALLBACKS else Exec)(visit, subject, info.in_tasks)
         return None if call.is_inside() else call
     if phase == "exec" and info.is_batch and visit.items_total is None and isinstance(subject, Sized):
         visit.expect(len(subject))

@@ -1,0 +1,98 @@
+"""Where the time of a recorded stage goes, and what no other code could save: each part beside a stage by hand.
+
+    python benchmarks/parts.py [--calls 1000] [--rounds 40]
+
+The floor is what the SDK's public calls cost that a stage needs: a span with its attributes and link, made current and
+ended, and one record of the histogram with the span's context. The other lines leave sinks out; the difference
+between two lines is a part.
+"""
+
+from __future__ import annotations
+
+import argparse
+from time import perf_counter, time_ns
+from typing import Any
+
+from by_hand import STAGE_SPAN, ByHand
+from cases import visits, visits_by_hand
+from opentelemetry import context, metrics, trace
+from opentelemetry.trace import Link, SpanContext, SpanKind
+from timing import Case, Times, set_up, timed
+
+from otel_progress import names
+from otel_progress.recording import default
+from otel_progress.recording.sink import Sink
+
+Attributes = dict[str, Any]
+
+
+def floor(hand: ByHand, calls: int) -> Case:
+    """The SDK's calls and nothing else: attributes, labels and context are there already."""
+    tracer = trace.get_tracer("floor")
+    record = (
+        metrics.get_meter("floor")
+        .create_histogram("floor.duration", "s", explicit_bucket_boundaries_advisory=names.DURATION_BUCKETS)
+        .record
+    )
+    known: Attributes = {
+        names.WORKFLOW_NAME: "w",
+        names.RUN_ID: "0" * 32,
+        names.STAGE_NAME: "draft",
+        names.STAGE_VISIT: 2,
+        names.CODE_FUNCTION_NAME: "cases.draft",
+    }
+    outcome: Attributes = {names.STAGE_RESULT: "success", names.STAGE_ATTEMPTS: 1, names.STAGE_PLATFORM_COUNT: 0}
+    labels = {names.WORKFLOW_NAME: "w", names.STAGE_NAME: "draft", names.RESULT: "success", names.VISIT: "repeat"}
+
+    def case() -> None:
+        before: SpanContext | None = None
+        with hand.run_around():
+            for _ in range(calls):
+                started = perf_counter()
+                links = None if before is None else [Link(before)]
+                span = tracer.start_span(STAGE_SPAN, None, SpanKind.INTERNAL, known, links, time_ns())
+                around = trace.set_span_in_context(span)
+                token = context.attach(around)
+                context.detach(token)
+                span.set_attributes(outcome)
+                span.end(time_ns())
+                record(perf_counter() - started, labels, around)
+                before = span.get_span_context()
+
+    return case
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=1000, help="calls in a round (default: 1000)")
+    parser.add_argument("--rounds", type=int, default=40, help="rounds, of which the fastest counts (default: 40)")
+    given = parser.parse_args()
+    set_up()
+    hand, recorder = ByHand(), default.get()
+    spans, measured, mirror = recorder.sinks
+    stage = visits(given.calls)
+    cases: dict[str, tuple[Case, list[Sink]]] = {
+        "by hand": (visits_by_hand(hand, given.calls), []),
+        "floor: the SDK's calls alone": (floor(hand, given.calls), []),
+        "core, no sink": (stage, []),
+        "core and mirror": (stage, [mirror]),
+        "core and metrics": (stage, [measured]),
+        "core and spans": (stage, [spans]),
+        "core, spans, metrics": (stage, [spans, measured]),
+        "all": (stage, [spans, measured, mirror]),
+    }
+    best = dict.fromkeys(cases, Times())
+    for _ in range(given.rounds):
+        for name, (case, sinks) in cases.items():
+            recorder.sinks = [*sinks] if name != "all" else [spans, measured, mirror]
+            best[name] = best[name].or_less(timed(case, given.calls))
+            recorder.sinks = [spans, measured, mirror]
+    by_hand = best["by hand"]
+    print(f"{'':32} {'us':>6} {'of by hand':>11} {'cpu':>6}")
+    for name, each in best.items():
+        print(f"{name:32} {each.wall * 1e6:6.1f} {each.wall / by_hand.wall:11.2f} {each.cpu / by_hand.cpu:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
