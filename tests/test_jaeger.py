@@ -1,4 +1,4 @@
-"""Jaeger as a source, by a server that answers as Jaeger does: and as it should not. The real one is in `test_stack`."""
+"""Jaeger as a source, by a server that answers as Jaeger does, and as it should not. `test_stack` has the real one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def jaeger() -> Generator[Jaeger]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, *_: Any, **__: Any) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -10,14 +10,14 @@ from .states import Processes, pid_of
 
 _CLIMB = 100  # Spans between a visit and the one around it.
 _ORDER: tuple[State, ...] = ("running", "waiting", "stalled", "unknown", "crashed")
-"""Which state of what is open tells of the whole: where one goes on, the run goes on."""
+"""Which state of several parts tells of the whole: where one goes on, the whole does."""
 
 
 def run_of(ledger: Ledger, source: str, processes: Processes) -> Run:
     """The run that a ledger tells of."""
     visits = _visits(ledger, processes)
     ended = ledger.ended if _is_over(ledger) else None
-    state, note = _state(ledger, processes, [visit for visit in visits if visit.ended is None])
+    state, note = _state(ledger, processes)
     stages = _stages(ledger)
     over = state == "done"
     return Run(
@@ -44,15 +44,21 @@ def _is_over(ledger: Ledger) -> bool:
     return ledger.ended is not None and all(part.joined and ledger.owned for part in ledger.open_parts.values())
 
 
-def _state(ledger: Ledger, processes: Processes, open_visits: list[Visit]) -> tuple[State, str]:
+def _state(ledger: Ledger, processes: Processes) -> tuple[State, str]:
     if _is_over(ledger):
         return "done", ""
     if ledger.note:
         return "unknown", ledger.note
-    parts = [part for part in ledger.open_parts.values() if not (part.joined and ledger.owned)]
-    found = [processes.state_of_open(part.process) for part in parts]
-    found.extend((visit.state, visit.note) for visit in open_visits)
-    return min(found, key=lambda each: _ORDER.index(each[0])) if found else processes.state_of_open(None)
+    own = [processes.state_of_open(part.process) for part in ledger.open_parts.values() if not part.joined]
+    if own:  # Nobody else can write the end of the run itself.
+        return _liveliest(own)
+    joined = [processes.state_of_open(part.process) for part in ledger.open_parts.values()]
+    found = joined + [processes.state_of_open(each.get("process")) for each in ledger.open.values()]
+    return _liveliest(found) if found else processes.state_of_open(None)
+
+
+def _liveliest(found: list[tuple[State, str]]) -> tuple[State, str]:
+    return min(found, key=lambda each: _ORDER.index(each[0]))
 
 
 def _stages(ledger: Ledger) -> tuple[Stage, ...]:

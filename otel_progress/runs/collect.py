@@ -11,16 +11,6 @@ from ..recording.times import NANO
 from .ledger import Fields, Ledger, Part, Totals
 from .otlp import Attributes, EventFact, Fact, SpanFact, count, optional_count, seconds, text, texts
 
-RUN_STARTED = "otel_progress.run.started"
-RUN_ENDED = "otel_progress.run.ended"
-STAGE_STARTED = "otel_progress.stage.started"
-STAGE_PROGRESS = "otel_progress.stage.progress"
-STAGE_ENDED = "otel_progress.stage.ended"
-_VISIT_ID = "otel_progress.stage.visit_id"
-_PARENT_VISIT = "otel_progress.parent.visit_id"
-_PARENT_SPAN = "otel_progress.parent.span_id"
-_JOINED = "otel_progress.run.joined"
-_DURATION = "otel_progress.duration"
 _LINK = "otel_progress.link"
 
 _HELD = 1000
@@ -177,7 +167,7 @@ class Collector:
             enter(self, ledger, event)
 
     def _run_started(self, ledger: Ledger, event: EventFact) -> None:
-        joined = event.attributes.get(_JOINED) is True
+        joined = event.attributes.get(names.RUN_JOINED) is True
         key = _part_of(event, joined)
         ledger.trace_id = ledger.trace_id or event.trace_id or None
         ledger.began(event.at)
@@ -186,7 +176,7 @@ class Collector:
             ledger.open_parts[key] = Part(event.at, event.process, joined)
 
     def _run_ended(self, ledger: Ledger, event: EventFact) -> None:
-        joined = event.attributes.get(_JOINED) is True
+        joined = event.attributes.get(names.RUN_JOINED) is True
         result, error = text(event.attributes.get(names.RESULT)), text(event.attributes.get(names.ERROR_TYPE))
         key = _part_of(event, joined)
         if not joined:  # One that is joined may be joined once more, by the same process.
@@ -227,16 +217,16 @@ class Collector:
         fields = _from_attributes(event.attributes, ended=ended)
         fields["process"] = event.process
         fields["span_id"] = event.span_id or None
-        fields["parent"] = text(event.attributes.get(_PARENT_VISIT))
-        fields["parent_span"] = text(event.attributes.get(_PARENT_SPAN))
+        fields["parent"] = text(event.attributes.get(names.PARENT_VISIT_ID))
+        fields["parent_span"] = text(event.attributes.get(names.PARENT_SPAN_ID))
         return fields
 
     _ENTER: ClassVar[dict[str, Callable[[Collector, Ledger, EventFact], None]]] = {
-        RUN_STARTED: _run_started,
-        RUN_ENDED: _run_ended,
-        STAGE_STARTED: _stage_started,
-        STAGE_PROGRESS: _stage_progress,
-        STAGE_ENDED: _stage_ended,
+        names.EVENT_RUN_STARTED: _run_started,
+        names.EVENT_RUN_ENDED: _run_ended,
+        names.EVENT_STAGE_STARTED: _stage_started,
+        names.EVENT_STAGE_PROGRESS: _stage_progress,
+        names.EVENT_STAGE_ENDED: _stage_ended,
     }
 
 
@@ -246,12 +236,12 @@ def _part_of(event: EventFact, joined: bool) -> str:
 
 
 def _lasted(event: EventFact) -> int:
-    return round(seconds(event.attributes, _DURATION) * NANO)
+    return round(seconds(event.attributes, names.DURATION) * NANO)
 
 
 def _visit_id(event: EventFact) -> str:
     found = event.attributes
-    named = text(found.get(_VISIT_ID)) or event.span_id
+    named = text(found.get(names.STAGE_VISIT_ID)) or event.span_id
     return named or f"{found.get(names.STAGE_NAME)}/{found.get(names.STAGE_VISIT)}/{found.get(names.ITEM_PLATFORM)}"
 
 

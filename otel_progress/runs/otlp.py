@@ -19,7 +19,6 @@ _KINDS: dict[str, SpanKind] = {
     names.SPAN_ITEM: "item",
 }
 _LATEST = 2**63
-_PROCESS = "otel_progress.process"
 _PENDING = "otel_progress.pending"
 
 
@@ -128,7 +127,7 @@ def _of_resource(resource: dict[str, Any]) -> _Resource:
     described: object = resource.get("resource")
     found = attributes(cast("dict[str, Any]", described).get("attributes")) if isinstance(described, dict) else {}
     pid = found.get("process.pid")
-    process = text(found.get(_PROCESS)) or (str(pid) if type(pid) is int else None)
+    process = text(found.get(names.PROCESS)) or (str(pid) if type(pid) is int else None)
     return _Resource(text(found.get("service.name")), process)
 
 
