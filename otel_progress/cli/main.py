@@ -9,9 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .._version import __version__
-from ..runs.place import FOLDER
-
-_KEEP = 50
+from ..runs.place import FOLDER, KEEP, KEEP_DAYS
 
 _HELP = """\
 See where a staged workflow is, what it costs and what holds it up.
@@ -147,7 +145,14 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         help="service.name of the telemetry (default: OTEL_SERVICE_NAME, else the program's name)",
     )
     command.add_argument(
-        "--keep", type=_positive, default=_KEEP, metavar="N", help="records to keep, the newest ones (default: 50)"
+        "--keep", type=_positive, default=KEEP, metavar="N", help=f"records to keep, the newest ones (default: {KEEP})"
+    )
+    command.add_argument(
+        "--keep-days",
+        type=_positive,
+        default=KEEP_DAYS,
+        metavar="N",
+        help=f"days to keep them, from the last that was written (default: {KEEP_DAYS})",
     )
     command.add_argument(
         "--no-live",

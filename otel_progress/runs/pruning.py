@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import stat
+import time
 from pathlib import Path
 
 try:
@@ -17,6 +19,7 @@ RECORD_NAME = re.compile(r"\d{8}T\d{6}Z-.*-[0-9a-f]{6}(\.jsonl)?", re.DOTALL)
 """The name of a record's folder; with the ending, that of the one file that a record was before."""
 FILE_NAME = re.compile(r"spans\.jsonl|events\.jsonl|process-\d+-[0-9a-f]{6}\.json")
 """The names of the files in a record."""
+_DAY = 86_400
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -35,14 +38,30 @@ def records_in(runs: Path) -> list[Path]:
     return [runs / name for name in sorted(names)]  # They begin with the time.
 
 
-def prune(runs: Path, own: str, keep: int) -> None:
-    """Remove the oldest records beyond `keep`, of those that are older than the one named `own`."""
+def prune(runs: Path, own: str, keep: int, days: float, now: float | None = None) -> None:
+    """Remove the oldest records beyond `keep`, and those to which nothing was written for `days`.
+
+    None that is newer than the one named `own`, and none that a program still writes to.
+    """
     if runs.is_symlink():
         return
     records = records_in(runs)
-    for record in records[: max(0, len(records) - keep)]:
-        if record.name < own and not is_in_use(record):
+    oldest = (time.time() if now is None else now) - days * _DAY
+    surplus = len(records) - keep
+    for number, record in enumerate(records):
+        if record.name >= own:
+            break
+        if (number < surplus or _last_written(record) < oldest) and not is_in_use(record):
             remove(record)
+
+
+def _last_written(record: Path) -> float:
+    """When anything was written to it, in seconds since the Unix epoch; now where that cannot be known."""
+    try:
+        files = _files(record) if record.is_dir() else [record]
+        return max((file.lstat().st_mtime for file in files), default=record.lstat().st_mtime)
+    except OSError:
+        return math.inf
 
 
 def is_in_use(record: Path) -> bool:
