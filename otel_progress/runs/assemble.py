@@ -62,28 +62,31 @@ def _liveliest(found: list[tuple[State, str]]) -> tuple[State, str]:
 
 
 def _stages(ledger: Ledger) -> tuple[Stage, ...]:
-    open_in: dict[str, int] = {}
+    going_on: dict[str, list[Fields]] = {}
     for fields in ledger.open.values():
-        open_in[fields["stage"]] = open_in.get(fields["stage"], 0) + 1
+        going_on.setdefault(fields["stage"], []).append(fields)
     stages = [
-        _stage(name, ledger.by_events.get(name), ledger.by_spans.get(name), open_in.get(name, 0))
+        _stage(name, ledger.by_events.get(name), ledger.by_spans.get(name), going_on.get(name, []))
         for name in {**ledger.by_events, **ledger.by_spans}
     ]
     return tuple(sorted(stages, key=lambda stage: stage.started or 0))
 
 
-def _stage(name: str, events: Totals | None, spans: Totals | None, still_open: int) -> Stage:
+def _stage(name: str, events: Totals | None, spans: Totals | None, going_on: list[Fields]) -> Stage:
     witnesses = [each for each in (events, spans) if each is not None]
     fullest = max(witnesses, key=lambda each: each.visits)
+    seen = Totals()
+    for fields in going_on:
+        seen.see(fields)
     starts = [each.started for each in witnesses if each.started is not None]
     totals = [each.items_total for each in witnesses if each.items_total is not None]
-    revisions = [each.revision for each in witnesses if each.revision is not None]
+    revisions = [each.revision for each in (*witnesses, seen) if each.revision is not None]
     return Stage(
         name,
         min(starts, default=None),
-        None if still_open else fullest.ended,
-        fullest.visits + still_open,
-        still_open,
+        None if going_on else fullest.ended,
+        fullest.visits + len(going_on),
+        len(going_on),
         round(fullest.seconds, 9),
         dict(fullest.results),
         fullest.result,
@@ -93,7 +96,7 @@ def _stage(name: str, events: Totals | None, spans: Totals | None, still_open: i
         max(each.items_done for each in witnesses),
         max(each.items_failed for each in witnesses),
         max(totals, default=None),
-        max(each.platforms for each in witnesses),
+        max(each.platforms for each in (*witnesses, seen)),
         max(revisions, default=None),
     )
 

@@ -186,13 +186,13 @@ class Collector:
 
     def _stage_started(self, ledger: Ledger, event: EventFact) -> None:
         visit = _visit_id(event)
-        if ("event", ledger.id, visit) in self._ended or visit in ledger.open:
+        if visit in ledger.open or not self._ended.keys().isdisjoint(
+            (("event", ledger.id, visit), ("span", ledger.id, event.span_id))
+        ):
             return
         fields: Fields = self._of_event(event) | {"started": event.at}
         ledger.began(event.at)
-        totals = ledger.by_events.setdefault(fields["stage"], Totals())
-        totals.begin(event.at)
-        totals.see(fields)
+        ledger.by_events.setdefault(fields["stage"], Totals()).begin(event.at)
         ledger.open_visit(visit, fields)
 
     def _stage_progress(self, ledger: Ledger, event: EventFact) -> None:
@@ -210,6 +210,12 @@ class Collector:
         fields: Fields = {"started": event.at - _lasted(event), **known, **told, "ended": event.at}
         ledger.began(fields["started"])
         ledger.by_events.setdefault(fields["stage"], Totals()).end(fields)
+        span = fields.get("span_id")
+        if (
+            span and ledger.spans.get(span) == span != visit
+        ):  # Its span came first; from now on it has the event's name.
+            ledger.kept[visit] = ledger.kept.pop(span)
+            ledger.spans[span] = visit
         self._keep(ledger, visit, fields)
 
     @staticmethod
