@@ -13,6 +13,7 @@ from .index import FILE, Index
 from .ledger import Ledger
 from .listed import Filter
 from .model import Run
+from .place import FOLDER
 from .problems import Problems, SourceError
 from .pruning import records_in
 from .sources import Input, is_record, opened_input, record_at, spooled
@@ -95,9 +96,9 @@ def open_source(source: str | Path, wanted: Filter = Filter()) -> Source:  # noq
             raise SourceError("standard input is closed")
         return Source([spooled(sys.stdin.buffer, "standard input")])
     path = Path(source)
-    runs = path if path.name == "runs" else path / "runs"
-    if runs.is_dir() and not is_record(path):
-        return Source([record_at(each, each.name) for each in records_in(runs)], runs.parent / FILE)
+    for runs in (path, path / "runs", path / FOLDER / "runs"):  # Of a project too.
+        if runs.name == "runs" and runs.is_dir() and not is_record(path):
+            return Source([record_at(each, each.name) for each in records_in(runs)], runs.parent / FILE)
     if path.is_dir() and not is_record(path):
         return Source([record_at(each, each.name) for each in records_in(path)])
     return Source([opened_input(path)])
