@@ -168,9 +168,9 @@ def _modules(given: ModuleType | Collection[ModuleType]) -> tuple[ModuleType, ..
 def _mark_spans_inside(provider: Any) -> None:
     """Let spans that other instrumentation makes inside a stage say so, if `provider` is the SDK's."""
     if hasattr(provider, "add_span_processor"):
-        from .telemetry.membership import MembershipProcessor  # noqa: PLC0415 - imports the SDK, which may be missing
+        from .telemetry.membership import mark_spans_inside  # noqa: PLC0415 - imports the SDK, which may be missing
 
-        provider.add_span_processor(MembershipProcessor())
+        mark_spans_inside(provider)
 
 
 def _whole_run(recorder: Recorder, shared: Any) -> Run | None:

@@ -58,6 +58,8 @@ VERSION_ID: Final = "otel_progress.version.id"
 VERSION_ACTION: Final = "otel_progress.version.action"
 RESULT: Final = "otel_progress.result"
 VISIT: Final = "otel_progress.visit"
+PENDING: Final = "otel_progress.pending"
+"""Marks a span of no length that only says that a run or a visit has begun."""
 RUN_JOINED: Final = "otel_progress.run.joined"
 """On events: whether the run began elsewhere, in another process or before its end here."""
 STAGE_VISIT_ID: Final = "otel_progress.stage.visit_id"
@@ -199,7 +201,7 @@ MIRROR_FIELDS: Final = (
     "error",
     "trace_id",
 )
-RUN_FIELDS: Final = ("run_id", "workflow", "traceparent", "started")
+RUN_FIELDS: Final = ("run_id", "workflow", "traceparent", "started", "tracestate")
 
 # --- environment variables --------------------------------------------------------------------------------------------
 
@@ -217,6 +219,12 @@ OTEL_PROGRESS_EXCLUDE: Final = "OTEL_PROGRESS_EXCLUDE"
 """Stages that the instrumentor leaves out, written in the same way. Default: none."""
 OTEL_PROGRESS_PLATFORM_KEY: Final = "OTEL_PROGRESS_PLATFORM_KEY"
 """The parameter of a batch flow's item that names its platform. Default: `platform`."""
+OTEL_PROGRESS_EVENTS: Final = "OTEL_PROGRESS_EVENTS"
+"""`true` sends events by OTLP logs, where `configure` sets up the SDK. Default: `false`."""
+OTEL_PROGRESS_PENDING: Final = "OTEL_PROGRESS_PENDING"
+"""`true` makes a pending span at the start of every run and visit. Default: `false`."""
+OTEL_PROGRESS_RECORD: Final = "OTEL_PROGRESS_RECORD"
+"""The folder of a record that this process's events go to. `otel-progress run` sets it, for children."""
 ENVIRONMENT: Final = (
     OTEL_PROGRESS_MIRROR,
     OTEL_PROGRESS_DETAIL,
@@ -225,4 +233,7 @@ ENVIRONMENT: Final = (
     OTEL_PROGRESS_INCLUDE,
     OTEL_PROGRESS_EXCLUDE,
     OTEL_PROGRESS_PLATFORM_KEY,
+    OTEL_PROGRESS_EVENTS,
+    OTEL_PROGRESS_PENDING,
+    OTEL_PROGRESS_RECORD,
 )

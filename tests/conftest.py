@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import itertools
+import os
+import socket
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +25,20 @@ from otel_progress.recording.faults import forget
 from otel_progress.recording.recorder import Clock, Recorder
 from otel_progress.recording.settings import Settings
 from otel_progress.sinks.usual import usual_sinks
-from otel_progress.telemetry.membership import MembershipProcessor
+from otel_progress.telemetry.membership import mark_spans_inside
+
+# No test reaches a collector that happens to run on this machine. The default endpoint is `localhost`: for what a test
+# or a child of it exports, over HTTP as over gRPC, that name leads to a proxy that refuses every connection. What a
+# test itself listens on is `127.0.0.1`. And what the developer has exported is no setting of a test.
+_refusing = socket.socket()
+atexit.register(_refusing.close)
+_refusing.bind(("127.0.0.1", 0))
+for _name in [name for name in os.environ if name.startswith("OTEL_")]:
+    del os.environ[_name]
+for _name in ("http_proxy", "grpc_proxy"):
+    os.environ[_name] = f"http://127.0.0.1:{_refusing.getsockname()[1]}"
+for _name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+    os.environ[_name] = "127.0.0.1"
 
 START = 1_756_377_900_000_000_000  # 2025-08-28T10:45:00Z
 SECOND = 1_000_000_000
@@ -128,7 +144,7 @@ def make_telemetry(settings: Settings | None = None, time: ManualTime | None = N
     reader = InMemoryMetricReader()
     resource = Resource({"service.name": "tests"})
     tracer_provider = TracerProvider(resource=resource, id_generator=CountingIds(), shutdown_on_exit=False)
-    tracer_provider.add_span_processor(MembershipProcessor())
+    mark_spans_inside(tracer_provider)
     tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
     meter_provider = MeterProvider([reader], resource, shutdown_on_exit=False)
     numbers = itertools.count(1)  # No generator: several threads may ask at once.

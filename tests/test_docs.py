@@ -190,7 +190,11 @@ def test_buckets() -> None:
 
 def test_attributes() -> None:
     events = {name for key in table("Span events", "event", "attribute") for name in key.split()[1:]}
-    told = {*table("Event attributes", "attribute"), *table("Event resource", "attribute")} - {
+    told = {
+        *table("Pending spans", "attribute"),
+        *table("Event attributes", "attribute"),
+        *table("Event resource", "attribute"),
+    } - {
         "service.name",
         "process.pid",
     }

@@ -216,7 +216,11 @@ def test_ten_thousand_names_become_other_with_one_warning(
         for number in range(10_000):
             with stage(f"user {number}"):
                 pass
-    assert len(shared["progress_metrics"]) == 10_000
+    assert len(shared["progress_metrics"]) == 1001
+    assert shared["progress_metrics"]["other"]["visits"] == 9000
+    said_on_spans = [dict(span.attributes or {}) for span in telemetry.spans("stage")]
+    assert len({str(each["otel_progress.stage.name"]) for each in said_on_spans}) == 10_000
+    assert {str(each["otel_progress.stage.visit"]) for each in said_on_spans} == {"1"}
     durations = telemetry.points("otel_progress.stage.duration")
     assert len(durations) == 201
     assert [count for attributes, (_, count) in durations if attributes["stage.name"] == "other"] == [9_800]

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from otel_progress import stage, workflow
+from otel_progress.recording.visible import visible
 from otel_progress.report.table import duration, show
 from otel_progress.report.totals import StageTotals, WorkflowTotals
-from otel_progress.report.visible import visible
 
 from .conftest import Telemetry
 

@@ -11,7 +11,7 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
-from ..report.visible import visible
+from ..recording.visible import visible
 from ..runs import Problems
 from .said import say
 

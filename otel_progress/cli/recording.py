@@ -10,35 +10,24 @@ import os
 import signal
 import sys
 import threading
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
 
-from opentelemetry import trace
-from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
-from opentelemetry.sdk.environment_variables import (
-    OTEL_EXPORTER_OTLP_ENDPOINT,
-    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
-    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
-)
-from opentelemetry.sdk.resources import SERVICE_NAME
 from rich.console import Console
 
-from ..names import SCOPE
 from ..recording import default
 from ..recording.faults import report
 from ..recording.live import Run
 from ..recording.sink import Sink
-from ..recording.sources import program_name
 from ..report import table
+from ..report.children import ChildTotals
 from ..report.totals import WorkflowTotals
 from ..runs.record import Record
-from ..telemetry.configure import start
 from ..telemetry.exporters import exporters
 from ..telemetry.lifetime import Telemetry, process
 from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
-
-_ENDPOINTS = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT)
+from . import children
+from .instrumented import instrument
+from .providers import default_exporter, service, set_up
 
 
 class Recording(Sink):
@@ -59,11 +48,9 @@ class Recording(Sink):
         self._known = {"exit_code": 0}
         """How the process ends, as far as that is known before it does."""
         self._setting_up = threading.RLock()
-        self._endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
-        self._exporter = "otlp" if self._endpoint else "none"
         # What is wrong is said before the program starts, and what takes long is not done in the first run's time.
-        exporters(None, self._exporter)
-        if self._endpoint:
+        exporters(None, default_exporter())
+        if default_exporter() == "otlp":
             with contextlib.suppress(ImportError):
                 importlib.import_module("requests")
 
@@ -71,12 +58,15 @@ class Recording(Sink):
         """Take part in the process that the program is about to run in."""
         if not exit_on_sigterm(self._finish, at_once=False):
             atexit.register(self._finish)
+        children.leave()
         self._record = Record(Path(sys.argv[0]).stem)
         if self._record.path is not None:
             process.companions.append(self._record.processor)
-            self._record.writer(self._service).attach(default.get())
+            writer = self._record.writer(lambda: service(self._service_name))
+            writer.attach(default.get())
+            children.hand_on(self._record.path.absolute(), self._service_name, writer)
         default.get().sinks.insert(0, self)
-        _instrument()
+        instrument()
 
     def run_started(self, run: Run) -> None:  # noqa: ARG002 - as a sink is called
         """Set up what the program has not set up by itself."""
@@ -105,27 +95,10 @@ class Recording(Sink):
             if not self._is_set_up:
                 try:
                     watch()
-                    self._set_up()
+                    set_up(self._service_name)
                 except Exception as error:
                     report("the telemetry cannot be set up: spans and metrics are not recorded", error)
                 self._is_set_up = True
-
-    def _set_up(self) -> None:
-        if process.telemetry is not None:
-            return
-        provider = trace.get_tracer_provider()
-        if isinstance(provider, trace.ProxyTracerProvider):
-            start(self._service_name, default_exporter=self._exporter, at_exit=False)
-        elif add := getattr(provider, "add_span_processor", None):
-            for make in process.companions:
-                add(make())
-
-    def _service(self) -> str:
-        """`service.name`, when it is known who has set up the providers."""
-        if process.telemetry is not None:
-            return process.telemetry.service_name
-        resource: Any = getattr(trace.get_tracer_provider(), "resource", None)
-        return str(resource.attributes.get(SERVICE_NAME)) if resource else self._service_name or program_name()
 
     def _finish(self) -> None:
         try:
@@ -144,6 +117,7 @@ class Recording(Sink):
     def _print(self) -> None:
         known = {"signal": signal.SIGTERM} if process.terminated else self._known
         kept = self._record.finish(*self._keep, **known)
+        ChildTotals(self._record.told_by_others()).add_to(self._workflows)
         if sys.__stderr__ is None:  # Closed. Rich would take standard output, which is the program's.
             return
         console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
@@ -179,30 +153,3 @@ class Recording(Sink):
         if self._record.fault is not None:
             return self._record.fault
         return "it is not there any more"
-
-
-def _instrument() -> None:
-    """Record the frameworks that otel_progress knows, as `opentelemetry-instrument` does."""
-    for point in entry_points(group="opentelemetry_instrumentor"):
-        if point.value.partition(".")[0] == SCOPE:
-            try:
-                instrumentor = point.load()()
-                if get_dependency_conflicts(instrumentor.instrumentation_dependencies()) is not None:
-                    continue
-                instrumentor.instrument(skip_dep_check=True)
-            except Exception:  # noqa: S112 - the framework is not there, or not in a version that is known
-                continue
-            _give_way(instrumentor)
-
-
-def _give_way(instrumentor: Any) -> None:
-    """Let the program's own `instrument()`, with the arguments that it gives, take the place of ours."""
-    cls = cast("Any", type(instrumentor))
-    instrument = cls.instrument
-
-    def instead(self: Any, **kwargs: Any) -> Any:
-        cls.instrument = instrument
-        self.uninstrument()
-        return instrument(self, **kwargs)
-
-    cls.instrument = instead

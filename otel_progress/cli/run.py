@@ -6,7 +6,7 @@ import argparse
 import sys
 import traceback
 
-from ..report.visible import visible
+from ..recording.visible import visible
 from .program import load_module, load_script, without_our_frames
 from .recording import Recording
 from .said import say

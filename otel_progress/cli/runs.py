@@ -11,8 +11,8 @@ from typing import Any, get_args
 
 from ..names import Result
 from ..recording.times import NANO, timestamp
+from ..recording.visible import visible
 from ..report.listing import listing
-from ..report.visible import visible
 from ..runs import Filter, Listed, Problems, SourceError, State
 from ..runs.index import Index
 from ..runs.place import FOLDER

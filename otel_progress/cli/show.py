@@ -6,8 +6,8 @@ import argparse
 import json
 import time
 
+from ..recording.visible import visible
 from ..report.tree import tree
-from ..report.visible import visible
 from ..runs import Filter, Problems, SourceError, to_json
 from ..runs.index import Index
 from .output import put, say_problems

@@ -7,6 +7,7 @@ import functools
 import gc
 import operator
 import sys
+import threading
 from collections.abc import Callable
 from contextvars import Token
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from opentelemetry.context import Context, get_current
 
 from .faults import Harmless, from_handler
 from .live import Recorded
-from .recorder import RECORDED
+from .place import RECORDED
 
 T = TypeVar("T")
 
@@ -27,14 +28,15 @@ finalizer that then changes the same context (it closes a generator, or records 
 collector waits while we change it, and while the collector runs we change nothing."""
 
 
-class _Collection(list[None]):
-    """Not empty while the garbage collector runs.
+class _Collection(threading.local):
+    """Whether the garbage collector runs, in this thread.
 
     All of it is C: what the handler of a signal raises inside a callback that is written in Python is lost.
     """
 
-    start = property(operator.methodcaller("append", None))
-    stop = property(list[None].clear)
+    runs = False
+    start = property(operator.methodcaller("__setattr__", "runs", True))
+    stop = property(operator.methodcaller("__setattr__", "runs", False))
 
 
 _collection = _Collection()
@@ -44,7 +46,7 @@ if _DISTURBED:
 
 def aside(function: Callable[[T], object], argument: T) -> None:
     """Call what may change the current context; while the collector runs in a copy of it."""
-    if _collection:
+    if _collection.runs:
         contextvars.copy_context().run(function, argument)
     else:
         function(argument)
@@ -52,7 +54,7 @@ def aside(function: Callable[[T], object], argument: T) -> None:
 
 def attach(context: Context) -> Token[Any] | None:
     """Make `context` current; None while the collector runs, when it must stay."""
-    if _collection:
+    if _collection.runs:
         return None
     if not _DISTURBED or not gc.isenabled():
         return opentelemetry_context.attach(context)
@@ -81,14 +83,16 @@ def detach(token: Token[Any], ours: Context) -> None:
     left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
     `detach` would log an error.
     """
+    if _collection.runs:
+        return
     left = get_current()
-    if _collection:
-        return  # Of a finalizer that ends what began before: who is interrupted is elsewhere by now, as a rule.
     try:
         _reset(token)
     except (ValueError, RuntimeError) as error:  # Left in another context, or undone before.
         if from_handler(error):
             raise
+        if left is ours and isinstance(token.old_value, Context):
+            attach(token.old_value)  # A copy, in which it was still current.
         return
     if left is ours:
         return

@@ -12,10 +12,29 @@ from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from ..names import SCOPE
+from .visible import LONGEST_TRACE, bounded, printable, visible
 
 T = TypeVar("T")
 
+
+class _Visible(logging.Filter):
+    """What we log may hold text of the program or of a server: it shall not forge a line or command a terminal."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change what must be changed, and nothing else: handlers group by the message and its arguments."""
+        message = record.getMessage()
+        if (shown := visible(printable(message))) != message:
+            record.msg, record.args = shown, ()
+        if record.exc_info and record.exc_info[0] is not None:
+            trace = logging.Formatter().formatException(record.exc_info)
+            shown = "\n".join(map(visible, bounded(trace, LONGEST_TRACE).split("\n")))
+            if shown != trace:
+                record.exc_text = shown  # Formatters take it for one that they have made before.
+        return True
+
+
 logger = logging.getLogger(SCOPE)
+logger.addFilter(_Visible())
 
 _MOST = 1000  # A fault whose text never repeats must not grow memory without end.
 _said: set[str] = set()

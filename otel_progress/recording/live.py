@@ -6,16 +6,18 @@ These objects are live and belong to the recorder. What a workflow may keep is `
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from ..names import Result
+from ..names import OTHER, Result
 from .call import Origin
 from .stages import StageRecord
-from .store import NO_PLATFORMS, Platforms, name_of
+from .store import MOST_TOLD_APART, NO_PLATFORMS, Platforms, name_of
 from .times import NANO
 
 if TYPE_CHECKING:
@@ -142,19 +144,27 @@ class Run(Recorded):
         letters = "".join(filter(str.isalnum, name)).casefold()
         key = letters.removesuffix("node") or letters
         with self.lock:
-            known = self.spellings.setdefault(key, name)
-        return known if loose else name
+            if len(self.spellings) < MOST_TOLD_APART:
+                self.spellings.setdefault(key, name)
+            return self.spellings.get(key, name) if loose else name
 
     def stage(self, name: object, *, loose: bool) -> StageRecord:
         """The record of a stage, made if need be; shown when its first visit has begun."""
         known = self.stage_name(name, loose=loose)
-        return self.stages.get(known) or self.stages.setdefault(known, StageRecord(self, known))
+        found = self.stages.get(known)
+        if found is None and len(self.stages) >= MOST_TOLD_APART:
+            found = self.stages.setdefault(OTHER, StageRecord(self, OTHER))
+            found.of_others = True
+        return found or self.stages.setdefault(known, StageRecord(self, known))
 
-    def load(self, name: object, entry: Any) -> None:
-        """Take over what a saved store says of a stage."""
-        stage = self.stage_name(name, loose=False)
-        if (record := StageRecord.from_entry(self, stage, entry)) is not None:
-            self.stages[stage] = record
+    def load(self, saved: Any) -> None:
+        """Take over what a saved store says of the stages, as many as are told apart."""
+        if not isinstance(saved, Mapping):
+            return
+        for name, entry in list(islice(cast("Mapping[Any, Any]", saved).items(), MOST_TOLD_APART)):
+            stage = self.stage_name(name, loose=False)
+            if (record := StageRecord.from_entry(self, stage, entry)) is not None:
+                self.stages[stage] = record
 
     def hand_over(self, stage: str) -> Visit | None:
         """The visit of a stage that a tracker began, if there is one, for the stage's own code to go on with."""
@@ -169,10 +179,18 @@ class Run(Recorded):
         with self.lock:
             if platforms is not self.noted:
                 self.noted = platforms
-                self.platform_names.update(dict.fromkeys(platforms.names))
-                self.platform_count = max(self.platform_count, platforms.count, len(self.platform_names))
+                self.platform_count = max(self.platform_count, platforms.count)
+                for name in platforms.names:
+                    self.name_platform(name)
             if revision is not None and revision > (self.revision or -1):
                 self.revision = revision
+
+    def name_platform(self, name: str) -> None:
+        """Keep that the run works for a platform, in the number that is told apart."""
+        with self.lock:
+            if len(self.platform_names) < MOST_TOLD_APART:
+                self.platform_names[name] = None
+                self.platform_count = max(self.platform_count, len(self.platform_names))
 
     def entries(self) -> dict[str, dict[str, Any]]:
         """The record as `progress_metrics` shows it, fresh, in the order in which the stages first started."""

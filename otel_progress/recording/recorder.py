@@ -10,16 +10,17 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context, create_key, get_current, set_value
+from opentelemetry.context import Context, get_current, set_value
 
 from ..names import PROGRESS_METRICS, Result
 from .call import Call, Code
 from .faults import from_handler, passes, report
 from .live import Beginning, Recorded, Run
+from .place import RECORDED, outside
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Sink
@@ -34,20 +35,13 @@ from .store import (
     platforms_of,
     read,
     revision_of,
+    type_name,
     versions_since,
 )
 from .visits import Part, Visit
 
-RECORDED = create_key("otel-progress-recorded")
-"""Key of the innermost run, visit or part in a context."""
 _NOWHERE = Context()
 """Where something is that has ended: its own context would hold it in a cycle."""
-
-
-def recorded_in(context: Context) -> Recorded | None:
-    """The innermost run, visit or part that `context` is in."""
-    recorded = context.get(RECORDED)
-    return recorded if isinstance(recorded, Recorded) else None
 
 
 class Recorder:
@@ -96,12 +90,18 @@ class Recorder:
             raise foreign
 
     def current(self) -> Recorded | None:
-        """The innermost run, visit or part that this code runs in."""
-        return self._in(get_current())
+        """The innermost of what is open where this code runs; the run, where that has ended too."""
+        return self.around()[0]
 
-    def _in(self, context: Context) -> Recorded | None:
+    def around(self) -> tuple[Recorded | None, Context]:
+        """The same, and the context there: what was left current after its end is in neither."""
+        context = get_current()
         recorded = context.get(RECORDED)
-        return recorded if isinstance(recorded, Recorded) and recorded.recorder is self else None
+        if not isinstance(recorded, Recorded) or recorded.recorder is not self:
+            return None, context
+        if recorded.ended is None and (type(recorded) is not Part or recorded.owner.ended is None):
+            return recorded, context
+        return outside(recorded, context)
 
     def now(self, recorded: Recorded) -> int:
         """The time inside `recorded`, in nanoseconds since the Unix epoch."""
@@ -158,7 +158,7 @@ class Recorder:
         """Begin a run; inside another one, a visit that may hold visits."""
         if here.reading:
             return self.nothing(call.code)
-        shared, ambient = call.shared, self.current()
+        shared, (ambient, context) = call.shared, self.around()
         saved = saved_run(shared)
         around = self.registry.find(shared, saved)
         if around is None and ambient is not None and ambient.run.ended is None and ambient.run.open_here:
@@ -181,7 +181,7 @@ class Recorder:
             origin=call.code.origin,
         )
         run.node = call.node
-        run.parent_context = remote_context(saved) if saved else get_current()
+        run.parent_context = remote_context(saved) if saved else context
         return self._begin_run(run)
 
     def run_for(self, call: Call, ambient: Recorded | None) -> Run:
@@ -199,7 +199,7 @@ class Recorder:
             return self._join(saved["run_id"], saved["workflow"], span, call)
         if ambient is not None:  # A task that outlives its run, or a forked child.
             return self._join(ambient.run.id, ambient.run.workflow, ambient.run.span, call)
-        name = self.workflow or program_name()
+        name = name_of(self.workflow) if self.workflow else program_name()
         run = Run(self, self._new_run_id(), name, Beginning.STAGE, shared=shared, origin=call.code.origin)
         run.parent_context = get_current()
         return self._begin_run(run)
@@ -207,7 +207,7 @@ class Recorder:
     def _join(self, run_id: str, workflow: str, span: trace.Span, call: Call) -> Run:
         """A run that began elsewhere: in another process, before a fork, or here and has ended."""
         begun, origin = Beginning.JOINED, call.code.origin
-        run = Run(self, run_id, workflow or "workflow", begun, shared=call.shared, origin=origin)
+        run = Run(self, run_id, name_of(workflow) or "workflow", begun, shared=call.shared, origin=origin)
         run.span = trace.NonRecordingSpan(span.get_span_context())
         run.parent_context = trace.set_span_in_context(run.span)
         return self._begin_run(run)
@@ -216,9 +216,8 @@ class Recorder:
         self._start(run, None)
         run.last_activity = run.started
         run.context = set_value(RECORDED, run, run.parent_context)
-        saved = None if run.fresh else read(run.shared, PROGRESS_METRICS)
-        for name, entry in list(cast("Mapping[Any, Any]", saved).items()) if isinstance(saved, Mapping) else ():
-            run.load(name, entry)
+        if not run.fresh:
+            run.load(read(run.shared, PROGRESS_METRICS))
         if not self._at_exit:
             # Registered only now, so that it is called before the providers' own handlers, which were there first.
             self._at_exit = True
@@ -248,7 +247,7 @@ class Recorder:
             run.ended = max(run.started, self.now(run) if at is None else at)
             run.note(seen.platforms, seen.revision)
             run.result = result or ("failure" if error is None and run.implicit and run.failing else result_of(error))
-            run.error_type = run.failing if error is None else type(error).__name__
+            run.error_type = run.failing if error is None else type_name(error)
             left = list(run.open)
         try:
             for visit in reversed(left):
@@ -259,7 +258,10 @@ class Recorder:
             self._tell_end("run_ended", run, error)
         finally:
             run.node = None
-            run.context = run.parent_context = _NOWHERE
+            # What is left current after its end still finds what was around it.
+            run.context = run.parent_context = trace.set_span_in_context(
+                trace.get_current_span(run.parent_context), _NOWHERE
+            )
             self.registry.remove(run)
 
     # --- visits -------------------------------------------------------------------------------------------------------
@@ -268,8 +270,7 @@ class Recorder:
         """Begin a visit, or take over the one that a tracker has begun for this stage."""
         if here.reading:
             return self.nothing(call.code)
-        context = get_current()
-        ambient, shared, code = self._in(context), call.shared, call.code
+        (ambient, context), shared, code = self.around(), call.shared, call.code
         run = None if ambient is None else ambient.run
         if (
             run is None
@@ -279,7 +280,7 @@ class Recorder:
         ):
             run = self.run_for(call, ambient)
         record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose)
-        if run.tracked and (visit := run.hand_over(record.name)) is not None:
+        if run.tracked and (visit := run.hand_over(record.stage_of(code.name))) is not None:
             return self._take_over(visit, call, ambient, context)
         visit = Visit(self, record, call)
         return self.begin(visit, ambient, context) or self.start_visit(call)
@@ -334,7 +335,7 @@ class Recorder:
         store = run.shared if visit.shared is None else visit.shared
         if self.look(visit).versions != visit.versions_before:
             visit.versions = versions_since(store, visit.versions_before)
-        if not visit.record.end(visit, ended, outcome, None if error is None else type(error).__name__):
+        if not visit.record.end(visit, ended, outcome, None if error is None else type_name(error)):
             return
         visit.exception = error
         try:
@@ -398,7 +399,7 @@ class Recorder:
         """A part that no sink is told of."""
         part = Part(owner, name, platform)
         self._start(part, owner)
-        part.parent_context = get_current()
+        part.parent_context = self.around()[1]
         part.context = set_value(RECORDED, part, part.parent_context)
         return part
 

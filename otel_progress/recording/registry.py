@@ -18,6 +18,7 @@ from .visits import Visit
 
 _MOST_IDLE = 256
 _MOST_ENDED = 4096
+_LONGEST_FIELD = 1024  # Characters that a saved run may say: a tracestate may have half of that.
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 # The last idle run of this thread or task and its store, for stores that cannot say which run they belong to. One
@@ -30,7 +31,10 @@ def saved_run(shared: Any) -> dict[str, str] | None:
     saved = read(shared, PROGRESS_RUN)
     if saved is None:
         return None
-    fields = {field: value if isinstance(value := read(saved, field), str) else "" for field in RUN_FIELDS}
+    fields = {
+        field: value if isinstance(value := read(saved, field), str) and len(value) <= _LONGEST_FIELD else ""
+        for field in RUN_FIELDS
+    }
     fields["run_id"] = name_of(fields["run_id"])
     return fields if fields["run_id"] else None
 
@@ -39,13 +43,14 @@ def to_save(run: Run) -> dict[str, str]:
     """What `progress_run` shall say of `run`."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, run.context)
-    values = (run.id, run.workflow, carrier.get("traceparent", ""), timestamp(run.started))
-    return dict(zip(RUN_FIELDS, values, strict=True))
+    values = (run.id, run.workflow, carrier.get("traceparent", ""), timestamp(run.started), carrier.get("tracestate"))
+    return {field: value for field, value in zip(RUN_FIELDS, values, strict=True) if value is not None}
 
 
 def remote_context(saved: dict[str, str]) -> Context:
     """The current context with the trace that a saved run belongs to."""
-    return _PROPAGATOR.extract({"traceparent": saved["traceparent"]}, get_current())
+    carrier = {field: saved[field] for field in ("traceparent", "tracestate") if saved[field]}
+    return _PROPAGATOR.extract(carrier, get_current())
 
 
 class Registry:
@@ -58,7 +63,9 @@ class Registry:
         self._lock = threading.RLock()  # Reentrant, as a run's.
         self._runs: dict[str, Run] = {}
         self._by_store: dict[int, Run] = {}
-        self._idle: OrderedDict[str, None] = OrderedDict()
+        self._idle: OrderedDict[str, Run] = OrderedDict()
+        self._tracked: OrderedDict[str, Run] = OrderedDict()
+        """Those of the idle ones in which trackers have stages open."""
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def runs(self) -> list[Run]:
@@ -117,7 +124,7 @@ class Registry:
         """A visit begins in a run: it is not idle any more."""
         with self._lock:
             run.idle = False
-            self._idle.pop(run.id, None)
+            self._forget_idle(run)
             if run.shared is None and shared is not None:
                 run.shared = shared
                 self._by_store[id(shared)] = run
@@ -135,25 +142,27 @@ class Registry:
                     return None  # Another thread has begun a visit.
             store = self._let_go(run)
             run.idle = True
-            self._idle[run.id] = None
-            self._idle.move_to_end(run.id)
+            self._forget_idle(run)
+            (self._tracked if run.open else self._idle)[run.id] = run
             longest = self._longest_idle()
         del store  # Its last reference may be this one: not while the lock is held.
         return longest
 
     def _longest_idle(self) -> Run | None:
         """The run to end, if too many are idle: one in which a tracker has a stage open only if there are far more."""
-        if len(self._idle) <= _MOST_IDLE:
-            return None
-        runs = [run for run_id in self._idle if (run := self._runs.get(run_id)) is not None]
-        done = next((run for run in runs if not run.open), None)
-        return done if done is not None or len(runs) <= _MOST_IDLE * 16 else runs[0]
+        if self._idle and len(self._idle) + len(self._tracked) > _MOST_IDLE:
+            return next(iter(self._idle.values()))
+        return next(iter(self._tracked.values())) if len(self._tracked) > _MOST_IDLE * 16 else None
+
+    def _forget_idle(self, run: Run) -> None:
+        self._idle.pop(run.id, None)
+        self._tracked.pop(run.id, None)
 
     def remove(self, run: Run) -> None:
         """Forget a run that has ended, but for its id."""
         with self._lock:
             store = self._let_go(run)
-            self._idle.pop(run.id, None)
+            self._forget_idle(run)
             if self._runs.get(run.id) is run:
                 del self._runs[run.id]
             self._ended[run.id] = None

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from opentelemetry import trace
 
 from ..names import MIRROR_FIELDS, Result
-from .store import name_of
+from .store import MOST_TOLD_APART, name_of
 from .times import NANO, parse_timestamp, timestamp
 
 if TYPE_CHECKING:
     from .live import Run
     from .visits import Visit
 
+MOST_ITEMS = 10_000
+"""Items of a batch flow whose visits are counted, those visited last: one that comes back after so many is new."""
 COMPLETED: frozenset[Result] = frozenset({"success", "fallback"})
 
 
@@ -41,16 +44,23 @@ class StageRecord:
     by_code = False
     """Whether the stage's own code records it, so that a tracker need not."""
 
+    of_others = False
+    """Whether it is that of all stages beyond those that a run tells apart."""
+
     def __init__(self, run: Run, name: str) -> None:
         self.run = run
         self.name = name
         self.versions: list[str] = []
         self.own_platforms: dict[str, None] = {}
         """Platforms that visits named one by one; they win over the count in the store."""
-        self.by_item: dict[object, int] = {}
+        self.by_item: OrderedDict[object, int] = OrderedDict()
         """Visits so far for each item of a batch flow; None: outside of one."""
         self.last_spans: dict[object, trace.SpanContext] = {}
         """The span of the last of them, if there is one."""
+
+    def stage_of(self, called: str) -> str:
+        """The name of the stage of a visit whose code is called so."""
+        return called if self.of_others else self.name
 
     def begin(self, visit: Visit) -> bool:
         """A visit begins; False where the run has ended meanwhile."""
@@ -59,30 +69,41 @@ class StageRecord:
             if run.ended is not None:
                 return False
             self.started = self.started or visit.started
-            number = visit.number = self.by_item.get(visit.item, 0) + 1
-            self.by_item[visit.item] = number
+            if visit.item is None:
+                number = visit.number = self.by_item.get(None, 0) + 1
+                self.by_item[None] = number
+            else:
+                self._number(visit)
             self.visits += 1
             self.open += 1
             run.open[visit] = None
             if visit.by_tracker:
-                run.tracked[self.name] = visit
+                run.tracked[visit.stage] = visit
             else:
                 self.by_code = True
                 if visit.shared is None and run.shared is None and run.implicit and len(run.open) == 1:
                     run.outermost = visit  # No later stage can find this run: it ends with this one.
-            if visit.own_platforms:
-                self._name_platforms(visit)
+            for name in visit.own_platforms:
+                self._name_platform(name)
             self._note(visit)
             return True
+
+    def _number(self, visit: Visit) -> None:
+        item, by_item = visit.item, self.by_item
+        visit.number = by_item.get(item, 0) + 1
+        by_item[item] = visit.number
+        by_item.move_to_end(item)
+        if len(by_item) > MOST_ITEMS:
+            self.last_spans.pop(by_item.popitem(last=False)[0], None)
 
     def take_over(self, visit: Visit) -> None:
         """The stage's own code goes on with a visit that a tracker began."""
         with self.run.lock:
             self.by_code = True
-            if visit.item is not None:  # The tracker did not know which.
-                number = visit.number = self.by_item.get(visit.item, 0) + 1
-                self.by_item[visit.item] = number
-            self._name_platforms(visit)
+            if visit.item is not None and not self.of_others:  # The tracker did not know which.
+                self._number(visit)
+            for name in visit.own_platforms:
+                self._name_platform(name)
             self._note(visit)
 
     def note(self, visit: Visit) -> None:
@@ -94,9 +115,9 @@ class StageRecord:
         """A visit works for one more platform."""
         with self.run.lock:
             visit.item_platform = name
-            if name not in visit.own_platforms:
-                visit.own_platforms = {**visit.own_platforms, name: None}
-                self._name_platforms(visit)
+            if name not in visit.own_platforms and len(visit.own_platforms) < MOST_TOLD_APART:
+                visit.add_platform(name)
+                self._name_platform(name)
 
     def expect(self, visit: Visit, total: int) -> None:
         """A visit has `total` items."""
@@ -132,8 +153,8 @@ class StageRecord:
             visit.result = result
             if result in ("failure", "cancelled"):
                 visit.error_type = error_type or run.failing
-            if run.tracked.get(self.name) is visit:
-                del run.tracked[self.name]
+            if run.tracked.get(visit.stage) is visit:
+                del run.tracked[visit.stage]
             self.open -= 1
             if self.ended is None or ended > self.ended:
                 self.ended = ended
@@ -142,15 +163,15 @@ class StageRecord:
             self.error = run.failing = visit.error_type
             if visit.versions:
                 self.versions.extend(version.id for version in visit.versions)
+                del self.versions[:-MOST_TOLD_APART]
             run.last_activity = max(run.last_activity, ended)
             self._note(visit)
             return True
 
-    def _name_platforms(self, visit: Visit) -> None:
-        run = self.run
-        self.own_platforms.update(visit.own_platforms)
-        run.platform_names.update(visit.own_platforms)
-        run.platform_count = max(run.platform_count, len(run.platform_names))
+    def _name_platform(self, name: str) -> None:
+        if len(self.own_platforms) < MOST_TOLD_APART:
+            self.own_platforms[name] = None
+        self.run.name_platform(name)
 
     def _note(self, visit: Visit) -> None:
         run, platforms, revision = self.run, visit.platforms, visit.latest_revision

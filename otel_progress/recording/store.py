@@ -15,10 +15,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from .faults import from_handler
+from .visible import printable
 
 LONGEST_NAME = 200
 MOST_NAMES = 64
-_MOST_READ = 1000  # Of a longer list of platforms only the length is told beside the first names.
+MOST_TOLD_APART = 1000
+"""Stages of a run, platforms and versions of a stage: what comes after these is counted, and not kept by name."""
+_LONGEST_LIST = 16_384  # Characters of a text that lists platforms.
+_LONGEST_MARGIN = 1000  # Characters of a name that are looked at.
 _ARRAYS = ("__array__", "__dataframe__", "__array_interface__")
 
 
@@ -87,7 +91,8 @@ def _is_mapping(holder: Any) -> bool:
 def name_of(value: object) -> str:
     """`value` as a name for people and databases: a string without its margins, at most 200 characters long."""
     try:
-        text = (value if isinstance(value, str) else str(value)).strip()
+        text = value if isinstance(value, str) else str(value)
+        text = (text if len(text) <= _LONGEST_MARGIN else text[:_LONGEST_MARGIN]).strip()
     except BaseException as error:  # It is the workflow's own method.
         if from_handler(error):
             raise
@@ -95,9 +100,9 @@ def name_of(value: object) -> str:
     return printable(text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…")
 
 
-def printable(text: str) -> str:
-    """`text` without lone surrogates: UTF-8 has none, and one makes an exporter drop its whole batch."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+def type_name(error: BaseException) -> str:
+    """The name of an exception's type."""
+    return name_of(type(error).__name__)
 
 
 def given_store(shared: Any) -> Any:
@@ -150,8 +155,14 @@ def platforms_of(value: Any) -> Platforms:
     if value is None:
         return NO_PLATFORMS
     try:
-        if type(value) in (list, tuple) and len(value) <= MOST_NAMES and set(map(type, value)) == {str}:
-            return _platforms_named(tuple(value))
+        if type_of(value) is str:
+            return _platforms_known(value[:_LONGEST_LIST])
+        if type(value) in (list, tuple) and value:
+            first = tuple(value if len(value) <= MOST_NAMES else value[:MOST_NAMES])
+            if set(map(type, first)) == {str} and max(map(len, first)) <= LONGEST_NAME:
+                named = _platforms_known(first)
+                more = len(value) - len(first)
+                return named if more <= 0 else Platforms(named.names, named.count + more)
         return _platforms_of(value)
     except BaseException as error:  # An odd container may fail in any method of its own.
         if from_handler(error):
@@ -160,7 +171,7 @@ def platforms_of(value: Any) -> Platforms:
 
 
 @functools.lru_cache(maxsize=128)
-def _platforms_named(value: tuple[str, ...]) -> Platforms:
+def _platforms_known(value: str | tuple[str, ...]) -> Platforms:
     """The usual case: it is asked for at the start and the end of every visit, and seldom changes."""
     return _platforms_of(value)
 
@@ -174,24 +185,25 @@ def _platforms_of(value: Any) -> Platforms:
         return Platforms(count=number)
     entries: list[Any]
     if isinstance(value, str):
-        entries = [part for part in value.split(",") if part.strip()]
+        listed = [part for part in value[:_LONGEST_LIST].split(",") if part.strip()]
+        entries, more = listed[:MOST_NAMES], len(listed[MOST_NAMES:])
     elif isinstance(value, Collection):  # Not any iterable: reading a generator would use up what the workflow needs.
         whole = cast("Collection[Any]", value)
-        entries = list(itertools.islice(whole, _MOST_READ))
+        entries = list(itertools.islice(whole, MOST_NAMES))
+        more = len(whole) - len(entries)
         if isinstance(value, (set, frozenset)):
             entries.sort(key=str)
     else:
         return NO_PLATFORMS
     found: dict[str, None] = {}
     unnamed = 0
-    for entry in entries[:_MOST_READ]:
+    for entry in entries:
         name = _platform_name(entry)
         if name:
             found[name] = None
         else:
             unnamed += 1
-    more = 0 if isinstance(value, str) else len(cast("Collection[Any]", value)) - len(entries)
-    return Platforms(tuple(found)[:MOST_NAMES], len(found) + unnamed + max(0, more))
+    return Platforms(tuple(found), len(found) + unnamed + max(0, more))
 
 
 def _platform_name(entry: Any) -> str:
@@ -208,7 +220,7 @@ def read_platforms(shared: Any) -> Platforms:
 
 def revision_of(value: Any) -> int | None:
     """A revision count as workflows write it; None where `value` is none."""
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
+    if isinstance(value, str) and len(value) < 20 and value.strip().isdecimal():
         value = int(value)
     return _whole(value)
 
@@ -297,7 +309,8 @@ def versions_since(shared: Any, count: int) -> list[Version]:
     if len(history) == count:
         return []
     versions: list[Version] = []
-    for entry in list(history[count if len(history) >= count else 0 :]):
+    first = max(count if len(history) >= count else 0, len(history) - MOST_TOLD_APART)
+    for entry in list(history[first:]):
         identifier = read(entry, "version_id")
         if identifier is not None:
             action = read(entry, "action")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from opentelemetry.context import get_current
-
 from .call import Call
 from .recorder import Recorder
 from .registry import saved_run
@@ -21,19 +19,20 @@ def track(recorder: Recorder, call: Call) -> None:
     """
     if here.reading:
         return
-    ambient = recorder.current()
+    ambient, context = recorder.around()
     run = recorder.run_for(call, ambient)
     record = run.stage(call.code.name, loose=True)
+    stage = record.stage_of(call.code.name)
     recorder.registry.wake(run, call.shared)
     with run.lock:
-        others = [visit for name, visit in run.tracked.items() if name != record.name]
-        visits = [each for each in run.open if each.record is record] if record.open else []
+        others = [visit for name, visit in run.tracked.items() if name != stage]
+        visits = [each for each in run.open if each.record is record and each.stage == stage] if record.open else []
     for other in others:
         recorder.end(other)
     if not visits and not record.by_code:
         visit = Visit(recorder, record, call)
         visit.by_tracker = True
-        recorder.begin(visit, ambient, get_current())
+        recorder.begin(visit, ambient, context)
     else:  # Open, or recorded by its own code: what was read goes to its record only.
         _bring_up_to_date(recorder, record, visits, call)
     if run.unattended:

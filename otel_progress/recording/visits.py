@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -34,7 +34,7 @@ class Visit(Recorded):
     """Whether a tracker began it and the stage's own code took it over."""
     platforms: Platforms = NO_PLATFORMS
     item_platform: str | None = None
-    own_platforms: Mapping[str, None] = MappingProxyType({})
+    own_platforms: MutableMapping[str, None] = cast("MutableMapping[str, None]", MappingProxyType({}))
     """The platforms that it named one by one."""
     items: MutableMapping[object, Item] = cast("MutableMapping[object, Item]", MappingProxyType({}))
     """Open items of a batch (or the one exec of a plain node), by the task or thread that works on them."""
@@ -55,11 +55,13 @@ class Visit(Recorded):
         self.recorder = recorder
         self.run = record.run
         self.record = record
-        self.stage = record.name
         self.code = code = call.code
         self.shared = call.shared
         self.node = call.node
-        self.item = call.item
+        if record.of_others:
+            self.stage, self.item = code.name, (code.name, call.item)
+        else:
+            self.stage, self.item = record.name, call.item
         self.attempts = code.attempts
         if call.item_platform is not None:
             self.item_platform = call.item_platform
@@ -107,6 +109,12 @@ class Visit(Recorded):
         if self.recorder.is_open(self):
             self._expect(total)
             self.recorder.tell("stage_changed", self)
+
+    def add_platform(self, name: str) -> None:
+        """Keep what it has named. In place: a copy for each of many would be long."""
+        if "own_platforms" not in self.__dict__:
+            self.own_platforms = {}
+        self.own_platforms[name] = None
 
     def work_on(self, worker: object, item: Item) -> None:
         """Keep what a task or thread works on."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
+from ..recording.visible import visible
 from ..runs.listed import Listed
 from .tree import Line, moment, state_text, style_of, time_of
-from .visible import visible
 
 _HEADS = ("run", "started", "workflow", "time", "state", "stages", "visits", "revisions", "retries")
 _RIGHT = {"time", "stages", "visits", "revisions", "retries"}

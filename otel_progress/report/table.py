@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..recording.visible import visible
 from .totals import StageTotals, WorkflowTotals
-from .visible import visible
 
 _BAR = 6
 _WIDE = 100  # Columns of a terminal from which the headers fit into one line,

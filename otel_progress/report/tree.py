@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from ..recording.times import NANO
+from ..recording.visible import visible
 from ..runs.model import Attempt, Item, Run, State, Visit
 from .table import duration
-from .visible import visible
 
 Line = tuple[str, str]
 """A text and its style."""

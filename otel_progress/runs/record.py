@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, cast
 
 from opentelemetry.exporter.otlp.json.file import FileSpanExporter
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
+from ..names import PENDING
 from ..recording.store import name_of
 from ..telemetry.exporters import Exporter
 from ..telemetry.limits import QUEUE_SIZE
 from .appending import Appending
+from .others import Told, told_by_others
 from .place import FOLDER, KEEP, KEEP_DAYS, writable
 from .pruning import prune
 from .writer import Writer
@@ -49,13 +52,7 @@ class Record:
 
     def processor(self) -> BatchSpanProcessor:
         """A span processor that fills it."""
-        stream = cast("IO[str]", _Stream(self._file(SPANS)))
-        self._processor = BatchSpanProcessor(
-            Exporter(lambda: FileSpanExporter(stream=stream)),
-            max_queue_size=QUEUE_SIZE,
-            max_export_batch_size=_BATCH_SIZE,
-            schedule_delay_millis=_WRITE_EVERY_MS,
-        )
+        self._processor = span_processor(self._file(SPANS))
         return self._processor
 
     @property
@@ -77,10 +74,32 @@ class Record:
         prune(self._absolute.parent, self._absolute.name, keep, days)
         return self._absolute.exists()
 
+    def told_by_others(self) -> Iterator[Told]:
+        """What other processes than this one told in it."""
+        return iter(()) if self._writer is None else told_by_others(self._writer.file.path, self._writer.head)
+
     def _file(self, name: str) -> Appending:
         file = Appending(self._absolute / name)
         self._appended.append(file)
         return file
+
+
+def span_processor(file: Appending) -> BatchSpanProcessor:
+    """A span processor that appends the spans of this process, and of its forked children, to `file`."""
+    stream = cast("IO[str]", _Stream(file))
+    return BatchSpanProcessor(
+        Exporter(lambda: _Ended(stream=stream)),
+        max_queue_size=QUEUE_SIZE,
+        max_export_batch_size=_BATCH_SIZE,
+        schedule_delay_millis=_WRITE_EVERY_MS,
+    )
+
+
+class _Ended(FileSpanExporter):
+    """Leaves out the spans that only say that something began: events say it, and better."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return super().export([span for span in spans if PENDING not in (span.attributes or ())])
 
 
 class _Stream(io.TextIOBase):

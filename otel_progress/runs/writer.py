@@ -19,7 +19,6 @@ from ..recording.faults import logger, report
 from ..recording.recorder import Recorder
 from ..sinks.events import EventSink
 from ..sinks.keeper import Keeper
-from ..sinks.spans import SpanSink
 from .appending import Appending
 from .processes import ProcessFile
 
@@ -53,9 +52,7 @@ class Writer:
 
     def attach(self, recorder: Recorder) -> None:
         """Have the recorder tell it, right after the spans are made."""
-        sinks = recorder.sinks
-        place = next((index + 1 for index, sink in enumerate(sinks) if isinstance(sink, SpanSink)), len(sinks))
-        recorder.sinks = [*sinks[:place], self.sink, *sinks[place:]]
+        self.sink.attach(recorder)
 
     def begin(self) -> bool:
         """Make this process's file. False where that cannot be."""

@@ -12,7 +12,7 @@ class NameBound:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._seen: dict[str, set[str]] = {"workflow": set(), "stage": set(), "platform": set()}
+        self._seen: dict[str, set[str]] = {"workflow": set(), "stage": set(), "platform": set(), "error type": set()}
 
     def workflow(self, name: str) -> str:
         """The name of a workflow."""
@@ -26,16 +26,20 @@ class NameBound:
         """The name of a platform."""
         return self._within("platform", name)
 
-    def _within(self, kind: str, name: str) -> str:
+    def error_type(self, name: str) -> str:
+        """The name of an exception's type."""
+        return self._within("error type", name, "_OTHER")  # As the semantic conventions call it.
+
+    def _within(self, kind: str, name: str, other: str = OTHER) -> str:
         seen = self._seen[kind]
         if name in seen:
             return name
         limit = self._recorder.settings.name_limit
         if len(seen) >= limit:
             report(
-                f"more than {limit} distinct {kind} names: further ones are counted as {OTHER!r} "
+                f"more than {limit} distinct {kind} names: further ones are counted as {other!r} "
                 f"(raise {OTEL_PROGRESS_NAME_LIMIT} if they are not user data)"
             )
-            return OTHER
+            return other
         seen.add(name)
         return name

@@ -18,11 +18,13 @@ from opentelemetry import trace
 from .. import names
 from ..recording.faults import passes, report
 from ..recording.live import Recorded, Run
+from ..recording.recorder import Recorder
 from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, printable
 from ..recording.times import NANO
 from ..recording.visits import Visit
 from .keeper import GATHER
+from .spans import SpanSink
 
 _MOST_TEXTS = 1000  # For each run.
 _GATHER = int(GATHER * NANO)
@@ -57,6 +59,12 @@ class EventSink(Sink):
     def __init__(self, out: Out) -> None:
         self._out = out
         self.forget()
+
+    def attach(self, recorder: Recorder) -> None:
+        """Have the recorder tell it, right after the spans are made."""
+        sinks = recorder.sinks
+        place = next((index + 1 for index, sink in enumerate(sinks) if isinstance(sink, SpanSink)), len(sinks))
+        recorder.sinks = [*sinks[:place], self, *sinks[place:]]
 
     def forget(self) -> None:
         """Begin anew: at first, and in a forked child, where what was open is the parent's."""

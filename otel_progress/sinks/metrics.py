@@ -132,14 +132,14 @@ class MetricSink(Sink):
             if (workflow, stage) in self._stages:  # Else the name was one too many, and is not kept.
                 self._outcomes[workflow, stage, result, first] = attributes
         if result == "failure":
-            attributes = {**attributes, names.ERROR_TYPE: visit.error_type or "_OTHER"}
+            attributes = {**attributes, names.ERROR_TYPE: self._bound.error_type(visit.error_type or "_OTHER")}
         # With its span, so that an exemplar points at it although it is not current any more.
         self._measurements.put(self._stage_duration, visit.seconds, attributes, visit.span.get_span_context())
 
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:
         """Count a retry and the wait before it."""
         labels = self._labels(visit.run.workflow, visit.stage)
-        self._count(self._retries, 1, {**labels, names.ERROR_TYPE: error_type})
+        self._count(self._retries, 1, {**labels, names.ERROR_TYPE: self._bound.error_type(error_type)})
         self._count(self._wait, wait, labels)
 
     def items_ended(self, visit: Visit, count: int, result: Result, platform: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -21,8 +20,8 @@ class _Mirrored:
     def __init__(self) -> None:
         self.entries: dict[str, dict[str, Any]] = {}
         """The entries last written: making 10,000 of them anew for each new stage would take minutes."""
-        self.waiting: deque[tuple[str | None, Any]] = deque()
-        """Stages to write, and where: into stores of other kinds, whose methods are the workflow's."""
+        self.waiting: dict[tuple[str | None, int], Any] = {}
+        """Stages to write (None: all), and where: into stores of other kinds, whose methods are the workflow's."""
         self.writer: dict[None, object] = {}
         """Who writes these: one at a time, so that no update is lost, and nobody waits for him."""
         self.shown = False
@@ -61,9 +60,9 @@ class MirrorSink(Sink):
         if type_of(shared) is dict:
             self._write_dict(run, mirrored, visit, shared)
         elif shared is not None:
-            self._hand_over(run, mirrored, visit.stage, shared)
+            self._hand_over(run, mirrored, visit.record.name, shared)
         if own is not None and own is not shared:
-            self._hand_over(run, mirrored, visit.stage, own)
+            self._hand_over(run, mirrored, visit.record.name, own)
 
     stage_changed = visit_ended = visit_started
 
@@ -92,7 +91,7 @@ class MirrorSink(Sink):
     @staticmethod
     def _write_dict(run: Run, mirrored: _Mirrored, visit: Visit, shared: Any) -> None:
         # Under the run's lock, as a plain dict runs no code of the workflow.
-        stage = visit.stage
+        stage = visit.record.name
         with run.lock:
             entry = mirrored.entries[stage] = visit.record.entry()
             metrics = shared.get(PROGRESS_METRICS)
@@ -105,14 +104,15 @@ class MirrorSink(Sink):
 
     def _hand_over(self, run: Run, mirrored: _Mirrored, stage: str | None, shared: Any) -> None:
         """Write a stage (None: all) into a store, or let the thread do it that is writing at this moment."""
-        mirrored.waiting.append((stage, shared))
+        mirrored.waiting[stage, id(shared)] = shared  # Once each: a store may be slow to take them.
         me = object()
         while mirrored.waiting:
             try:
                 if mirrored.writer.setdefault(None, me) is not me:
                     return
                 while mirrored.waiting:
-                    self._write(run, mirrored, *mirrored.waiting.popleft())
+                    for key in list(mirrored.waiting):
+                        self._write(run, mirrored, key[0], mirrored.waiting.pop(key))
             finally:
                 if mirrored.writer.get(None) is me:
                     mirrored.writer.clear()

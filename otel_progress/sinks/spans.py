@@ -16,9 +16,11 @@ from .._version import SCHEMA_URL, __version__
 from ..recording.context import aside
 from ..recording.faults import from_handler
 from ..recording.live import Recorded, Run
-from ..recording.recorder import Recorder, recorded_in
+from ..recording.place import recorded_in
+from ..recording.recorder import Recorder
 from ..recording.sink import Sink
-from ..recording.store import MOST_NAMES, printable
+from ..recording.store import MOST_NAMES, name_of, type_name
+from ..recording.visible import LONGEST_TEXT, LONGEST_TRACE, bounded
 from ..recording.visits import Attempt, Part, Visit
 from .bound import NameBound
 
@@ -41,6 +43,8 @@ class SpanSink(Sink):
         self._bound = bound
         self._names: dict[str, str] = {}
         """Of the spans of stages, which are asked for again and again."""
+        self._pending: dict[Recorded, trace.SpanContext] = {}
+        """The spans that said that a run or visit began."""
         self._described: dict[Recorded, _Described] = {}
         """Which exceptions the spans inside a run or visit describe, so that those around need not."""
 
@@ -116,6 +120,22 @@ class SpanSink(Sink):
         event = {names.STAGE_NAME: stage} if action is None else {names.STAGE_NAME: stage, names.STAGE_ACTION: action}
         owner.span.add_event(names.EVENT_DEAD_END, event)
 
+    def _say_that_it_began(self, recorded: Recorded, name: str, attributes: Attributes) -> None:
+        """Export a span of no length at once, inside that of what is around it. The real one comes at the end."""
+        around = recorded.parent
+        while isinstance(around, Part):
+            around = around.owner
+        context, parent = recorded.parent_context, self._pending.get(around) if around is not None else None
+        if parent is not None:
+            context = trace.set_span_in_context(trace.NonRecordingSpan(parent), context)
+        elif not trace.get_current_span(context).get_span_context().is_valid:  # It would be a trace of its own.
+            context = trace.set_span_in_context(recorded.span, context)
+        span = self._tracer.start_span(
+            name, context, SpanKind.INTERNAL, {**attributes, names.PENDING: True}, start_time=recorded.started
+        )
+        span.end(recorded.started)
+        self._pending[recorded] = span.get_span_context()
+
     def _name_for(self, stage: str) -> str:
         bound = self._bound.stage(stage)
         return self._names.setdefault(bound, f"{names.SPAN_STAGE} {bound}")
@@ -133,6 +153,8 @@ class SpanSink(Sink):
             record_exception=False,
             set_status_on_exception=False,
         )
+        if self._recorder.settings.pending and not isinstance(recorded, Part) and recorded.span.is_recording():
+            self._say_that_it_began(recorded, name, attributes)
         if recorded.span is not trace.INVALID_SPAN:
             recorded.context = trace.set_span_in_context(recorded.span, recorded.context)
 
@@ -140,6 +162,8 @@ class SpanSink(Sink):
         span, error = recorded.span, recorded.exception
         try:
             inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
+            if self._pending:
+                self._pending.pop(recorded, None)
             if not span.is_recording():
                 return
             span.set_attributes(attributes_of(recorded))
@@ -165,20 +189,21 @@ class SpanSink(Sink):
 
     def _fail(self, span: trace.Span, error: BaseException, at: int | None, inside: _Described) -> None:
         """Say on `span` that `error` ended it; in full unless a span inside has done so."""
-        kind = type(error)
+        kind, name = type(error), type_name(error)
         message = _message(error) if self._recorder.settings.capture_messages else ""
-        span.set_attribute(names.ERROR_TYPE, kind.__name__)
-        span.set_status(Status(StatusCode.ERROR, f"{kind.__name__}: {message}" if message else kind.__name__))
+        span.set_attribute(names.ERROR_TYPE, name)
+        span.set_status(Status(StatusCode.ERROR, f"{name}: {message}" if message else name))
         key, held = _identity(error)
         if key in inside and inside[key] is held:
             return
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         lines = ["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)]
-        event: Attributes = {exception_attributes.EXCEPTION_TYPE: f"{module}{kind.__qualname__}"}
+        whole_name = name_of(f"{module}{kind.__qualname__}")
+        event: Attributes = {exception_attributes.EXCEPTION_TYPE: whole_name}
         if message:
             event[exception_attributes.EXCEPTION_MESSAGE] = message
-            lines.append(f"{module}{kind.__qualname__}: {message}\n")
-        event[exception_attributes.EXCEPTION_STACKTRACE] = printable("".join(lines))
+            lines.append(f"{whole_name}: {message}\n")
+        event[exception_attributes.EXCEPTION_STACKTRACE] = bounded("".join(lines), LONGEST_TRACE)
         span.add_event(names.EVENT_EXCEPTION, event, at)
 
 
@@ -199,7 +224,7 @@ def _identity(error: BaseException) -> tuple[object, object]:
 
 def _message(error: BaseException) -> str:
     try:
-        return printable(str(error))
+        return bounded(str(error), LONGEST_TEXT)
     except BaseException as fault:  # It is the workflow's own method.
         if from_handler(fault):
             raise

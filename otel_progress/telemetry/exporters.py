@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetri
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from ..recording.faults import report
+from .batches import in_parts
 from .limits import metrics_interval
 from .secrets import without_secrets
 
@@ -25,13 +26,13 @@ _OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 _OTLP_DEFAULTS = {"otlp_proto_grpc": "http://localhost:4317", "otlp_proto_http": "http://localhost:4318"}
 
 
-def exporters(endpoint: str | None, default: str) -> dict[Signal, list[Callable[[], Any]]]:
+def exporters(endpoint: str | None, default: str, *, events: bool = False) -> dict[Signal, list[Callable[[], Any]]]:
     """What makes the exporters that the `OTEL_*_EXPORTER` variables name, for each signal.
 
     Raises:
         ValueError: a variable names an exporter or a protocol that there is not.
     """
-    defaults: dict[Signal, str] = {"traces": default, "metrics": default, "logs": "none"}
+    defaults: dict[Signal, str] = {"traces": default, "metrics": default, "logs": default if events else "none"}
     return {kind: list(_named(kind, endpoint, names)) for kind, names in defaults.items()}
 
 
@@ -155,7 +156,11 @@ class Exporter(SpanExporter):
         return None if endpoint is None else without_secrets(str(endpoint))
 
     def export(self, spans: Sequence[Any]) -> Any:
-        """Export a batch."""
+        """Export a batch, in parts that a collector takes."""
+        results = [self._export(part) for part in in_parts(spans)]
+        return next((result for result in results if result.name != "SUCCESS"), results[0])
+
+    def _export(self, spans: Sequence[Any]) -> Any:
         result = self._own().export(spans)
         refused = _refused(len(spans)) if result.name == "SUCCESS" else len(spans)
         self.exported += len(spans) - refused

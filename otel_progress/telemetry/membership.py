@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+from weakref import WeakSet
+
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from .. import names
-from ..recording.recorder import recorded_in
+from ..recording.place import open_around, recorded_in
 from ..recording.visits import Part, Visit
+
+_marked: WeakSet[Any] = WeakSet()
+
+
+def mark_spans_inside(provider: Any) -> None:
+    """Give a tracer provider of the SDK a `MembershipProcessor`, once: nothing can be taken from it again."""
+    if hasattr(provider, "add_span_processor") and provider not in _marked:
+        _marked.add(provider)
+        provider.add_span_processor(MembershipProcessor())
 
 
 class MembershipProcessor(SpanProcessor):
@@ -21,6 +33,7 @@ class MembershipProcessor(SpanProcessor):
         recorded = recorded_in(get_current() if parent_context is None else parent_context)
         if recorded is None:
             return
+        recorded = open_around(recorded)
         span.set_attribute(names.WORKFLOW_NAME, recorded.run.workflow)
         span.set_attribute(names.RUN_ID, recorded.run.id)
         visit = recorded.owner if isinstance(recorded, Part) else recorded

@@ -13,14 +13,12 @@ from collections.abc import Sized
 from contextvars import Token
 from typing import Any
 
-from opentelemetry.context import get_current
-
 from ..names import SPAN_ITEM, Result
 from ..recording.context import attach, detach
 from ..recording.faults import Harmless, from_handler
 from ..recording.live import Run
 from ..recording.sources import result_of
-from ..recording.store import name_of, read
+from ..recording.store import name_of, read, type_name
 from ..recording.times import NANO
 from ..recording.visits import Attempt, Item, Part, Visit
 
@@ -121,8 +119,8 @@ class Exec(_Call):
             self._end_item(item, "success")
         elif isinstance(error, Exception):
             item.failed_at = max(self._started, self._recorder.now(visit))
-            item.error = type(error).__name__
-            context = get_current() if item.part is None else item.part.context
+            item.error = type_name(error)
+            context = self._recorder.around()[1] if item.part is None else item.part.context
             attempt = Attempt(item.attempts, self._started, item.failed_at, error, context)
             self._recorder.tell("attempt_failed", visit, attempt)
         else:
@@ -205,6 +203,8 @@ class FlowItem(Harmless[None]):
         detach(token, self._part.context)
         if self._recorder.settings.items:
             self._recorder.end(self._part, error)
+        else:
+            self._part.ended = self._recorder.now(self._part)
         self._part.node = self._part.item = None
         if isinstance(self._owner, Visit) and self._recorder.is_open(self._owner):
             self._owner.count(1, result_of(error), self._platform)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Collection
+from itertools import islice
 from typing import Any, cast
 
 from ..recording import default
@@ -22,7 +24,8 @@ PHASES = {"prep": "prep", "prep_async": "prep", "post": "post", "post_async": "p
 FLOWS = ("_orch", "_orch_async")
 METHODS = (*RUNS, *EXECS, *FALLBACKS, *PHASES, *FLOWS, "get_next_node")
 _OWN_NAMES = ("name", "node_name")
-_MOST_PARTS = 32
+_MOST_PARTS = 256
+"""Of the parameters of an item, with what is in them: so many tell it from others."""
 
 
 class NodeClass:
@@ -133,25 +136,38 @@ def item_of(node: object, params: Any = None) -> tuple[object, str | None]:
         return None, None
     values = cast("dict[Any, Any]", params)
     platform = values.get(default.get().settings.platform_key)
-    item = tuple((str(key), plain) for key, value in values.items() if (plain := _plain(value)) is not None)
+    plain = _Plain()
+    item = tuple((str(key), found) for key, value in plain.some(values) if (found := plain.of(value)) is not None)
     # Only a hash: the parameters may be large, and there may be many of them.
     return hash(item) if item else None, name_of(platform) if isinstance(platform, str) else None
 
 
-def _plain(value: Any, depth: int = 3) -> object:
-    """Something hashable that is equal where `value` is; None where `value` is no plain data.
+class _Plain:
+    """What tells one item's parameters from another's: the first of their parts that are plain data."""
 
-    Other objects tell no items apart: their `__eq__` and `__hash__` are the workflow's code, and ids are used again.
-    """
-    if type(value) in (str, int, float, bool):
-        return value
-    if isinstance(value, (str, int, float)):
-        return None
-    if depth == 0 or not isinstance(value, (list, tuple, dict)):
-        return None
-    whole = cast("Any", value)
-    parts: list[Any] = list(whole.items() if isinstance(value, dict) else whole)
-    return (isinstance(value, dict), *(_plain(part, depth - 1) for part in parts[:_MOST_PARTS]))
+    def __init__(self) -> None:
+        self._left = _MOST_PARTS
+
+    def of(self, value: Any, depth: int = 3) -> object:
+        """Something hashable that is equal where `value` is; None where `value` is no plain data.
+
+        Other objects tell no items apart: their `__eq__` and `__hash__` are the workflow's, and ids are used again.
+        """
+        if type(value) in (str, int, float, bool):
+            return value
+        if isinstance(value, (str, int, float)):
+            return None
+        if depth == 0 or not isinstance(value, (list, tuple, dict)):
+            return None
+        is_dict = isinstance(value, dict)
+        return (is_dict, *(self.of(part, depth - 1) for part in self.some(cast("Collection[Any]", value))))
+
+    def some(self, whole: Collection[Any]) -> list[Any]:
+        """Its first parts, as many as are left to look at."""
+        all_parts = cast("dict[Any, Any]", whole).items() if isinstance(whole, dict) else whole
+        parts: list[Any] = list(islice(all_parts, self._left))
+        self._left -= len(parts)
+        return parts
 
 
 def _value_of(own: property, node: object) -> object:

@@ -4,40 +4,60 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import Callable
 from typing import Any, cast
 
 from ..recording.call import Call
 from ..recording.store import found_store, name_of, type_of
 from .opening import Opening, Scope
+from .signatures import signed
+from .steps import ASYNC_GENERATOR, GENERATOR, AsyncSteps, Steps, go_on
 
-_Opener = Callable[[tuple[Any, ...], dict[str, Any]], Opening[Any]]
+_PLAIN = """
+def call({declared}):
+    with (__whole__ := __opening__({shared})):
+        __made__ = [__function__({given})]
+        if type(__made__[0]) not in __data__:
+            __go_on__(__whole__, __made__)
+        return __made__[0]
+"""
+_COROUTINE = """
+async def call({declared}):
+    with __opening__({shared}):
+        return await __function__({given})
+"""
+_DATA = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set})
+"""What a function mostly returns, none of which runs on."""
 
 
 def decorated(scope: Scope[Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` with every call recorded. Its kind is found once, here."""
+    """`function` with every call recorded. Its kind is found once, here; what a plain one makes, at every call."""
     inner = _unwrap_partial(function)
     name = scope.name or name_of(getattr(inner, "__name__", type(inner).__name__))
-    module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", name)
+    module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", type(inner).__qualname__)
     code = scope.code._replace(name=name, function=name_of(f"{module}.{qualname}" if module else qualname))
-    position, given = _position_of_shared(function), scope.shared
+    given, stepwise = scope.shared, False
 
-    def opening(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Opening[Any]:
-        shared = args[position] if 0 <= position < len(args) else kwargs.get("shared")
+    def opening(shared: Any) -> Opening[Any]:
         if shared is not None and type_of(shared) is not dict:
             shared = found_store(shared)
         return Opening(scope, Call(code, given if shared is None else shared), stepwise)
 
-    stepwise = False
+    def steps(made: Any, shared: Any) -> Steps:
+        return Steps(opening(shared), made)
+
+    def async_steps(made: Any, shared: Any) -> AsyncSteps:
+        return AsyncSteps(opening(shared), made)
+
     if inspect.iscoroutinefunction(function) or _is_awaited(function):
-        wrapper = _coroutine(function, opening)
+        wrapper = signed(_COROUTINE, function, __opening__=opening)
     elif inspect.isasyncgenfunction(function):
-        wrapper, stepwise = _async_generator(function, opening), True
+        wrapper, stepwise = signed(ASYNC_GENERATOR, function, __begin__=async_steps), True
     elif inspect.isgeneratorfunction(function):
-        wrapper, stepwise = _generator(function, opening), True
+        wrapper, stepwise = signed(GENERATOR, function, __begin__=steps), True
     else:
-        wrapper = _plain(function, opening)
+        wrapper = signed(_PLAIN, function, __opening__=opening, __data__=_DATA, __go_on__=go_on)
+    wrapper.__name__, wrapper.__qualname__ = getattr(inner, "__name__", name), qualname
     return functools.wraps(function)(wrapper)
 
 
@@ -50,97 +70,3 @@ def _is_awaited(function: Any) -> bool:
 
 def _unwrap_partial(function: Any) -> Any:
     return function.func if isinstance(function, functools.partial) else function
-
-
-def _plain(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with opening(args, kwargs):
-            return function(*args, **kwargs)
-
-    return call
-
-
-def _coroutine(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        with opening(args, kwargs):
-            return await function(*args, **kwargs)
-
-    return call
-
-
-def _generator(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
-    def steps(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        inner = cast("Generator[Any, Any, Any]", function(*args, **kwargs))
-        with (whole := opening(args, kwargs)):
-            step: Callable[[Any], Any] = inner.send
-            value: Any = None
-            while True:
-                with whole.step():
-                    try:
-                        given = [step(value)]
-                    except StopIteration as stop:
-                        return stop.value
-                    finally:
-                        value = None  # It may be an exception, which holds this frame.
-                try:
-                    value = yield given.pop()  # Not kept: it is the caller's.
-                except BaseException as error:
-                    # Also a GeneratorExit, which a `close` or a `throw` may have sent: what the inner generator makes
-                    # of it is right for both, as Python itself objects to a `yield` in answer to a `close`.
-                    step, value, whole.closed = inner.throw, error, isinstance(error, GeneratorExit)
-                else:
-                    step, whole.closed = inner.send, False
-
-    return steps
-
-
-def _async_generator(function: Callable[..., Any], opening: _Opener) -> Callable[..., Any]:
-    async def steps(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        inner = cast("AsyncGenerator[Any, Any]", function(*args, **kwargs))
-        with (whole := opening(args, kwargs)):
-            step: Callable[[Any], Any] = functools.partial(_first_step, inner)
-            value: Any = None
-            while True:
-                with whole.step():
-                    try:
-                        given = [await step(value)]
-                    except StopAsyncIteration:
-                        return
-                    finally:
-                        value = None  # It may be an exception, which holds this frame.
-                try:
-                    value = yield given.pop()  # Not kept: it is the caller's.
-                except BaseException as error:  # As in `_generator`.
-                    step, value, whole.closed = inner.athrow, error, isinstance(error, GeneratorExit)
-                else:
-                    step, whole.closed = inner.asend, False
-
-    return steps
-
-
-def _first_step(steps: AsyncGenerator[Any, Any], value: Any) -> Any:
-    """The first step of an inner async generator, kept from the event loop's list of generators to close.
-
-    The outer one is on that list and closes the inner; the loop closing both at once would fail.
-    """
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(None, None)
-    try:
-        return steps.asend(value)
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
-
-
-def _position_of_shared(function: Callable[..., Any]) -> int:
-    """Where the argument named `shared` is among those given by position; -1 where it is not."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    for index, parameter in enumerate(parameters):
-        if parameter.name == "shared" and parameter.kind in (
-            parameter.POSITIONAL_ONLY,
-            parameter.POSITIONAL_OR_KEYWORD,
-        ):
-            return index
-    return -1

@@ -141,7 +141,7 @@ def _has_meaning(info: NodeClass, name: str) -> bool:
 
 def _at_hand(node: object) -> Visit | Run | None:
     """The visit or run at hand, if it is one of this very node."""
-    at = default.recorder.current()
+    at = default.recorder.around()[0]
     if at is not None and at.node is node and isinstance(at, Visit):
         return at  # Mostly.
     while at is not None and at.node is not node:

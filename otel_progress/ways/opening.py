@@ -17,6 +17,7 @@ from ..recording.visits import Visit
 
 _LONGEST_WORD = 64
 T = TypeVar("T", bound="Run | Visit")
+_Other = TypeVar("_Other", bound="Opening[Any]")
 
 
 def action_of(node: Any, value: object) -> str | None:
@@ -75,6 +76,15 @@ class Opening(Harmless[T]):
             self._token = None
         recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
 
+    def hand_on(self, kind: type[_Other], stepwise: bool) -> _Other:
+        """Leave it open for another, which ends it."""
+        other, recorded = kind(self._scope, self._call, stepwise), self.recorded
+        if self._token is not None and recorded is not None:
+            detach(self._token, recorded.context)
+            self._token = None
+        other.recorded, self.recorded = recorded, None
+        return other
+
     def instead(self) -> T:
         """One that records nothing."""
         return self._scope.given(default.get().nothing(self._call.code))
@@ -104,7 +114,8 @@ class Scope(Generic[T]):
         """The store that the user gave."""
         self.code = Code(self.name or type(self).__name__)
         """What is known of its `with` blocks, and of what it decorates but for name and function."""
-        self._open: list[Opening[T]] = []
+        self._open: dict[object, Opening[T]] = {}
+        """What it has entered and not left, by what is recorded of it."""
 
     def begin(self, call: Call) -> Run | Visit:
         """Start the run or visit."""
@@ -120,7 +131,7 @@ class Scope(Generic[T]):
         opening = Opening(self, Call(self.code, self.shared))
         try:
             value = opening.__enter__()
-            self._open.append(opening)
+            self._open[opening if opening.recorded in self._open else opening.recorded] = opening
             return value
         except BaseException as error:  # A signal's, between the two: nobody will leave what is entered.
             opening.__exit__(type(error), error, error.__traceback__)
@@ -130,14 +141,12 @@ class Scope(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # One object may be entered by several tasks or threads at once: each leaves what is current where it is.
-        entered = self._open.copy()
-        opening = entered[-1]
-        if len(entered) > 1:
-            current = default.get().current()
-            opening = next((each for each in reversed(entered) if each.recorded is current), opening)
+        key = default.get().current() if len(self._open) > 1 else None
+        opening = self._open.get(key)
+        if opening is None or key is None:
+            key, opening = list(self._open.items())[-1]
         try:
-            if opening in self._open:
-                self._open.remove(opening)
+            self._open.pop(key, None)
         finally:
             opening.__exit__(kind, error, traceback)
 

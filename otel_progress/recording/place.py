@@ -1,0 +1,51 @@
+"""Where code runs: what its context says that it is inside of, as far as that is still open."""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+from opentelemetry.context import Context, create_key
+
+from .live import Recorded
+from .visits import Part
+
+RECORDED = create_key("otel-progress-recorded")
+"""Key of the innermost run, visit or part in a context."""
+
+
+def recorded_in(context: Context) -> Recorded | None:
+    """The innermost run, visit or part that was made current in `context`, and may have ended since."""
+    recorded = context.get(RECORDED)
+    return recorded if isinstance(recorded, Recorded) else None
+
+
+def is_over(recorded: Recorded) -> bool:
+    """Whether it has ended, or what it is a part of."""
+    return recorded.ended is not None or (isinstance(recorded, Part) and recorded.owner.ended is not None)
+
+
+def open_around(recorded: Recorded) -> Recorded:
+    """The innermost that is open of it and what it is in; its run where that has ended too."""
+    while is_over(recorded) and recorded.parent is not None:
+        recorded = recorded.parent
+    return recorded
+
+
+def outside(recorded: Recorded, context: Context) -> tuple[Recorded, Context]:
+    """What is open around something that ended and was left current in `context`, and the context as it is there."""
+    around, ended = open_around(recorded), [recorded.span]
+    while recorded is not around and recorded.parent is not None:
+        recorded = recorded.parent
+        if recorded is not around or is_over(around):
+            ended.append(recorded.span)
+    if any(trace.get_current_span(context) is span for span in ended):
+        context = trace.set_span_in_context(_span_around(around), context)
+    return around, context
+
+
+def _span_around(recorded: Recorded) -> trace.Span:
+    """The span of what is open; the one around a run that is not."""
+    if is_over(recorded):
+        return trace.get_current_span(recorded.parent_context)
+    while recorded.span is trace.INVALID_SPAN and recorded.parent is not None:
+        recorded = recorded.parent
+    return recorded.span
