@@ -11,6 +11,8 @@ nox.options.sessions = ["core", "lint"]
 
 CORE = (
     "batches",
+    "clocks",
+    "exceptions",
     "generators",
     "instrumentor",
     "measurements",
@@ -19,7 +21,9 @@ CORE = (
     "odd_code",
     "report",
     "runs",
+    "signatures",
     "spans_and_metrics",
+    "steps",
     "tracker",
     "tracker_and_code",
     "visits",

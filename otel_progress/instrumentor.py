@@ -139,7 +139,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
             code = code._replace(name=name)
         recorder = default.recorder
         if info.is_flow and (run := _whole_run(recorder, shared)) is not None:
-            return _Inside(recorder.make_part(run, code.name), node)
+            return _Inside(recorder.make_part(run, code.name), node, code.function)
         settings = recorder.settings
         if settings.include and not any(fnmatchcase(code.name, pattern) for pattern in settings.include):
             return None
@@ -201,10 +201,10 @@ class _HookSink(Sink):
 class _Inside(Attached):
     """Says which flow the run is, in the context and only there."""
 
-    def __init__(self, part: Part, node: object) -> None:
+    def __init__(self, part: Part, node: object, method: str | None) -> None:
         super().__init__(part.context)
         self._part = part
-        part.node = node
+        part.node, part.method = node, method
 
     def leave(self, error: BaseException | None) -> None:
         """Detach, and let go of the flow."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
 import functools
 import json
@@ -17,7 +19,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
-from pocketflow import Flow, Node
+from pocketflow import AsyncFlow, AsyncNode, BatchFlow, Flow, Node
 
 from otel_progress import PocketFlowInstrumentor, Visit, stage, workflow
 from otel_progress.recording import default
@@ -368,6 +370,61 @@ def test_a_node_that_runs_itself_again_is_another_visit(telemetry: Telemetry, in
     left = [1, 2, 3, 4]
     Deep().run(shared)
     assert len(telemetry.spans("stage Deep")) == 4
+
+
+@pytest.mark.parametrize("around", [True, False])
+def test_a_flow_that_runs_itself_again_is_another_visit(telemetry: Telemetry, instrumented: None, around: bool) -> None:
+    """Also inside a `workflow` block with its store, where the outermost makes no span of its own."""
+
+    class Step(Node):
+        def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> None:
+            left.pop()
+            if left:
+                flow.run(shared if len(left) % 2 else {"another": "store"})
+
+    class Loop(Flow):
+        pass
+
+    flow = Loop(Step())
+    left, store = [1, 2, 3], dict[str, Any]()
+    with workflow("Loop", shared=store) if around else contextlib.nullcontext():
+        flow.run(store)
+    assert repr(telemetry.trees()) == "[run Loop[stage Step[stage Loop[stage Step[stage Loop[stage Step]]]]]]"
+
+
+def test_a_flow_that_awaits_itself_again_is_another_visit(telemetry: Telemetry, instrumented: None) -> None:
+    class Step(AsyncNode):
+        async def post_async(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> None:
+            left.pop()
+            if left:
+                await flow.run_async(shared)
+
+    class Loop(AsyncFlow):
+        async def _run_async(self, shared: Any) -> Any:
+            return await super()._run_async(shared)  # Which is no visit.
+
+    flow = Loop(Step())
+    left = [1, 2, 3]
+    asyncio.run(flow.run_async({}))
+    assert repr(telemetry.trees()) == "[run Loop[stage Step[stage Loop[stage Step[stage Loop[stage Step]]]]]]"
+
+
+def test_a_batch_flow_that_runs_itself_again_is_another_visit(telemetry: Telemetry, instrumented: None) -> None:
+    class Step(Node):
+        def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> None:
+            left.pop()
+            if left:
+                flow.run({})
+
+    class Loop(BatchFlow):
+        def prep(self, shared: Any) -> list[dict[str, int]]:
+            return [{"only": 1}]
+
+    flow = Loop(Step())
+    left = [1, 2, 3]
+    flow.run({})
+    assert len(telemetry.spans("stage Loop")) == 2
+    assert len(telemetry.spans("stage Step")) == 3
 
 
 def test_a_borrowed_method_is_the_one_that_was_borrowed(telemetry: Telemetry, instrumented: None) -> None:

@@ -285,6 +285,8 @@ class Log:
         turn = node.turns[number] if number < len(node.turns) else LAST
         outer = here.get()
         parent = None if outer is None else outer[1]
+        while parent and self.entries[parent].closed:  # A task that runs on after its batch has failed.
+            parent = self.entries[parent].parent
         self.entries.append(Entry(node.name, node.kind, parent, dict(node.params), self.over, turn))
         return len(self.entries) - 1
 

@@ -702,6 +702,26 @@ def test_after_an_item_of_a_batch_flow(telemetry: Telemetry) -> None:
     assert late.parent.span_id == telemetry.span("stage outer").context.span_id  # type: ignore[union-attr]
 
 
+def test_blocks_that_are_left_out_of_order_leave_nothing_current(telemetry: Telemetry) -> None:
+    before = get_current()
+    with workflow("w"):
+        left = stage("left")
+        left.__enter__()
+    left.__exit__(None, None, None)
+    assert get_current() == before
+    outer, middle, inner = stage("outer"), stage("middle"), stage("inner")
+    with workflow("w"):
+        around = get_current()
+        for block in (outer, middle, inner):
+            block.__enter__()
+        for block in (outer, middle, inner):
+            block.__exit__(None, None, None)
+        with stage("after"):
+            pass
+        assert get_current() == around
+    assert repr(telemetry.trees()) == "[run w[stage left], run w[stage outer[stage middle[stage inner]], stage after]]"
+
+
 # --- nothing is left in the context -----------------------------------------------------------------------------------
 
 

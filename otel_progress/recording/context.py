@@ -18,7 +18,7 @@ from opentelemetry.context import Context, get_current
 
 from .faults import Harmless, from_handler
 from .live import Recorded
-from .place import RECORDED
+from .place import RECORDED, is_over, recorded_in
 
 T = TypeVar("T")
 
@@ -97,6 +97,9 @@ def detach(token: Token[Any], ours: Context) -> None:
     if left is ours:
         return
     before = get_current()
+    if (outer := recorded_in(before)) is not None and is_over(outer):
+        attach(left)  # Left out of order: what was around it has been left before, and others have said what is now.
+        return
     span, recorded = trace.get_current_span(left), left.get(RECORDED)
     of_ours = span is trace.get_current_span(ours) or (isinstance(recorded, Recorded) and span is recorded.span)
     kept = {

@@ -33,6 +33,8 @@ class Recorded:
     parent: Recorded | None = None
     node: object | None = None
     """The node whose call this is, so that calls of its methods find it."""
+    method: str | None = None
+    """Qualified name of the method of that node, where it is no visit that says it."""
     span: trace.Span = trace.INVALID_SPAN
     parent_context: Context
     context: Context
@@ -131,6 +133,11 @@ class Run(Recorded):
     def unattended(self) -> bool:
         """Whether no visit is open but those of trackers, in a run that nothing ends."""
         return self.implicit and len(self.open) == len(self.tracked)
+
+    def end_within(self, visit: Visit) -> int:
+        """When a visit ended that the end of this run ends: the wall clock may have been set since either began."""
+        ended = self.clock + (self.ended or 0) - self.started
+        return visit.started + max(0, ended - visit.clock)
 
     def stage_name(self, stage: object, *, loose: bool) -> str:
         """The name of a stage in this run.

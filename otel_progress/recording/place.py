@@ -42,6 +42,11 @@ def outside(recorded: Recorded, context: Context) -> tuple[Recorded, Context]:
     return around, context
 
 
+def span_only(context: Context) -> Context:
+    """Nothing of `context` but its span: what is left current when a run has ended still finds the span around that."""
+    return trace.set_span_in_context(trace.get_current_span(context), Context())
+
+
 def _span_around(recorded: Recorded) -> trace.Span:
     """The span of what is open; the one around a run that is not."""
     if is_over(recorded):

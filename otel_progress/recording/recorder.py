@@ -20,7 +20,7 @@ from ..names import PROGRESS_METRICS, Result
 from .call import Call, Code
 from .faults import from_handler, passes, report
 from .live import Beginning, Recorded, Run
-from .place import RECORDED, outside
+from .place import RECORDED, outside, span_only
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Sink
@@ -180,7 +180,7 @@ class Recorder:
             shared=shared,
             origin=call.code.origin,
         )
-        run.node = call.node
+        run.node, run.method = call.node, call.code.function
         run.parent_context = remote_context(saved) if saved else context
         return self._begin_run(run)
 
@@ -252,16 +252,14 @@ class Recorder:
         try:
             for visit in reversed(left):
                 if visit.by_tracker:
-                    self._end_visit(visit, error, run.result, run.ended)
+                    self._end_visit(visit, error, run.result, min(self.now(visit), run.end_within(visit)))
                 else:
-                    self._end_visit(visit, None, "abandoned", run.ended)
+                    self._end_visit(visit, None, "abandoned", min(self.now(visit), run.end_within(visit)))
             self._tell_end("run_ended", run, error)
         finally:
             run.node = None
-            # What is left current after its end still finds what was around it.
-            run.context = run.parent_context = trace.set_span_in_context(
-                trace.get_current_span(run.parent_context), _NOWHERE
-            )
+            run.context = _NOWHERE
+            run.parent_context = span_only(run.parent_context)
             self.registry.remove(run)
 
     # --- visits -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ..names import PROGRESS_RUN, RUN_FIELDS
+from .context import aside
 from .live import Run
 from .store import name_of, read
 from .times import timestamp
@@ -135,7 +136,7 @@ class Registry:
         Gives the run that is idle longest, if there are too many.
         """
         if (saved := saved_run(shared)) is None or saved["run_id"] != run.id:
-            _last_idle.set((run, shared))
+            aside(_last_idle.set, (run, shared))
         with self._lock:
             with run.lock:
                 if run.ended is not None or not run.unattended:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -14,15 +13,14 @@ from opentelemetry.util.types import AttributeValue
 from .. import names
 from .._version import SCHEMA_URL, __version__
 from ..recording.context import aside
-from ..recording.faults import from_handler
 from ..recording.live import Recorded, Run
 from ..recording.place import recorded_in
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
-from ..recording.store import MOST_NAMES, name_of, type_name
-from ..recording.visible import LONGEST_TEXT, LONGEST_TRACE, bounded
+from ..recording.store import MOST_NAMES, type_name
 from ..recording.visits import Attempt, Part, Visit
 from .bound import NameBound
+from .exceptions import message_of, stacktrace, whole_name
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -189,21 +187,17 @@ class SpanSink(Sink):
 
     def _fail(self, span: trace.Span, error: BaseException, at: int | None, inside: _Described) -> None:
         """Say on `span` that `error` ended it; in full unless a span inside has done so."""
-        kind, name = type(error), type_name(error)
-        message = _message(error) if self._recorder.settings.capture_messages else ""
+        name, messages = type_name(error), self._recorder.settings.capture_messages
+        message = message_of(error) if messages else ""
         span.set_attribute(names.ERROR_TYPE, name)
         span.set_status(Status(StatusCode.ERROR, f"{name}: {message}" if message else name))
         key, held = _identity(error)
         if key in inside and inside[key] is held:
             return
-        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-        lines = ["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)]
-        whole_name = name_of(f"{module}{kind.__qualname__}")
-        event: Attributes = {exception_attributes.EXCEPTION_TYPE: whole_name}
+        event: Attributes = {exception_attributes.EXCEPTION_TYPE: whole_name(error)}
         if message:
             event[exception_attributes.EXCEPTION_MESSAGE] = message
-            lines.append(f"{whole_name}: {message}\n")
-        event[exception_attributes.EXCEPTION_STACKTRACE] = bounded("".join(lines), LONGEST_TRACE)
+        event[exception_attributes.EXCEPTION_STACKTRACE] = stacktrace(error, messages=messages)
         span.add_event(names.EVENT_EXCEPTION, event, at)
 
 
@@ -220,15 +214,6 @@ def _identity(error: BaseException) -> tuple[object, object]:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return (id(error), None) if trace is None else ((id(error), trace.tb_frame.f_code, trace.tb_lasti), None)
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return bounded(str(error), LONGEST_TEXT)
-    except BaseException as fault:  # It is the workflow's own method.
-        if from_handler(fault):
-            raise
-        return ""
 
 
 def _place(owner: Visit | Run) -> Attributes:

@@ -13,6 +13,8 @@ from collections.abc import Sized
 from contextvars import Token
 from typing import Any
 
+from opentelemetry.context import get_current
+
 from ..names import SPAN_ITEM, Result
 from ..recording.context import attach, detach
 from ..recording.faults import Harmless, from_handler
@@ -120,7 +122,7 @@ class Exec(_Call):
         elif isinstance(error, Exception):
             item.failed_at = max(self._started, self._recorder.now(visit))
             item.error = type_name(error)
-            context = self._recorder.around()[1] if item.part is None else item.part.context
+            context = get_current() if item.part is None else item.part.context  # Its visit's, also after the end.
             attempt = Attempt(item.attempts, self._started, item.failed_at, error, context)
             self._recorder.tell("attempt_failed", visit, attempt)
         else:

@@ -11,7 +11,7 @@ from typing import Any
 from ..recording import default
 from ..recording.call import Call
 from ..recording.faults import Harmless, passes, report
-from ..recording.live import Run
+from ..recording.live import Recorded, Run
 from ..recording.store import given_store, name_of
 from ..recording.visits import Part, Visit
 from .attempts import Exec, Fallback, FlowItem, Phase
@@ -92,8 +92,8 @@ class Nodes:
             report("a dead end could not be recorded", error)
 
     def _visit(self, info: NodeClass, entry: bool, node: Any, name: str, shared: Any) -> Harmless[Any] | None:
-        at = _at_hand(node)
-        if at is not None and not (entry and isinstance(at, Visit) and (at.code.function or "").endswith(f".{name}")):
+        at = _up_to(default.recorder.around()[0], node)
+        if at is not None and not (entry and _function_of(at).endswith(f".{name}")):
             return None  # Through super(), or `_run_async` calls `_run`. A node that runs itself again is a new visit.
         scope: Any = info.scope
         if scope is _UNRECORDED:
@@ -139,13 +139,25 @@ def _has_meaning(info: NodeClass, name: str) -> bool:
     return name not in info.unentered or default.recorder.settings.phases
 
 
+def _up_to(at: Recorded | None, node: object) -> Recorded | None:
+    """The first of what is at hand, and what it is in, that is one of this very node."""
+    while at is not None and at.node is not node:
+        at = at.parent if at.parent is not None and at.parent.run is at.run else None
+    return at
+
+
+def _function_of(at: Recorded) -> str:
+    """The method whose call it is."""
+    function = at.code.function if isinstance(at, Visit) else at.method
+    return function or (_function_of(at.owner) if isinstance(at, Part) else "")
+
+
 def _at_hand(node: object) -> Visit | Run | None:
     """The visit or run at hand, if it is one of this very node."""
     at = default.recorder.around()[0]
-    if at is not None and at.node is node and isinstance(at, Visit):
+    if at is not None and at.node is node and isinstance(at, (Visit, Run)):
         return at  # Mostly.
-    while at is not None and at.node is not node:
-        at = at.parent if at.parent is not None and at.parent.run is at.run else None
+    at = _up_to(at, node)
     if isinstance(at, Part):
         return at.owner
     return at if isinstance(at, (Visit, Run)) else None
