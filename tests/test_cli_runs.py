@@ -211,6 +211,16 @@ def test_what_is_wrong_is_said_and_told_by_the_exit_code(
     assert "secret" not in err
 
 
+@pytest.mark.parametrize("command", ["runs", "show"])
+def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(command, "--help") == 0
+    out = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert f"examples:\n  otel-progress {command}" in out
+    assert "--from SOURCE" in out
+
+
 def test_where_nothing_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("runs") == 0
     assert "no run is recorded there: `otel-progress run app.py` records one" in capsys.readouterr().err

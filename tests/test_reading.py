@@ -208,6 +208,13 @@ def test_spans_and_events_of_one_run_are_counted_once(tmp_path: Path) -> None:
         assert all(visit.attempts == 2 for visit in run.visits if visit.span_id and told == spans)
 
 
+def test_the_name_of_an_event_as_older_collectors_have_it(tmp_path: Path) -> None:
+    line = json.loads(event("run.started"))
+    (record_,) = line["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+    record_["attributes"].append(_text("event.name", record_.pop("eventName")))
+    assert only(write(tmp_path / "logs.jsonl", [json.dumps(line)])).started == START
+
+
 def test_visits_of_one_number_at_once(tmp_path: Path) -> None:
     """In a batch flow the visits for two items both are number 1 and may be open at once."""
     lines = [

@@ -19,8 +19,8 @@ _HELP = """\
 Show one run: its visits in the order of their starts, each below what it lies
 in, with its time, failed attempts, items, versions and links, and what is open.
 
-RUN is the id of a run, as `otel-progress runs` shows it, or the beginning of one;
-if it is left out, the run that began last."""
+RUN is the id of a run, as `otel-progress runs` shows it, or the beginning of
+one; if it is left out, the run that began last."""
 
 _EXAMPLES = """\
 examples:

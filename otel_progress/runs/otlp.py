@@ -19,7 +19,8 @@ _KINDS: dict[str, SpanKind] = {
     names.SPAN_ITEM: "item",
 }
 _LATEST = 2**63
-_PENDING = "otel_progress.pending"
+_EVENT_NAME = "event.name"
+"""Where collectors from before the field have it."""
 
 
 class MalformedError(ValueError):
@@ -134,7 +135,7 @@ def _of_resource(resource: dict[str, Any]) -> _Resource:
 def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact | None:
     found = attributes(span.get("attributes"))
     run = text(found.get(names.RUN_ID))
-    if found.get(_PENDING) or (run is None and not ours):
+    if found.get(names.PENDING) or (run is None and not ours):
         return None
     if run is None:
         raise MalformedError(f"it has no {names.RUN_ID}")
@@ -166,10 +167,10 @@ def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact 
 
 
 def _event(event: dict[str, Any], resource: _Resource) -> EventFact | None:
-    name = text(event.get("eventName"))
+    found = attributes(event.get("attributes"))
+    name = text(event.get("eventName")) or text(found.get(_EVENT_NAME))
     if name is None or not name.startswith(f"{names.SCOPE}."):
         return None  # Another log record of ours; no event of a run.
-    found = attributes(event.get("attributes"))
     run = text(found.get(names.RUN_ID))
     if run is None:
         raise MalformedError(f"it has no {names.RUN_ID}")
