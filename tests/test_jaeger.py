@@ -1,4 +1,4 @@
-"""Jaeger as a source, by a server that answers as Jaeger does, and as it should not. The real one: `test_stack_runs`."""
+"""Jaeger as a source, by a server that answers as it does, and as it should not. The real one: `test_stack_runs`."""
 
 from __future__ import annotations
 
