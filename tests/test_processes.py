@@ -165,3 +165,24 @@ def test_no_file_where_nothing_is_recorded(tmp_path: Path) -> None:
     otlp.write(tmp_path, "import otel_progress, os\nif os.fork(): os.wait()\n")
     subprocess.run([sys.executable, "-m", "otel_progress", "run", "program.py"], cwd=tmp_path, check=True)
     assert list((tmp_path / ".otel-progress" / "runs").iterdir()) == []
+
+
+def test_what_crashed_is_marked_once_by_a_later_program(tmp_path: Path) -> None:
+    otlp.write(tmp_path, PROGRAM + "    os.kill(os.getpid(), signal.SIGKILL)\n")
+    crash = ["-m", "otel_progress", "run", "program.py"]
+    otlp.run(tmp_path, crash)
+    (first,) = tmp_path.glob(".otel-progress/runs/*/process-*.json")
+    otlp.write(tmp_path, PROGRAM, "later.py")
+    later = ["-m", "otel_progress", "run", "later.py"]
+    running = otlp.start(tmp_path, later)
+    assert running.stdout is not None
+    running.stdout.readline()
+    (living,) = [file for file in tmp_path.glob(".otel-progress/runs/*/process-*.json") if file != first]
+    assert "crashed" not in said(first)
+    otlp.ended(otlp.start(tmp_path, later), "\n")
+    marked = said(first)
+    assert time.time_ns() - marked["crashed"] < 60 * 10**9
+    assert {"ended", "crashed"}.isdisjoint(said(living))
+    otlp.ended(running, "\n")
+    assert said(first) == marked
+    assert "ended" in said(living)

@@ -241,6 +241,7 @@ def test_what_nothing_was_written_to_for_long_is_deleted() -> None:
     fill(record, "draft")
     assert record.finish()
     assert left() == [OLD[0], OLD[2], name_of(record)]
+    assert record.finish(days=10**12)
     assert record.finish(days=0.5)
     assert left() == [OLD[0], name_of(record)]
 

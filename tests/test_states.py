@@ -155,6 +155,11 @@ def test_what_an_ended_process_left_open_is_crashed(made: Path, end: dict[str, A
     assert state(made) == ("crashed", f"process {os.getpid()} {words}")
 
 
+def test_what_another_program_has_found_to_be_crashed_is(made: Path) -> None:
+    say(made, told_of(os.getpid()) | {"boot_id": "other", "host": "far", "crashed": 5})
+    assert state(made) == ("crashed", f"process {os.getpid()} is gone without a word")
+
+
 def test_on_another_machine_it_cannot_be_known(made: Path) -> None:
     say(made, told_of(os.getpid()) | {"boot_id": "other", "host": "far"})
     assert state(made) == ("unknown", f"process {os.getpid()} runs on far, or did: that cannot be known here")

@@ -66,17 +66,40 @@ class ProcessFile:
         self._write()
 
     def _write(self) -> None:
-        data = json.dumps(self._told).encode()
-        write_at_start(self._descriptor, data + b" " * (_ROOM - len(data) - 1) + b"\n")
+        _write(self._descriptor, self._told)
 
 
-def write_at_start(descriptor: int, data: bytes) -> None:
-    """Put `data` in the place of what a file begins with."""
+def mark_crashed(file: Path) -> None:
+    """Note in a process's file that it came to no end of its own, if that is so, and nobody has noted it."""
+    if fcntl is None:
+        return
+    try:
+        descriptor = os.open(file, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return
+    try:
+        told: Any = json.loads(os.read(descriptor, 2 * _ROOM))
+        if not {"ended", "crashed"}.intersection(told) and told["locked"] and told["host"] == _host():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Fails where it lives.
+            _write(descriptor, {**told, "crashed": time.time_ns()})
+    except (OSError, ValueError, LookupError, TypeError):  # One that is in the midst of being made, or damaged.
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, told: dict[str, Any]) -> None:
+    data = json.dumps(told).encode()
+    data += b" " * (_ROOM - len(data) - 1) + b"\n"
     if hasattr(os, "pwrite"):
         os.pwrite(descriptor, data, 0)
     else:
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, data)
+
+
+def _host() -> str | None:
+    return os.uname().nodename if hasattr(os, "uname") else None
 
 
 def _who() -> dict[str, Any]:
@@ -89,7 +112,7 @@ def _who() -> dict[str, Any]:
         "start_ticks": ticks,
         "boot_id": _read("/proc/sys/kernel/random/boot_id"),
         "pid_namespace": _namespace(),
-        "host": os.uname().nodename if hasattr(os, "uname") else None,
+        "host": _host(),
         "argv0": sys.argv[0][:200] if sys.argv else None,
     }
 

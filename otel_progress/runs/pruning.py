@@ -8,7 +8,10 @@ import os
 import re
 import stat
 import time
+from datetime import datetime, timezone
 from pathlib import Path
+
+from .processes import mark_crashed
 
 try:
     import fcntl
@@ -41,25 +44,35 @@ def records_in(runs: Path) -> list[Path]:
 def prune(runs: Path, own: str, keep: int, days: float, now: float | None = None) -> None:
     """Remove the oldest records beyond `keep`, and those to which nothing was written for `days`.
 
-    None that is newer than the one named `own`, and none that a program still writes to.
+    None that is newer than the one named `own`, and none that a program still writes to. What has crashed in those that
+    stay is noted, once: who asks later cannot find it out in the same way.
     """
     if runs.is_symlink():
         return
     records = records_in(runs)
-    oldest = (time.time() if now is None else now) - days * _DAY
+    oldest = max(0.0, (time.time() if now is None else now) - days * _DAY)
     surplus = len(records) - keep
     for number, record in enumerate(records):
-        if record.name >= own:
-            break
-        if (number < surplus or _last_written(record) < oldest) and not is_in_use(record):
-            remove(record)
+        is_old = number < surplus or _last_written(record, oldest) < oldest
+        if not (record.name < own and is_old and not is_in_use(record) and remove(record)):
+            _mark_crashed(record)
 
 
-def _last_written(record: Path) -> float:
-    """When anything was written to it, in seconds since the Unix epoch; now where that cannot be known."""
+def _mark_crashed(record: Path) -> None:
+    with contextlib.suppress(OSError):
+        for file in _files(record) if record.is_dir() else ():
+            if file.name.startswith("process-") and FILE_NAME.fullmatch(file.name):
+                mark_crashed(file)
+
+
+def _last_written(record: Path, oldest: float) -> float:
+    """When anything was told in it, in seconds since the Unix epoch; never where it began later than `oldest`."""
+    if record.name[:16] > f"{datetime.fromtimestamp(oldest, timezone.utc):%Y%m%dT%H%M%SZ}":
+        return math.inf
     try:
         files = _files(record) if record.is_dir() else [record]
-        return max((file.lstat().st_mtime for file in files), default=record.lstat().st_mtime)
+        told = [file.lstat().st_mtime for file in files if file.suffix == ".jsonl"]
+        return max(told, default=record.lstat().st_mtime)
     except OSError:
         return math.inf
 

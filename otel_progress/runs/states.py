@@ -140,6 +140,8 @@ def _process(path: Path, told: dict[str, Any], silent: float, held: bool | None)
 def _state(told: dict[str, Any], silent: float, held: bool | None) -> tuple[State, str]:
     if told.get("ended") is not None:
         return "done", _end(told)
+    if told.get("crashed") is not None:  # Another program has found it so.
+        return "crashed", "is gone without a word"
     if told.get("boot_id") == _boot_id():
         return _state_here(told, silent, held)
     if told.get("host") == socket.gethostname():
