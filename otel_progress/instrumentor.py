@@ -6,7 +6,8 @@
 
 or `opentelemetry-instrument python app.py`, or `otel-progress run app.py`. The outermost flow is the run; a flow inside
 it is a stage that holds stages. A flow directly inside a `workflow` block is that run. Stages are named by the node's
-own `name` or `node_name`, else by its class; `@stage("...")` on a class wins.
+own `name` or `node_name`, else by its class; `@stage("...")` on a class wins. A run whose flow has neither a name nor a
+class of its own is named after the program.
 
 PocketFlow is one file that many people copy into their project: `instrument(module=their_copy)`.
 """
@@ -136,7 +137,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         """How a node is recorded whose class is not decorated; None where it is not."""
         code = info.code(method, node, self._origin)
         if self._name_hook is not None and (name := self._hooked_name(node)) is not None:
-            code = code._replace(name=name)
+            code = code.named(name)
         recorder = default.recorder
         if info.is_flow and (run := _whole_run(recorder, shared)) is not None:
             return _Inside(recorder.make_part(run, code.name), node, code.function)

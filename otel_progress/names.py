@@ -194,6 +194,7 @@ MIRROR_FIELDS: Final = (
     "visits",
     "seconds",
     "result",
+    "results",
     "retries",
     "items_done",
     "items_total",

@@ -140,10 +140,10 @@ def test_a_request_inside_a_stage_says_where_it_belongs(telemetry: Telemetry) ->
         URLLibInstrumentor().uninstrument()
         thread.join(30)
         server.server_close()
-    assert repr(telemetry.trees()) == "[run Flow[stage Fetch[GET]]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Fetch[GET]]]"
     attributes = telemetry.span("GET").attributes or {}
     assert {name: value for name, value in attributes.items() if name.startswith("otel_progress")} == {
-        "otel_progress.workflow.name": "Flow",
+        "otel_progress.workflow.name": "tests",
         "otel_progress.run.id": "run-1",
         "otel_progress.stage.name": "Fetch",
     }

@@ -248,6 +248,62 @@ def test_metrics_and_spans_of_a_spawned_child_are_exported(tmp_path: Path) -> No
         assert "otel_progress.stage.duration" in {point.metric for point in received.points}
 
 
+@every_method
+def test_what_a_child_did_not_live_to_export_its_parent_does(tmp_path: Path, method: str) -> None:
+    main = """main:
+    shared = {}
+    with workflow("w", shared=shared), stage("main"):
+        with context.Pool(2) as pool:
+            pool.starmap(joins, [(dict(shared), number) for number in range(6)])
+"""
+    joins = """
+def joins(shared, number):
+    with stage("joins", shared=shared), stage("inner"):
+        pass
+"""
+    with otlp.receiver() as received:
+        done = run(tmp_path, WORK + joins + main, method, OTEL_EXPORTER_OTLP_ENDPOINT=received.http)
+        spans = received.spans
+    assert f"Exported: 14 spans to {received.http}/v1/traces" in done.stderr
+    assert Counter(span.name for span in spans) == {"run w": 1, "stage main": 1, "stage joins": 6, "stage inner": 6}
+    assert len({span.trace_id for span in spans}) == 1
+    by_id = {span.span_id: span for span in spans}
+    assert len(by_id) == 14
+    assert Counter(by_id[span.parent_id].name for span in spans if span.name != "run w") == {
+        "run w": 7,
+        "stage joins": 6,
+    }
+    for span in spans:
+        if span.name == "stage inner":
+            assert span.attributes["otel_progress.stage.result"] == "success"
+            assert not [name for name in span.attributes if "visit_id" in name or "parent" in name]
+    (record,) = records(tmp_path)
+    written = [
+        span["name"]
+        for line in (record / "spans.jsonl").read_text().splitlines()
+        for resource in json.loads(line)["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+    assert Counter(written) == Counter(span.name for span in spans)
+
+
+def test_what_a_child_has_exported_is_not_exported_again(tmp_path: Path) -> None:
+    main = "main:\n    child = context.Process(target=work, args=(1,)); child.start(); child.join()\n"
+    for method in METHODS:
+        with otlp.receiver() as received:
+            run(tmp_path, WORK + main, method, OTEL_EXPORTER_OTLP_ENDPOINT=received.http)
+            assert sorted(span.name for span in received.spans) == ["run program", "stage work"]
+
+
+def test_what_was_not_sampled_in_a_child_stays_so(tmp_path: Path) -> None:
+    variables = {"OTEL_TRACES_SAMPLER": "always_off"}
+    with otlp.receiver() as received:
+        main = "main:" + WAYS["a pool, which ends its workers by SIGTERM"]
+        run(tmp_path, WORK + main, "fork", OTEL_EXPORTER_OTLP_ENDPOINT=received.http, **variables)
+        assert received.spans == []
+
+
 # --- Celery -----------------------------------------------------------------------------------------------------------
 
 TASKS = """

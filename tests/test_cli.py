@@ -476,7 +476,7 @@ def test_an_unchanged_pocketflow_program_is_recorded(tmp_path: Path) -> None:
         """
     program = otlp.write(tmp_path, flow)
     ended = otlp.run(tmp_path, [*RUN, str(program)])
-    assert list(rows(ended.stderr)) == ["Draft", "Check", "Flow (1 run)"]
+    assert list(rows(ended.stderr)) == ["Draft", "Check", "program (1 run)"]
     own = "PocketFlowInstrumentor().instrument(name_hook=lambda node: 'my ' + type(node).__name__)"
     program = otlp.write(
         tmp_path, f"from otel_progress import PocketFlowInstrumentor\n{own}\n" + otlp.textwrap.dedent(flow)

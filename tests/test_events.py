@@ -158,7 +158,7 @@ def test_what_the_official_encoder_makes_of_the_same(telemetry: Telemetry, told:
                     timestamp=int(record["timeUnixNano"]),
                     trace_id=int(record["traceId"], 16),
                     span_id=int(record["spanId"], 16),
-                    trace_flags=TraceFlags(0),
+                    trace_flags=TraceFlags(record["flags"]),
                     severity_number=SeverityNumber(record["severityNumber"]),
                     event_name=record["eventName"],
                     attributes=values,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import importlib.util
 import itertools
@@ -137,25 +138,25 @@ CLASSES: list[tuple[Callable[[], Any], str]] = [
     (AStep, "[run tests[stage AStep]]"),
     (AItems, "[run tests[stage AItems]]"),
     (PItems, "[run tests[stage PItems]]"),
-    (lambda: Flow(chain(Step(), Items(), Base())), "[run Flow[stage Step, stage Items, stage Base]]"),
+    (lambda: Flow(chain(Step(), Items(), Base())), "[run tests[stage Step, stage Items, stage Base]]"),
     (lambda: Each(chain(Step(), Items())), "[run Each[stage Step, stage Items, stage Step, stage Items]]"),
     (
         lambda: AsyncFlow(chain(Step(), AStep(), AItems(), PItems())),
-        "[run AsyncFlow[stage Step, stage AStep, stage AItems, stage PItems]]",
+        "[run tests[stage Step, stage AStep, stage AItems, stage PItems]]",
     ),
     (lambda: AEach(AStep()), "[run AEach[stage AStep, stage AStep]]"),
     (lambda: PEach(chain(AStep(), Step())), "[run PEach[stage AStep, stage AStep, stage Step, stage Step]]"),
     (
         lambda: Flow(chain(Step(), Each(Flow(Step())), Flow(chain(Step(), Each(Items()))))),
         (
-            "[run Flow[stage Step, stage Each[stage Flow[stage Step], stage Flow[stage Step]], "
+            "[run tests[stage Step, stage Each[stage Flow[stage Step], stage Flow[stage Step]], "
             "stage Flow[stage Step, stage Each[stage Items, stage Items]]]]"
         ),
     ),
     (
         lambda: AsyncFlow(chain(AsyncFlow(AStep()), Flow(Step()), PEach(AsyncFlow(AStep())))),
         (
-            "[run AsyncFlow[stage AsyncFlow[stage AStep], stage Flow[stage Step], "
+            "[run tests[stage AsyncFlow[stage AStep], stage Flow[stage Step], "
             "stage PEach[stage AsyncFlow[stage AStep], stage AsyncFlow[stage AStep]]]]"
         ),
     ),
@@ -270,7 +271,7 @@ class EachOrchSuper(Each):
         (lambda: EachOrchSuper(Step()), "[run EachOrchSuper[stage Step, stage Step]]"),
         (
             lambda: Flow(EachOrchSuper(Step())),
-            "[run Flow[stage EachOrchSuper[stage Step, stage Step]]]",
+            "[run tests[stage EachOrchSuper[stage Step, stage Step]]]",
         ),
     ],
 )
@@ -339,7 +340,7 @@ def test_a_decorator_names_its_class_and_one_visit_stays_one(telemetry: Telemetr
 
     shared: Shared = {}
     run(Flow(chain(Before(), After(), Child())), shared)
-    assert repr(telemetry.trees()) == "[run Flow[stage before, stage after, stage after]]"
+    assert repr(telemetry.trees()) == "[run tests[stage before, stage after, stage after]]"
     assert {name: entry["visits"] for name, entry in shared["progress_metrics"].items()} == {"before": 1, "after": 2}
     assert [(span.attributes or {})["otel_progress.stage.attempts"] for span in telemetry.spans("stage")] == [1, 1, 1]
 
@@ -355,7 +356,7 @@ def test_a_tracker_is_no_stage_and_counts_nothing_twice(telemetry: Telemetry, in
         Flow(chain(Next(), ProgressTrackerNode(), Step(), ProgressTrackerNode(), ProgressTrackerNode(final=True))),
         shared,
     )
-    assert repr(telemetry.trees()) == "[run Flow[stage Next, stage Step]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Next, stage Step]]"
     assert {name: entry["visits"] for name, entry in shared["progress_metrics"].items()} == {"Next": 1, "Step": 1}
 
 
@@ -374,7 +375,7 @@ def test_a_tracker_and_a_class_that_spell_a_stage_differently_are_one(
     shared: Shared = {"workflow_state": {"current_stage": "fact_check"}}
     nodes = (ProgressTrackerNode(), FactCheckNode(), NextUp(), ProgressTrackerNode(), FactCheckNode())
     run(Flow(chain(*nodes)), shared)
-    assert repr(telemetry.trees()) == "[run Flow[stage fact_check, stage NextUp, stage fact_check]]"
+    assert repr(telemetry.trees()) == "[run tests[stage fact_check, stage NextUp, stage fact_check]]"
     visits = {name: entry["visits"] for name, entry in shared["progress_metrics"].items()}
     assert visits == {"fact_check": 2, "NextUp": 1}
 
@@ -422,7 +423,7 @@ def test_the_params_of_a_batch_flow_name_the_platform(telemetry: Telemetry, inst
         if span.name != "stage Each"
     ]
     assert platforms == [("stage Step", "x"), ("stage Items", "x"), ("stage Step", "y"), ("stage Items", "y")]
-    labels = {"workflow.name": "Flow", "result": "success"}
+    labels = {"workflow.name": "tests", "result": "success"}
     assert sorted(telemetry.points("otel_progress.stage.items"), key=str) == sorted(
         (
             ({**labels, "stage.name": name, "item.platform": platform}, count)
@@ -485,7 +486,7 @@ def test_the_items_of_a_batch_flow_that_fail(telemetry: Telemetry, instrument: I
         attributes["otel_progress.stage.items.failed"],
         attributes["otel_progress.stage.items.total"],
     ) == (1, 1, 2)
-    assert (telemetry.span("run Flow").attributes or {})["otel_progress.result"] == "failure"
+    assert (telemetry.span("run tests").attributes or {})["otel_progress.result"] == "failure"
     assert [event.name for span in telemetry.spans() for event in span.events] == ["exception"]
 
 
@@ -506,12 +507,12 @@ def test_the_action_and_a_dead_end(telemetry: Telemetry, instrument: Instrument)
         run(Flow(first))
     actions = [(span.attributes or {})["otel_progress.stage.action"] for span in telemetry.spans("stage")]
     assert actions == ["go", "404"]
-    (event,) = telemetry.span("run Flow").events
+    (event,) = telemetry.span("run tests").events
     assert (event.name, dict(event.attributes or {})) == (
         "dead_end",
         {"otel_progress.stage.name": "Says", "otel_progress.stage.action": "404"},
     )
-    assert telemetry.points("otel_progress.flow.dead_ends") == [({"workflow.name": "Flow", "stage.name": "Says"}, 1)]
+    assert telemetry.points("otel_progress.flow.dead_ends") == [({"workflow.name": "tests", "stage.name": "Says"}, 1)]
 
 
 def test_the_end_of_a_flow_is_no_dead_end(telemetry: Telemetry, instrument: Instrument) -> None:
@@ -536,13 +537,13 @@ def test_retries_fallback_and_wait(
     monkeypatch.setattr("pocketflow.asyncio", types.SimpleNamespace(sleep=sleep))
     instrument()
     run(AsyncFlow(Shaky(max_retries=3, wait=2)))
-    assert repr(telemetry.trees()) == "[run AsyncFlow[stage Shaky[attempt, attempt, attempt]]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Shaky[attempt, attempt, attempt]]]"
     attributes = telemetry.span("stage Shaky").attributes or {}
     assert attributes["otel_progress.stage.result"] == "fallback"
     assert attributes["otel_progress.stage.wait"] == 4.0
     assert attributes["otel_progress.stage.attempts"] == 3
     assert [value for _, value in telemetry.points("otel_progress.stage.retries")] == [2]
-    assert (telemetry.span("run AsyncFlow").attributes or {})["otel_progress.result"] == "success"
+    assert (telemetry.span("run tests").attributes or {})["otel_progress.result"] == "success"
 
 
 def test_max_retries_zero_never_calls_exec(telemetry: Telemetry, instrument: Instrument) -> None:
@@ -601,25 +602,35 @@ def test_one_flow_in_many_threads_and_tasks(telemetry: Telemetry, instrument: In
     trees = sorted(map(repr, telemetry.trees()))
     assert (
         trees
-        == ["run AsyncFlow[stage AStep, stage AsyncFlow[stage AStep]]"] * 20
-        + ["run Flow[stage Step, stage Flow[stage Step]]"] * 20
+        == ["run tests[stage AStep, stage AsyncFlow[stage AStep]]"] * 20
+        + ["run tests[stage Step, stage Flow[stage Step]]"] * 20
     )
     assert len({(span.attributes or {})["otel_progress.run.id"] for span in telemetry.spans("run")}) == 40  # type: ignore[misc]
 
 
-def test_a_flow_that_a_node_runs_in_a_thread_without_context(telemetry: Telemetry, instrument: Instrument) -> None:
+@pytest.mark.parametrize(
+    ("carried", "trees"),
+    [
+        (False, "[run tests[stage Spawns], run tests[stage Step]]"),
+        (True, "[run tests[stage Spawns[stage Flow[stage Step]]]]"),
+    ],
+)
+def test_a_flow_that_a_node_runs_in_a_thread(
+    telemetry: Telemetry, instrument: Instrument, carried: bool, trees: str
+) -> None:
     class Spawns(Node):
         def prep(self, shared: Shared) -> Shared:
             return shared
 
         def exec(self, prep_res: Shared) -> None:
-            thread = threading.Thread(target=Flow(Step()).run, args=(prep_res,))
+            context = contextvars.copy_context() if carried else contextvars.Context()
+            thread = threading.Thread(target=context.run, args=(Flow(Step()).run, prep_res))
             thread.start()
             thread.join()
 
     instrument()
     run(Flow(Spawns()))
-    assert repr(telemetry.trees()) == "[run Flow[stage Spawns, stage Flow[stage Step]]]"
+    assert repr(telemetry.trees()) == trees
 
 
 # --- settings and hooks -----------------------------------------------------------------------------------------------
@@ -639,7 +650,7 @@ def test_hooks_name_stages_and_add_attributes(telemetry: Telemetry, instrument: 
     instrument(name_hook=name, span_hook=add)
     run(Flow(chain(Step(), Items(), Mine())))
     assert [(span.name, (span.attributes or {})["app.kind"]) for span in telemetry.spans()] == [
-        ("run Flow", "Flow"),
+        ("run tests", "Flow"),
         ("stage Step", "Step"),
         ("stage hooked", "Items"),
         ("stage mine", "Mine"),
@@ -654,7 +665,7 @@ def test_hooks_that_fail_are_said_once(
 
     instrument(name_hook=fail, span_hook=fail)
     run(Flow(chain(Step(), Step())))
-    assert repr(telemetry.trees()) == "[run Flow[stage Step, stage Step]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Step, stage Step]]"
     assert sorted(faults()) == [
         "_HookSink.run_started failed; the workflow goes on without it",
         "_HookSink.visit_started failed; the workflow goes on without it",
@@ -665,8 +676,8 @@ def test_hooks_that_fail_are_said_once(
 @pytest.mark.parametrize(
     ("arguments", "tree"),
     [
-        ({"exclude": ["It*"]}, "[run Flow[stage Step]]"),
-        ({"include": ["Flow", "It*"]}, "[run Flow[stage Items]]"),
+        ({"exclude": ["It*"]}, "[run tests[stage Step]]"),
+        ({"include": ["Flow", "It*"]}, "[run tests[stage Items]]"),
         ({"include": ["*s"], "exclude": ["Items"]}, "[]"),
         ({"exclude": ["Flow"]}, "[run tests[stage Step, stage Items]]"),
     ],
@@ -695,7 +706,7 @@ def test_providers_may_be_given(telemetry: Telemetry, instrument: Instrument) ->
     instrumentor = instrument(tracer_provider=provider, meter_provider=meters)
     run(Flow(Step()))
     instrumentor.uninstrument()
-    assert [span.name for span in memory.get_finished_spans()] == ["stage Step", "run Flow"]
+    assert [span.name for span in memory.get_finished_spans()] == ["stage Step", "run tests"]
     assert reader.get_metrics_data() is not None
     assert telemetry.spans() == []
     with stage("a"):
@@ -725,7 +736,7 @@ def test_uninstrument_restores_every_attribute_of_every_class(telemetry: Telemet
     assert telemetry.spans() == []
     instrument()
     run(Flow(between()))
-    assert repr(telemetry.trees()) == "[run Flow[stage Between]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Between]]"
 
 
 def test_uninstrument_leaves_a_decorated_class_its_decorator(telemetry: Telemetry, instrument: Instrument) -> None:
@@ -747,7 +758,7 @@ def test_twice_is_harmless(telemetry: Telemetry, instrument: Instrument, caplog:
     instrument()
     assert "already instrumented" in caplog.text
     run(Flow(Step()))
-    assert repr(telemetry.trees()) == "[run Flow[stage Step]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Step]]"
     PocketFlowInstrumentor().uninstrument()
     PocketFlowInstrumentor().uninstrument()
 
@@ -778,11 +789,11 @@ def test_a_copy_of_pocketflow(telemetry: Telemetry, instrument: Instrument, copi
     shared: Shared = {}
     copied.Flow(first).run(shared)
     run(Flow(Step()))
-    assert repr(telemetry.trees()) == "[run Flow[stage Mine]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Mine]]"
     assert shared["progress_metrics"]["Mine"]["items_done"] == 3
     instrument(module=pocketflow)
     run(Flow(Step()))
-    assert repr(telemetry.trees()) == "[run Flow[stage Mine], run Flow[stage Step]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Mine], run tests[stage Step]]"
     before = vars(copied.BaseNode)["_run"]
     PocketFlowInstrumentor().uninstrument()
     assert vars(copied.BaseNode)["_run"] is before.__wrapped__

@@ -198,6 +198,7 @@ def test_the_fields_and_their_order(telemetry: Telemetry) -> None:
         "visits",
         "seconds",
         "result",
+        "results",
         "retries",
         "items_done",
         "items_total",

@@ -281,7 +281,7 @@ def test_a_class_that_cannot_be_changed_keeps_the_others_recorded(
         Flow(first).run({})
     finally:
         PocketFlowInstrumentor().uninstrument()
-    assert repr(telemetry.trees()) == "[run Flow[stage Sealed, stage Later]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Sealed, stage Later]]"
     assert faults() == ["Sealed cannot be recorded"]
 
 
@@ -398,7 +398,7 @@ def test_what_a_node_attaches_reaches_the_next(telemetry: Telemetry, instrumente
 
     shared = __import__("contextvars").copy_context().run(use)
     assert (shared["user"], shared["after"]) == ("bob", "bob")
-    assert repr(telemetry.trees()) == "[run Flow[stage Sets, stage Gets]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Sets, stage Gets]]"
 
 
 def test_coroutine_functions_of_other_kinds(telemetry: Telemetry) -> None:
@@ -633,7 +633,7 @@ def test_methods_of_a_plain_mixin(telemetry: Telemetry, instrumented: PocketFlow
     first = Mixed(max_retries=3)
     first >> Alone()
     Flow(first).run({})
-    assert repr(telemetry.trees()) == "[run Flow[stage Mixed[attempt, attempt, attempt], stage Alone]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Mixed[attempt, attempt, attempt], stage Alone]]"
     assert attributes(telemetry, "stage Mixed")["otel_progress.stage.attempts"] == 3
     instrumented.uninstrument()
     assert "exec" not in vars(Mixed)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 from collections import Counter
+from typing import Any
 
 import pytest
+from pocketflow import BatchFlow, Node
 from rich.console import Console
 
-from otel_progress import stage, workflow
+from otel_progress import PocketFlowInstrumentor, progress, stage, workflow
 from otel_progress.recording.visible import visible
 from otel_progress.report.table import duration, show
 from otel_progress.report.totals import StageTotals, WorkflowTotals
 
-from .conftest import Telemetry
+from .conftest import Telemetry, make_telemetry, using
 
 CAMPAIGN = WorkflowTotals(
     "pr_campaign",
@@ -134,7 +138,122 @@ def test_totals_add_up_over_runs(telemetry: Telemetry) -> None:
             telemetry.time.passes(1.0)
         totals.add(run)
     assert (totals.runs, totals.seconds, totals.results) == (2, 6.0, Counter({"success": 2}))
-    assert totals.stages == {"draft": StageTotals("draft", 4, 4.0, 2, 5, 0, Counter({"failure": 2}))}
+    results = Counter({"success": 2, "failure": 2})
+    assert totals.stages == {"draft": StageTotals("draft", 4, 4.0, 2, 5, 0, results)}
+
+
+def test_nine_failures_before_a_success_are_not_hidden(telemetry: Telemetry) -> None:
+    totals = WorkflowTotals("agent")
+    with workflow("agent") as run:
+        for number in range(10):
+            with contextlib.suppress(ValueError), stage("try"):
+                telemetry.time.passes(1)
+                if number < 9:
+                    raise ValueError
+    totals.add(run)
+    assert progress(run)["try"]["results"] == {"failure": 9, "success": 1}
+    assert shown(totals, width=120).splitlines()[1].endswith("  9 failure, 1 success")
+    assert [line.split()[-2:] for line in shown(totals).splitlines()[2:4]] == [["9", "failure"], ["1", "success"]]
+
+
+def test_a_run_that_is_joined_after_its_end_is_counted_once(telemetry: Telemetry) -> None:
+    totals = WorkflowTotals("w")
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared) as run, stage("a"):
+        telemetry.time.passes(2)
+    totals.add(run)
+    with contextlib.suppress(ValueError), stage("a", shared=shared) as visit:
+        telemetry.time.passes(3)
+        raise ValueError
+    with stage("b", shared=shared):
+        telemetry.time.passes(1)
+    telemetry.recorder.close()
+    totals.add(visit.run, again=True)
+    assert (totals.runs, totals.seconds, totals.results) == (1, 6.0, Counter(["success"]))
+    assert totals.stages == {
+        "a": StageTotals("a", 2, 5.0, results=Counter({"success": 1, "failure": 1})),
+        "b": StageTotals("b", 1, 1.0, results=Counter(["success"])),
+    }
+    assert shared["progress_metrics"]["a"]["visits"] == 2
+
+
+def test_of_a_run_from_elsewhere_only_what_was_recorded_here_is_counted(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared), stage("a"), stage("b"):
+        telemetry.time.passes(2)
+        saved = json.dumps(shared)
+    for there in using(make_telemetry()):
+        totals = WorkflowTotals("w")
+        with workflow("w", shared=json.loads(saved)) as run, stage("a"):
+            there.time.passes(1)
+        totals.add(run)
+        assert (totals.runs, totals.seconds) == (1, 1.0)
+        assert totals.stages == {"a": StageTotals("a", 1, 1.0, results=Counter(["success"]))}
+
+
+# --- what revisions cost ----------------------------------------------------------------------------------------------
+
+
+def test_rework_is_what_repeats_at_a_higher_revision_take(telemetry: Telemetry) -> None:
+    totals = WorkflowTotals("w")
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared) as run:
+        for revision, seconds in ((None, 10), (None, 20), (1, 3), (1, 2), (2, 1)):
+            if revision is not None:
+                shared["quality_control"] = {"revision_count": revision}
+            with stage("style"):
+                telemetry.time.passes(seconds)
+                with stage("inside"):  # Counted once in the whole.
+                    telemetry.time.passes(0.5)
+        with stage("publish"):  # At a high revision, but for the first time.
+            telemetry.time.passes(50)
+    totals.add(run)
+    assert {name: stage.rework for name, stage in totals.stages.items()} == {
+        "style": 7.5,
+        "inside": 1.5,
+        "publish": 0.0,
+    }
+    assert totals.rework == 7.5
+    assert [line[:90].rstrip() for line in shown(totals, width=120).splitlines()] == [
+        "stage      visits     time  share        platforms  revisions  rework  retries  result",
+        "style           5  38.50 s   44% ███░░░          0          2  7.50 s        0  success",
+        "inside          5   2.50 s    3% ░░░░░░          0          2  1.50 s        0  success",
+        "publish         1  50.00 s   56% ███░░░          0          2       -        0  success",
+        "w (1 run)      11   1m 28s                       0          2  7.50 s        0  success",
+    ]
+
+
+def test_other_items_of_a_batch_are_no_rework(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {"quality_control": {"revision_count": 0}}
+
+    class Each(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            telemetry.time.passes(1)
+            shared["quality_control"]["revision_count"] += 1
+
+    class Items(BatchFlow):
+        def prep(self, shared: Any) -> list[dict[str, Any]]:
+            return [{"platform": "a"}, {"platform": "b"}, {"platform": "a"}]
+
+    PocketFlowInstrumentor().instrument()
+    try:
+        with workflow("w", shared=shared) as run:
+            Items(Each()).run(shared)
+    finally:
+        PocketFlowInstrumentor().uninstrument()
+    assert run.rework == 1.0  # The third: "a" once more, at revision 2.
+
+
+def test_with_rework_every_width_has_all_of_it() -> None:
+    costly = WorkflowTotals("pr_campaign", 1, 170.0, Counter(["success"]), rework=96.0)
+    results = Counter({"success": 11, "failure": 1, "abandoned": 1234})
+    costly.stages["content_generation"] = StageTotals("content_generation", 1246, 131.5, 6, 2, 2, results, 96.0)
+    for width in range(80, 160):
+        text = shown(costly, width=width)
+        assert "…" not in text
+        assert text.count("1m 36s") == 2
+        assert width < 86 or text.count("content_generation") == 1
+        assert all(len(line) <= width for line in text.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_passing_it_opens_one_stage_and_completes_the_others(telemetry: Telemetr
         "visits": 1,
         "seconds": 2.0,
         "result": "success",
+        "results": {"success": 1},
         "retries": 0,
         "items_done": 0,
         "items_total": None,

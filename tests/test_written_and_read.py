@@ -138,7 +138,7 @@ def test_spans_events_and_both_tell_what_was_recorded(seed: int, telemetry: Tele
     assert by_events.seconds == by_spans.seconds == both.seconds
 
 
-COMPARED = ("visits", "seconds", "result", "error", "retries", "items_done", "items_total")
+COMPARED = ("visits", "seconds", "result", "error", "retries", "items_done", "items_total", "results")
 
 
 def as_entry(told: Stage) -> dict[str, Any]:

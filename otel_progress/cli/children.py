@@ -17,8 +17,6 @@ from typing import Any
 from ..names import OTEL_PROGRESS_RECORD, SCOPE
 from ..recording import default
 from ..recording.faults import report
-from ..recording.live import Run
-from ..recording.sink import Sink
 from ..runs.writer import Writer
 
 _ROOT = str(Path(__file__).parents[2])
@@ -101,7 +99,7 @@ def join_as_child(service_name: str | None) -> None:
         instrument()
 
 
-class _Joined(Sink):
+class _Joined:
     """A process in a record that it has not made."""
 
     def __init__(self, folder: Path, service_name: str | None) -> None:
@@ -110,15 +108,16 @@ class _Joined(Sink):
         self._is_set_up = False
         self.writer = Writer(folder, self._service_name)
         recorder = default.get()
-        recorder.sinks = [self, *recorder.sinks]
+        recorder.prepare = self.set_up
         self.writer.attach(recorder)
 
     def leave(self) -> None:
         """Be in it no more."""
         recorder = default.get()
-        recorder.sinks = [sink for sink in recorder.sinks if sink not in (self, self.writer.sink)]
+        recorder.prepare = None
+        recorder.sinks = [sink for sink in recorder.sinks if sink is not self.writer.sink]
 
-    def run_started(self, run: Run) -> None:  # noqa: ARG002 - as a sink is called
+    def set_up(self) -> None:
         """Set up what exports spans and metrics, where the program has not."""
         if self._is_set_up:
             return

@@ -18,7 +18,9 @@ from ..recording.sources import program_name
 from ..runs.appending import Appending
 from ..runs.record import SPANS, span_processor
 from ..telemetry.configure import start
+from ..telemetry.early import make_early_spans
 from ..telemetry.lifetime import process
+from .completing import note_what_children_export
 
 _ENDPOINTS = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT)
 
@@ -34,6 +36,7 @@ def set_up(service_name: str | None, *, at_exit: bool = False) -> None:
         return
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         start(service_name, default_exporter=default_exporter(), at_exit=at_exit)
+        make_early_spans()
     else:
         _add_companions()
 
@@ -43,6 +46,7 @@ def join(folder: Path, service_name: str | None, *, is_child: bool) -> None:
 
     A child of `multiprocessing` exports as its parent does; another program only if it has set that up.
     """
+    note_what_children_export(folder)
     file = Appending(folder / SPANS)
     is_late = process.telemetry is not None
     process.companions.append(lambda: span_processor(file))

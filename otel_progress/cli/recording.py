@@ -22,10 +22,12 @@ from ..report import table
 from ..report.children import ChildTotals
 from ..report.totals import WorkflowTotals
 from ..runs.record import Record
+from ..telemetry.early import watch_early_spans
 from ..telemetry.exporters import exporters
 from ..telemetry.lifetime import Telemetry, process
 from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
 from . import children
+from .completing import complete, note_what_children_export
 from .instrumented import instrument
 from .providers import default_exporter, service, set_up
 
@@ -64,17 +66,18 @@ class Recording(Sink):
             process.companions.append(self._record.processor)
             writer = self._record.writer(lambda: service(self._service_name))
             writer.attach(default.get())
-            children.hand_on(self._record.path.absolute(), self._service_name, writer)
-        default.get().sinks.insert(0, self)
+            children.hand_on(self._record.folder, self._service_name, writer)
+            note_what_children_export(self._record.folder, of=self._pid)
+        recorder = default.get()
+        recorder.sinks.insert(0, self)
+        recorder.prepare = self.set_up
+        watch_early_spans()
         instrument()
-
-    def run_started(self, run: Run) -> None:  # noqa: ARG002 - as a sink is called
-        """Set up what the program has not set up by itself."""
-        self.set_up()
 
     def run_ended(self, run: Run) -> None:
         """Add the run to the table."""
-        self._workflows.setdefault(run.workflow, WorkflowTotals(run.workflow)).add(run)
+        again = not run.owned and run.recorder.registry.has_ended(run.id)
+        self._workflows.setdefault(run.workflow, WorkflowTotals(run.workflow)).add(run, again=again)
 
     def broken_off(self, error: BaseException) -> None:
         """Note what the program has ended with, if it was not its end: then it may not have come to its stages."""
@@ -88,7 +91,7 @@ class Recording(Sink):
             self._known = {"exit_code": 1}
 
     def set_up(self) -> None:
-        """Have the record written, whoever has set up the providers."""
+        """Set up what the program has not, and have the record written: before a run begins, not in its time."""
         if self._is_set_up:
             return
         with self._setting_up:
@@ -103,6 +106,8 @@ class Recording(Sink):
     def _finish(self) -> None:
         try:
             with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the wait for the collector.
+                if os.getpid() == self._pid and self._record.path is not None:
+                    complete(self._record)
                 if process.telemetry is not None:
                     process.telemetry.shutdown()
                 default.get().close()

@@ -23,12 +23,20 @@ class Code(NamedTuple):
     revision: Any = None
     """Value, or callable of the store; None: as read from the store."""
     loose: bool = False
-    """Whether the name is only a class's, and may be another spelling of one that the run knows."""
+    """Whether the name may be another spelling of one that the run knows: a class's, a node's or a tracker's."""
+    of_class: bool = False
+    """Whether it is a class's: a final `Node` does not tell it from others."""
+    bare: bool = False
+    """Whether the name is only that of a kind of flow, so that a run is better named after the program."""
     batch: bool = False
     """Whether it works on the items of a batch."""
     attempts: int = 1
     """Attempts so far when it is called: none where they are seen and counted as they come."""
     origin: Origin = "program"
+
+    def named(self, name: str) -> Code:
+        """The same by a name that was given."""
+        return self._replace(name=name, of_class=False, bare=False)
 
 
 class Call(NamedTuple):

@@ -16,6 +16,8 @@ from opentelemetry.context import Context
 
 from ..names import OTHER, Result
 from .call import Origin
+from .faults import from_handler, report
+from .spelling import spellings
 from .stages import StageRecord
 from .store import MOST_TOLD_APART, NO_PLATFORMS, Platforms, name_of
 from .times import NANO
@@ -78,6 +80,8 @@ class Run(Recorded):
     outermost: Visit | None = None
     """The visit with which a run ends that nothing else can join."""
     last_activity = 0
+    rework = 0.0
+    """Seconds of rework, each counted once: a visit inside one that is rework is not added."""
     platform_count = 0
     revision: int | None = None
     """The highest count seen; None where the workflow keeps none."""
@@ -113,7 +117,7 @@ class Run(Recorded):
         """Held until the run's span is made, so that no visit is begun before it."""
         self.stages: dict[str, StageRecord] = {}
         self.spellings: dict[str, str] = {}
-        """The name of each stage by its letters alone."""
+        """The name of each stage by what its spellings have in common."""
         self.open: dict[Visit, None] = {}
         self.tracked: dict[str, Visit] = {}
         """The open visits that a tracker began, by stage."""
@@ -139,25 +143,26 @@ class Run(Recorded):
         ended = self.clock + (self.ended or 0) - self.started
         return visit.started + max(0, ended - visit.clock)
 
-    def stage_name(self, stage: object, *, loose: bool) -> str:
+    def stage_name(self, stage: object, *, loose: bool, of_class: bool = False) -> str:
         """The name of a stage in this run.
 
         A tracker names a stage as the workflow does (`fact_check`), an instrumentor by its class (`FactCheck`,
-        `FactCheckNode`): `loose` names that differ in no more than that are one stage, by the name that came first.
+        `FactCheckNode`): `loose` names that are spellings of one name are one stage, by the name that came first.
         """
         name = name_of(stage) or "stage"
         if name in self.stages:
             return name
-        letters = "".join(filter(str.isalnum, name)).casefold()
-        key = letters.removesuffix("node") or letters
+        keys = spellings(name, of_class=of_class)
         with self.lock:
+            known = next((self.spellings[key] for key in keys if key in self.spellings), name) if loose else name
             if len(self.spellings) < MOST_TOLD_APART:
-                self.spellings.setdefault(key, name)
-            return self.spellings.get(key, name) if loose else name
+                for key in keys:
+                    self.spellings.setdefault(key, known)
+        return known
 
-    def stage(self, name: object, *, loose: bool) -> StageRecord:
+    def stage(self, name: object, *, loose: bool, of_class: bool = False) -> StageRecord:
         """The record of a stage, made if need be; shown when its first visit has begun."""
-        known = self.stage_name(name, loose=loose)
+        known = self.stage_name(name, loose=loose, of_class=of_class)
         found = self.stages.get(known)
         if found is None and len(self.stages) >= MOST_TOLD_APART:
             found = self.stages.setdefault(OTHER, StageRecord(self, OTHER))
@@ -168,10 +173,15 @@ class Run(Recorded):
         """Take over what a saved store says of the stages, as many as are told apart."""
         if not isinstance(saved, Mapping):
             return
-        for name, entry in list(islice(cast("Mapping[Any, Any]", saved).items(), MOST_TOLD_APART)):
-            stage = self.stage_name(name, loose=False)
-            if (record := StageRecord.from_entry(self, stage, entry)) is not None:
-                self.stages[stage] = record
+        try:
+            for name, entry in list(islice(cast("Mapping[Any, Any]", saved).items(), MOST_TOLD_APART)):
+                stage = self.stage_name(name, loose=False)
+                if (record := StageRecord.from_entry(self, stage, entry)) is not None:
+                    self.stages[stage] = record
+        except BaseException as error:  # Of methods that are the workflow's own.
+            if from_handler(error):
+                raise
+            report("what a saved store says of its stages could not be read", error)
 
     def hand_over(self, stage: str) -> Visit | None:
         """The visit of a stage that a tracker began, if there is one, for the stage's own code to go on with."""

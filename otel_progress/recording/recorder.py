@@ -29,6 +29,7 @@ from .stages import StageRecord
 from .store import (
     NOTHING_SEEN,
     Seen,
+    given_value,
     here,
     look_at,
     name_of,
@@ -58,6 +59,8 @@ class Recorder:
         self.settings = settings or Settings()
         self.workflow: str | None = None
         """Name of the runs that a stage begins by itself; None: the program's name."""
+        self.prepare: Callable[[], object] | None = None
+        """Called before a run begins: what takes long there is not in the run's time."""
         self.registry = Registry()
         clock = clock or Clock()
         self._wall, self._monotonic = clock.wall, clock.monotonic
@@ -160,22 +163,23 @@ class Recorder:
             return self.nothing(call.code)
         shared, (ambient, context) = call.shared, self.around()
         saved = saved_run(shared)
-        around = self.registry.find(shared, saved)
-        if around is None and ambient is not None and ambient.run.ended is None and ambient.run.open_here:
-            around = ambient.run
-        idle = around is not None and around.implicit and not around.open
-        if around is not None and idle:  # Begun by an earlier stage. What follows is a workflow of its own.
-            self.end_idle(around)
-        outlives = saved is not None and ambient is not None and saved["run_id"] == ambient.run.id
-        if (around is not None and not idle) or outlives:
+        if ambient is not None and (
+            (self.is_open(ambient.run) and not ambient.run.unattended)
+            or (saved is not None and saved["run_id"] == ambient.run.id)  # A task that outlives its run, or a fork.
+        ):
             return self.start_visit(call)
-        if saved is not None and self.registry.has_ended(saved["run_id"]):
-            saved = None
+        idle = self.registry.find(shared, saved)
+        if idle is not None and idle.unattended:  # Begun by an earlier stage. What follows is a workflow of its own.
+            self.end_idle(idle)
+        if saved is not None:
+            known = self.registry.of_id(saved["run_id"])
+            if self.registry.has_ended(saved["run_id"]) or (known is not None and known.fresh):
+                saved = None  # It began here: this is not the process that carries it on.
         begun = Beginning.CARRIED_ON if saved else Beginning.WORKFLOW
         run = Run(
             self,
             saved["run_id"] if saved else self._new_run_id(),
-            name_of(call.code.name) or "workflow",
+            self._program() if call.code.bare else name_of(call.code.name) or "workflow",
             begun,
             shared=shared,
             origin=call.code.origin,
@@ -186,23 +190,26 @@ class Recorder:
 
     def run_for(self, call: Call, ambient: Recorded | None) -> Run:
         """The run that a stage belongs to; a new one where there is none."""
+        if ambient is not None and self.is_open(ambient.run):
+            return ambient.run
         shared = call.shared
         saved = saved_run(shared)
         run = self.registry.find(shared, saved)
         if run is not None and run.ended is None:
             with run.beginning:  # Another thread may be making its span.
                 return run
-        if ambient is not None and self.is_open(ambient.run):
-            return ambient.run
         if saved is not None:
             span = trace.get_current_span(remote_context(saved))
             return self._join(saved["run_id"], saved["workflow"], span, call)
         if ambient is not None:  # A task that outlives its run, or a forked child.
             return self._join(ambient.run.id, ambient.run.workflow, ambient.run.span, call)
-        name = name_of(self.workflow) if self.workflow else program_name()
-        run = Run(self, self._new_run_id(), name, Beginning.STAGE, shared=shared, origin=call.code.origin)
+        run = Run(self, self._new_run_id(), self._program(), Beginning.STAGE, shared=shared, origin=call.code.origin)
         run.parent_context = get_current()
         return self._begin_run(run)
+
+    def _program(self) -> str:
+        """The name of a run that has none."""
+        return name_of(self.workflow) if self.workflow else program_name()
 
     def _join(self, run_id: str, workflow: str, span: trace.Span, call: Call) -> Run:
         """A run that began elsewhere: in another process, before a fork, or here and has ended."""
@@ -213,6 +220,8 @@ class Recorder:
         return self._begin_run(run)
 
     def _begin_run(self, run: Run) -> Run:
+        if self.prepare is not None:
+            self.prepare()
         self._start(run, None)
         run.last_activity = run.started
         run.context = set_value(RECORDED, run, run.parent_context)
@@ -268,16 +277,11 @@ class Recorder:
         """Begin a visit, or take over the one that a tracker has begun for this stage."""
         if here.reading:
             return self.nothing(call.code)
-        (ambient, context), shared, code = self.around(), call.shared, call.code
+        (ambient, context), code = self.around(), call.code
         run = None if ambient is None else ambient.run
-        if (
-            run is None
-            or run.ended is not None
-            or not run.open_here
-            or (shared is not None and shared is not run.shared)
-        ):
+        if run is None or run.ended is not None or not run.open_here:
             run = self.run_for(call, ambient)
-        record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose)
+        record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose, of_class=code.of_class)
         if run.tracked and (visit := run.hand_over(record.stage_of(code.name))) is not None:
             return self._take_over(visit, call, ambient, context)
         visit = Visit(self, record, call)
@@ -372,11 +376,11 @@ class Recorder:
             return seen
         platforms, revision = seen.platforms, seen.revision
         if code.platforms is not None:
-            visit.platforms = platforms_of(_value(code.platforms, shared))
+            visit.platforms = platforms_of(given_value(code.platforms, shared))
         elif platforms.count:
             visit.platforms = platforms
         if code.revision is not None:
-            revision = revision_of(_value(code.revision, shared))
+            revision = revision_of(given_value(code.revision, shared))
         if revision is not None:
             visit.latest_revision = revision
             if visit.revision is None:
@@ -406,16 +410,3 @@ class Recorder:
         part = self.make_part(owner, name, platform)
         self.tell("part_started", part)
         return part
-
-
-def _value(given: Any, shared: Any) -> Any:
-    """What `platforms=` or `revision=` gives: a value, or what a callable makes of the store."""
-    if not callable(given):
-        return given
-    try:
-        return given(shared)
-    except BaseException as error:
-        if from_handler(error):
-            raise
-        report(f"{name_of(getattr(given, '__qualname__', given))} failed to read the store", error)
-        return None

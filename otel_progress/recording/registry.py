@@ -12,6 +12,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from ..names import PROGRESS_RUN, RUN_FIELDS
 from .context import aside
+from .faults import from_handler
 from .live import Run
 from .store import name_of, read
 from .times import timestamp
@@ -19,6 +20,7 @@ from .visits import Visit
 
 _MOST_IDLE = 256
 _MOST_ENDED = 4096
+_NO_RUNS: dict[Run, None] = {}
 _LONGEST_FIELD = 1024  # Characters that a saved run may say: a tracestate may have half of that.
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -62,21 +64,22 @@ class Registry:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # Reentrant, as a run's.
-        self._runs: dict[str, Run] = {}
-        self._by_store: dict[int, Run] = {}
-        self._idle: OrderedDict[str, Run] = OrderedDict()
-        self._tracked: OrderedDict[str, Run] = OrderedDict()
+        self._runs: dict[Run, None] = {}
+        self._by_key: dict[str | int, dict[Run, None]] = {}
+        """The same by their ids and by the identities of their stores: several at once may have the same."""
+        self._idle: OrderedDict[Run, None] = OrderedDict()
+        self._tracked: OrderedDict[Run, None] = OrderedDict()
         """Those of the idle ones in which trackers have stages open."""
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def runs(self) -> list[Run]:
         """All runs that have not ended, idle ones among them."""
         with self._lock:
-            return list(self._runs.values())
+            return list(self._runs)
 
     def left_behind(self) -> list[Run]:
         """The same in a forked child, where the lock may be held for ever by a thread that is no more."""
-        return list(self._runs.values())
+        return list(self._runs)
 
     def visits(self) -> list[Visit]:
         """The visits that are open, of all runs."""
@@ -91,44 +94,60 @@ class Registry:
         return run_id in self._ended
 
     def find(self, shared: Any, saved: dict[str, str] | None) -> Run | None:
-        """The run that `shared`, which says `saved`, belongs to."""
+        """The run that `shared`, which says `saved`, belongs to; of several the one that began last."""
         if shared is None:
             return None
         run = self.of_store(shared)
         if run is not None:
             return run
         idle = _last_idle.get()
-        if idle is not None and idle[1] is shared and self._runs.get(idle[0].id) is idle[0]:
+        if idle is not None and idle[1] is shared and idle[0] in self._runs:
             return idle[0]
-        return self._runs.get(saved["run_id"]) if saved else None
+        return self.of_id(saved["run_id"]) if saved else None
+
+    def of_id(self, run_id: str) -> Run | None:
+        """The run with this id."""
+        return self._latest(run_id)
 
     def of_store(self, shared: Any) -> Run | None:
         """The run that holds this very store."""
-        run = self._by_store.get(id(shared))
-        # It keeps its store alive, and so the id is its own.
-        return run if run is not None and run.shared is shared and run.ended is None else None
+        return self._latest(id(shared))
+
+    def beside(self, run: Run) -> list[Run]:
+        """The other runs over the very store of `run`, in the order in which they began."""
+        with self._lock:
+            return [other for other in self._by_key.get(id(run.shared), ()) if other is not run]
 
     def claim(self, run: Run) -> Run:
         """Keep a run that is about to begin; gives the one that another thread was faster to begin in its place."""
         with self._lock:
-            known = self._runs.get(run.id)
+            known = self._latest(run.id) if run.implicit else None
             if known is None and run.implicit and run.shared is not None:
-                known = self.of_store(run.shared)
-            if known is not None and known.ended is None and run.implicit:
+                known = self._latest(id(run.shared))
+            if known is not None:
                 return known
-            self._runs[run.id] = run
+            self._runs[run] = None
+            self._add(run.id, run)
             if run.shared is not None:
-                self._by_store[id(run.shared)] = run
+                if (beside := self.of_store(run.shared)) is not None:
+                    run.lock = beside.lock  # One lock for all that write into one store.
+                self._add(id(run.shared), run)
             return run
 
     def wake(self, run: Run, shared: Any) -> None:
-        """A visit begins in a run: it is not idle any more."""
+        """A visit begins in a run: it is not idle any more. One without a store takes that of the visit.
+
+        But not a store that belongs to another run.
+        """
+        owner = None
+        if shared is not None and run.shared is None and not run.idle:
+            owner = self.find(shared, saved_run(shared))
         with self._lock:
             run.idle = False
             self._forget_idle(run)
-            if run.shared is None and shared is not None:
+            if run.shared is None and shared is not None and owner in (None, run) and self.of_store(shared) is None:
                 run.shared = shared
-                self._by_store[id(shared)] = run
+                self._add(id(shared), run)
 
     def rest(self, run: Run, shared: Any) -> Run | None:
         """No visit is open in a run that nothing ends: let go of its store.
@@ -144,7 +163,7 @@ class Registry:
             store = self._let_go(run)
             run.idle = True
             self._forget_idle(run)
-            (self._tracked if run.open else self._idle)[run.id] = run
+            (self._tracked if run.open else self._idle)[run] = None
             longest = self._longest_idle()
         del store  # Its last reference may be this one: not while the lock is held.
         return longest
@@ -152,20 +171,20 @@ class Registry:
     def _longest_idle(self) -> Run | None:
         """The run to end, if too many are idle: one in which a tracker has a stage open only if there are far more."""
         if self._idle and len(self._idle) + len(self._tracked) > _MOST_IDLE:
-            return next(iter(self._idle.values()))
-        return next(iter(self._tracked.values())) if len(self._tracked) > _MOST_IDLE * 16 else None
+            return next(iter(self._idle))
+        return next(iter(self._tracked)) if len(self._tracked) > _MOST_IDLE * 16 else None
 
     def _forget_idle(self, run: Run) -> None:
-        self._idle.pop(run.id, None)
-        self._tracked.pop(run.id, None)
+        self._idle.pop(run, None)
+        self._tracked.pop(run, None)
 
     def remove(self, run: Run) -> None:
         """Forget a run that has ended, but for its id."""
         with self._lock:
             store = self._let_go(run)
             self._forget_idle(run)
-            if self._runs.get(run.id) is run:
-                del self._runs[run.id]
+            self._runs.pop(run, None)
+            self._drop(run.id, run)
             self._ended[run.id] = None
             if len(self._ended) > _MOST_ENDED:
                 self._ended.popitem(last=False)
@@ -173,6 +192,25 @@ class Registry:
 
     def _let_go(self, run: Run) -> Any:
         store, run.shared = run.shared, None
-        if store is not None and self._by_store.get(id(store)) is run:
-            del self._by_store[id(store)]
+        if store is not None:
+            self._drop(id(store), run)
         return store
+
+    def _latest(self, key: str | int) -> Run | None:
+        """The last of the runs with a key. They keep their stores alive, and so the identity of a store is its own."""
+        while True:
+            try:
+                with self._lock:
+                    return next((run for run in reversed(self._by_key.get(key, _NO_RUNS)) if run.ended is None), None)
+            except RuntimeError as error:  # A signal came here, and its handler has begun or ended a run.
+                if from_handler(error):
+                    raise
+
+    def _add(self, key: str | int, run: Run) -> None:
+        self._by_key.setdefault(key, {})[run] = None
+
+    def _drop(self, key: str | int, run: Run) -> None:
+        runs = self._by_key.get(key, {})
+        runs.pop(run, None)
+        if not runs:
+            self._by_key.pop(key, None)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from opentelemetry import trace
 
 from ..names import MIRROR_FIELDS, Result
-from .store import MOST_TOLD_APART, name_of
+from .faults import report
+from .store import MOST_TOLD_APART, name_of, whole_number
 from .times import NANO, parse_timestamp, timestamp
 
 if TYPE_CHECKING:
     from .live import Run
     from .visits import Visit
 
+_ODD = "a store was loaded whose progress_metrics holds what is no count or no result: that is ignored"
 MOST_ITEMS = 10_000
 """Items of a batch flow whose visits are counted, those visited last: one that comes back after so many is new."""
 COMPLETED: frozenset[Result] = frozenset({"success", "fallback"})
@@ -41,6 +44,12 @@ class StageRecord:
     trace_id: str | None = None
     platform_count = 0
     revision = 0
+    first_revision = 0
+    """The revision at which the first visit started."""
+    rework = 0.0
+    """Seconds of the repeats at a higher revision than that."""
+    loaded: Mapping[str, Any] = MappingProxyType({})
+    """The entry that it was loaded from: what it knows of another process, or of its run before the end."""
     by_code = False
     """Whether the stage's own code records it, so that a tracker need not."""
 
@@ -50,6 +59,8 @@ class StageRecord:
     def __init__(self, run: Run, name: str) -> None:
         self.run = run
         self.name = name
+        self.results: dict[Result, int] = {}
+        """Visits that have ended, by result."""
         self.versions: list[str] = []
         self.own_platforms: dict[str, None] = {}
         """Platforms that visits named one by one; they win over the count in the store."""
@@ -75,6 +86,8 @@ class StageRecord:
             else:
                 self._number(visit)
             self.visits += 1
+            if self.visits == 1:
+                self.first_revision = visit.revision or 0
             self.open += 1
             run.open[visit] = None
             if visit.by_tracker:
@@ -159,7 +172,12 @@ class StageRecord:
             if self.ended is None or ended > self.ended:
                 self.ended = ended
             self.nanos += ended - visit.started
+            if visit.revision and visit.is_rework:
+                self.rework += visit.seconds
+                if not visit.is_inside_rework:  # Else the run's time is counted already.
+                    run.rework += visit.seconds
             self.result = result
+            self.results[result] = self.results.get(result, 0) + 1
             self.error = run.failing = visit.error_type
             if visit.versions:
                 self.versions.extend(version.id for version in visit.versions)
@@ -202,6 +220,7 @@ class StageRecord:
                 "visits": self.visits,
                 "seconds": self.nanos // 1000 / 1e6,
                 "result": None if self.open else self.result,
+                "results": self.results.copy(),
                 "retries": self.retries,
                 "items_done": self.items_done,
                 "items_total": self.items_total,
@@ -218,6 +237,7 @@ class StageRecord:
             "visits": self.visits,
             "seconds": self.nanos // 1000 / 1e6,
             "result": self.result,
+            "results": self.results.copy(),
             "retries": self.retries,
             "items_done": self.items_done,
             "items_total": self.items_total,
@@ -239,14 +259,15 @@ class StageRecord:
         record.started = started
         record.ended = parse_timestamp(saved.get("end_time"))
         record.visits = _count(saved.get("visits"))
-        if record.visits:
-            record.by_item[None] = record.visits
         seconds, result, total = saved.get("seconds"), saved.get("result"), saved.get("items_total")
         if isinstance(seconds, (int, float)) and 0 <= seconds < 2**63:
             record.nanos = round(seconds * NANO)
         # A visit that was open when the store was saved ended with its process, as far as anybody knows.
-        known = result if result in get_args(Result) else "success"
-        record.result = cast(Result, known) if result is not None else "success" if record.ended else "abandoned"
+        known = result if result in get_args(Result) else "failure" if saved.get("completed") is False else "success"
+        record.result = cast(Result, known) if result is not None or record.ended else "abandoned"
+        record._load_results(saved.get("results"), is_open=result is None)
+        if record.visits:
+            record.by_item[None] = record.visits
         record.retries = _count(saved.get("retries"))
         record.items_done = _count(saved.get("items_done"))
         record.items_total = None if total is None else _count(total)
@@ -255,9 +276,33 @@ class StageRecord:
         record.error = name_of(saved["error"]) if saved.get("error") else None
         record.trace_id = name_of(saved["trace_id"]) if saved.get("trace_id") else None
         record.platform_count = _count(saved.get("platforms"))
-        record.revision = _count(saved.get("revisions"))
+        record.revision = record.first_revision = _count(saved.get("revisions"))
+        record.loaded = record.entry()
         return record
+
+    def _load_results(self, saved: Any, *, is_open: bool) -> None:
+        """Take over how the visits of a saved entry ended: of one that does not tell, how the last one did."""
+        if saved is None or not isinstance(saved, Mapping):
+            if saved is not None:
+                report(_ODD)
+            if self.visits and self.result is not None:
+                self.results[self.result] = 1
+            return
+        counts = {key: _count(value) for key, value in cast("Mapping[Any, Any]", saved).items()}
+        self.results = {key: counts[key] for key in get_args(Result) if counts.get(key)}
+        if len(self.results) < len(counts):
+            report(_ODD)
+        ended = sum(self.results.values())
+        if is_open and ended < self.visits:
+            self.results["abandoned"] = self.results.get("abandoned", 0) + self.visits - ended
+        self.visits = max(self.visits, ended)
 
 
 def _count(value: Any) -> int:
-    return value if type(value) is int and 0 < value < 2**63 else 0
+    """A count in a saved store; 0 for what is none."""
+    count = None if isinstance(value, bool) else whole_number(value)
+    if count is None or count < 0:
+        if value is not None:
+            report(_ODD)
+        return 0
+    return count

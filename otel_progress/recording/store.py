@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from .faults import from_handler
+from .faults import from_handler, report
 from .visible import printable
 
 LONGEST_NAME = 200
@@ -322,3 +322,16 @@ def _history(shared: Any) -> Sequence[Any]:
     history = read(shared, "version_history")
     kind = type_of(history)
     return history if kind is list or kind is tuple else ()
+
+
+def given_value(given: Any, shared: Any) -> Any:
+    """What `platforms=` or `revision=` gives: a value, or what a callable makes of the store."""
+    if not callable(given):
+        return given
+    try:
+        return given(shared)
+    except BaseException as error:
+        if from_handler(error):
+            raise
+        report(f"{name_of(getattr(given, '__qualname__', given))} failed to read the store", error)
+        return None

@@ -53,9 +53,10 @@ def _bring_up_to_date(recorder: Recorder, record: StageRecord, visits: list[Visi
 def finish_tracked(recorder: Recorder, shared: Any) -> None:
     """Complete every stage that a tracker began in the run of `shared`, and the run, if only trackers kept it."""
     ambient = recorder.current()
-    run = recorder.registry.find(shared, saved_run(shared))
-    if run is None and ambient is not None and recorder.is_open(ambient.run):
+    if ambient is not None and recorder.is_open(ambient.run):
         run = ambient.run
+    else:
+        run = recorder.registry.find(shared, saved_run(shared))
     if run is None:
         return
     recorder.registry.wake(run, shared)

@@ -88,6 +88,21 @@ class Visit(Recorded):
         """The workflow's store, as far as the visit or its run knows it."""
         return self.run.shared if self.shared is None else self.shared
 
+    @property
+    def is_rework(self) -> bool:
+        """Whether it is a repeat at a higher revision than the stage's first visit."""
+        return self.number > 1 and (self.revision or 0) > self.record.first_revision
+
+    @property
+    def is_inside_rework(self) -> bool:
+        """Whether a visit around it is rework."""
+        around = self.parent
+        while around is not None and around.run is self.run:
+            if isinstance(around, Visit) and around.is_rework:
+                return True
+            around = around.parent
+        return False
+
     def platform(self, name: str) -> None:
         """Say that the visit works for platform `name` from now on."""
         if self.recorder.is_open(self):

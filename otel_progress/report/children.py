@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from .. import names
 from ..runs.others import Told
 from .totals import StageTotals, WorkflowTotals
 
-_Place = tuple[str, str, str]
+_Place = tuple[str, str]
 
 
 class ChildTotals:
-    """Adds up what children told, by workflow, run and stage."""
+    """Adds up what children told, by workflow and stage."""
 
     def __init__(self, told: Iterable[Told]) -> None:
         self._stages: dict[_Place, StageTotals] = {}
-        self._last: dict[_Place, str] = {}
         self._open: dict[str, _Place] = {}
         self._runs: dict[tuple[str, str], tuple[str, float]] = {}
         for event in told:
             self._add(event)
         for place in self._open.values():  # Whoever was at it did not live to end it.
-            self._visit(place).visits += 1
-            self._last[place] = "abandoned"
+            stage = self._visit(place)
+            stage.visits += 1
+            stage.results["abandoned"] += 1
 
     def add_to(self, workflows: dict[str, WorkflowTotals]) -> None:
         """Add it to the totals of the program's own runs."""
@@ -33,12 +32,9 @@ class ChildTotals:
             totals.runs += 1
             totals.seconds += seconds
             totals.results[result] += 1
-        for (workflow, run, name), stage in self._stages.items():
+        for (workflow, name), stage in self._stages.items():
             totals = workflows.setdefault(workflow, WorkflowTotals(workflow))
-            known = totals.stages.setdefault(name, StageTotals(name))
-            known.add(stage)
-            if sum(known.results.values()) < max(1, totals.runs):  # Else its run has counted one for the stage.
-                known.results[self._last[workflow, run, name]] += 1
+            totals.stages.setdefault(name, StageTotals(name)).add(stage)
 
     def _add(self, event: Told) -> None:
         said = event.attributes
@@ -47,7 +43,7 @@ class ChildTotals:
             if not said.get(names.RUN_JOINED):
                 self._runs[workflow, run] = (said.get(names.RESULT, "abandoned"), said.get(names.DURATION, 0.0))
             return
-        place = (workflow, run, str(said[names.STAGE_NAME]))
+        place = (workflow, str(said[names.STAGE_NAME]))
         visit = str(said.get(names.STAGE_VISIT_ID))
         if event.name == names.EVENT_STAGE_STARTED:
             self._visit(place)
@@ -59,7 +55,7 @@ class ChildTotals:
             stage.platforms = max(stage.platforms, said.get(names.STAGE_PLATFORM_COUNT, 0))
             stage.revisions = max(stage.revisions, said.get(names.STAGE_REVISION, 0))
             stage.retries += said.get(names.STAGE_RETRY_COUNT, 0)
-            self._last[place] = said.get(names.STAGE_RESULT, "abandoned")
+            stage.results[said.get(names.STAGE_RESULT, "abandoned")] += 1
 
     def _visit(self, place: _Place) -> StageTotals:
-        return self._stages.setdefault(place, StageTotals(place[2], results=Counter()))
+        return self._stages.setdefault(place, StageTotals(place[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -14,10 +13,11 @@ from ..recording.visible import visible
 from .totals import StageTotals, WorkflowTotals
 
 _BAR = 6
-_WIDE = 100  # Columns of a terminal from which the headers fit into one line,
-_NARROW = 72  # and below which there is no place for bars.
-_OTHERS = 52  # What the columns beside the first take, without bars.
-_COLUMNS = ("stage", "visits", "time", "share", "platforms", "revisions", "retries", "result")
+_NARROW = 72  # Columns of a terminal below which there is no place for bars.
+_OTHERS = 42  # What the columns beside the first and the last take, without bars,
+_OTHERS_IN_ONE_LINE = 65  # and with bars and headers in one line.
+_REWORK = 9  # What that column takes.
+_COLUMNS = ("stage", "visits", "time", "share", "platforms", "revisions", "rework", "retries", "result")
 _COLUMNS_IN_TWO_LINES = (
     "\nstage",
     "\nvisits",
@@ -25,6 +25,7 @@ _COLUMNS_IN_TWO_LINES = (
     "\nshare",
     "plat-\nforms",
     "revi-\nsions",
+    "\nrework",
     "\nretries",
     "\nresult",
 )
@@ -33,15 +34,26 @@ _STYLES = {"success": "green", "fallback": "yellow", "failure": "red", "cancelle
 
 
 def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
-    """Print one table with a row for every stage of every workflow."""
+    """Print one table with a row for every stage of every workflow.
+
+    What revisions cost has a column only where they did.
+    """
     parts = [(workflow, _rows(workflow), _whole(workflow)) for workflow in workflows]
-    wide, bar = console.width >= _WIDE, 0 if console.width < _NARROW else _BAR
-    longest = max((len(visible(row.name)) for _, rows, whole in parts for row in (*rows, whole)), default=0)
+    every = [row for _, rows, whole in parts for row in (*rows, whole)]
+    longest = max((len(visible(row.name)) for row in every), default=0)
+    widest = max((_results(row, ", ").cell_len for row in every), default=0)
+    stacked = max((len(line) for row in every for line in _results(row, "\n").plain.splitlines()), default=0)
+    others = _OTHERS + max(stacked, 10)
+    rework = _REWORK if any(row.rework for row in every) and console.width >= others + _REWORK + 12 else 0
+    others += rework
+    wide = console.width >= longest + _OTHERS_IN_ONE_LINE + rework + widest
+    bar = 0 if console.width < _NARROW + 2 * rework else _BAR  # Names that are whole come first.
     table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="bold")
     stage, *counts, result = _COLUMNS if wide else _COLUMNS_IN_TWO_LINES
-    table.add_column(stage, overflow="fold", min_width=min(longest, max(12, console.width - _OTHERS - bar)))
+    table.add_column(stage, overflow="fold", min_width=min(longest, max(12, console.width - others - bar)))
     for name in counts:
-        table.add_column(name, justify="left" if name.strip() == "share" else "right", no_wrap=True)
+        if rework or name.strip() != "rework":
+            table.add_column(name, justify="left" if name.strip() == "share" else "right", no_wrap=True)
     table.add_column(result, no_wrap=True)
     blocks = ("█", "░") if console.encoding.startswith("utf") else ("#", ".")
     for workflow, rows, whole in parts:
@@ -58,8 +70,9 @@ def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
                 share,
                 str(row.platforms),
                 str(row.revisions),
+                *([_rework(row)] if rework else []),
                 str(row.retries),
-                _results(row.results, ", " if wide else "\n"),
+                _results(row, ", " if wide else "\n"),
                 style="dim" if is_whole else "",
             )
     console.print(table)
@@ -95,8 +108,13 @@ def _whole(workflow: WorkflowTotals) -> StageTotals:
     whole = StageTotals(f"{workflow.name} ({workflow.runs} run{'' if workflow.runs == 1 else 's'})")
     for stage in workflow.stages.values():
         whole.add(stage)
-    whole.seconds, whole.results = workflow.seconds, workflow.results
+    whole.seconds, whole.results, whole.rework = workflow.seconds, workflow.results, workflow.rework
     return whole
+
+
+def _rework(row: StageTotals) -> str:
+    """What was spent on repeats at higher revisions."""
+    return duration(row.rework) if row.rework else "-"
 
 
 def _share(share: float, bar: int, blocks: tuple[str, str]) -> Text:
@@ -105,8 +123,10 @@ def _share(share: float, bar: int, blocks: tuple[str, str]) -> Text:
     return Text.assemble(f"{share:4.0%} ", (blocks[0] * filled, "cyan"), (blocks[1] * (bar - filled), "dim"))
 
 
-def _results(results: Counter[str], between: str) -> Text:
-    if sum(results.values()) == 1:
+def _results(row: StageTotals, between: str) -> Text:
+    """How the visits of a stage (the runs of a workflow) ended: a word where all did so, else how many did how."""
+    results = row.results
+    if len(results) == 1:
         (only,) = results
         return Text(only, style=_STYLES.get(only, ""))
     return Text(between).join(

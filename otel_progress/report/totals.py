@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ..recording.live import Run
+from ..recording.stages import StageRecord
 
 
 @dataclass
@@ -21,7 +22,9 @@ class StageTotals:
     """The most that a run had."""
     retries: int = 0
     results: Counter[str] = field(default_factory=Counter[str])
-    """How the last visit ended, for each run."""
+    """How its visits ended."""
+    rework: float = 0.0
+    """Seconds of the repeats at a higher revision than the stage's first visit."""
 
     def add(self, other: StageTotals) -> None:
         """Add what `other` tells."""
@@ -31,6 +34,7 @@ class StageTotals:
         self.revisions = max(self.revisions, other.revisions)
         self.retries += other.retries
         self.results.update(other.results)
+        self.rework += other.rework
 
 
 @dataclass
@@ -41,21 +45,36 @@ class WorkflowTotals:
     runs: int = 0
     seconds: float = 0.0
     results: Counter[str] = field(default_factory=Counter[str])
+    """How its runs ended."""
     stages: dict[str, StageTotals] = field(default_factory=dict[str, StageTotals])
+    rework: float = 0.0
+    """As of its stages; what lies inside other rework is counted once."""
 
-    def add(self, run: Run) -> None:
-        """Add a run that has ended."""
-        self.runs += 1
+    def add(self, run: Run, *, again: bool = False) -> None:
+        """Add a run that has ended; `again` for one that was added at its end, and was joined after that."""
+        if not again:
+            self.runs += 1
+            self.results[run.result or "success"] += 1
         self.seconds += run.seconds
-        self.results[run.result or "success"] += 1
-        for name, entry in run.entries().items():
-            stage = StageTotals(
-                name,
-                entry["visits"],
-                entry["seconds"],
-                entry["platforms"],
-                entry["revisions"],
-                entry["retries"],
-                Counter([entry["result"] or "abandoned"]),
-            )
-            self.stages.setdefault(name, StageTotals(name)).add(stage)
+        self.rework += run.rework
+        for name, record in list(run.stages.items()):
+            stage = _own(record)
+            if stage.visits:
+                self.stages.setdefault(name, StageTotals(name)).add(stage)
+
+
+def _own(record: StageRecord) -> StageTotals:
+    """What a run has recorded itself: not what it has loaded, which is counted where it was recorded."""
+    entry, loaded = record.entry(), record.loaded
+    results: Counter[str] = Counter(entry["results"])
+    results.subtract(loaded.get("results", {}))
+    return StageTotals(
+        record.name,
+        entry["visits"] - loaded.get("visits", 0),
+        entry["seconds"] - loaded.get("seconds", 0.0),
+        entry["platforms"],
+        entry["revisions"],
+        entry["retries"] - loaded.get("retries", 0),
+        +results,
+        record.rework,
+    )

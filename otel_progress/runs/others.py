@@ -22,6 +22,7 @@ class Told:
     """Nanoseconds since the Unix epoch."""
     trace_id: str
     span_id: str
+    is_sampled: bool
     attributes: dict[str, Any]
 
 
@@ -48,6 +49,7 @@ def _event(line: bytes) -> Told | None:
             int(record["timeUnixNano"]),
             record.get("traceId", ""),
             record.get("spanId", ""),
+            bool(record.get("flags", 0) & 1),
             {pair["key"]: _plain(pair["value"]) for pair in record["attributes"]},
         )
     except (ValueError, LookupError, TypeError):

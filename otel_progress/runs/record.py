@@ -25,6 +25,7 @@ from .pruning import prune
 from .writer import Writer
 
 SPANS = "spans.jsonl"
+EXPORTED = "exported.txt"
 _LONGEST = 60  # Bytes of the program's name.
 _BATCH_SIZE = 512
 _WRITE_EVERY_MS = 500.0  # What a killed process may lose of the spans.
@@ -36,24 +37,25 @@ class Record:
     def __init__(self, program: str, folder: Path = FOLDER) -> None:
         self.path: Path | None = None
         """As it is to be shown; None where nothing can be written anywhere."""
-        self._processor: BatchSpanProcessor | None = None
+        self.spans: BatchSpanProcessor | None = None
+        """What writes the spans of this process, once that is set up."""
         self._writer: Writer | None = None
         self._appended: list[Appending] = []
         if (runs := writable(folder)) is not None:
             now = datetime.now(timezone.utc)
             self.path = runs / f"{now:%Y%m%dT%H%M%SZ}-{_safe(program)}-{secrets.token_hex(3)}"
-            self._absolute = self.path.absolute()  # The program may change its working directory.
+            self.folder = self.path.absolute()  # The program may change its working directory.
 
     def writer(self, service_name: Callable[[], str]) -> Writer:
         """What writes the events of this process and its forked children into it."""
-        self._writer = Writer(self._absolute, service_name)
+        self._writer = Writer(self.folder, service_name)
         self._appended.append(self._writer.file)
         return self._writer
 
     def processor(self) -> BatchSpanProcessor:
         """A span processor that fills it."""
-        self._processor = span_processor(self._file(SPANS))
-        return self._processor
+        self.spans = span_processor(self._file(SPANS))
+        return self.spans
 
     @property
     def fault(self) -> str | None:
@@ -65,21 +67,21 @@ class Record:
 
         What is `known` of how the process ends, its `exit_code` or a `signal`, is noted.
         """
-        if self._processor is not None:
-            self._processor.shutdown()
+        if self.spans is not None:
+            self.spans.shutdown()
         if self._writer is not None:
             self._writer.finish(**known)
         if self.path is None:
             return False
-        prune(self._absolute.parent, self._absolute.name, keep, days)
-        return self._absolute.exists()
+        prune(self.folder.parent, self.folder.name, keep, days)
+        return self.folder.exists()
 
     def told_by_others(self) -> Iterator[Told]:
         """What other processes than this one told in it."""
         return iter(()) if self._writer is None else told_by_others(self._writer.file.path, self._writer.head)
 
     def _file(self, name: str) -> Appending:
-        file = Appending(self._absolute / name)
+        file = Appending(self.folder / name)
         self._appended.append(file)
         return file
 

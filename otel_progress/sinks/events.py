@@ -138,7 +138,7 @@ class EventSink(Sink):
         texts = of_run.stages.get(key) or of_run.add(key, self._out.process)
         context = visit.span.get_span_context()
         if context.trace_id != of_run.trace_id:
-            of_run.trace_id, of_run.trace = context.trace_id, f',"traceId":"{context.trace_id:032x}","spanId":"'
+            of_run.trace_id, of_run.trace = context.trace_id, _trace(context)
         number = next(self._numbers)
         return _Told(
             visit,
@@ -311,7 +311,11 @@ def _ids(recorded: Recorded) -> str:
     context = recorded.span.get_span_context()
     if not context.is_valid:
         return ""
-    return f',"traceId":"{context.trace_id:032x}","spanId":"{context.span_id:016x}"'
+    return f'{_trace(context)}{context.span_id:016x}"'
+
+
+def _trace(context: trace.SpanContext) -> str:
+    return f',"flags":{int(context.trace_flags)},"traceId":"{context.trace_id:032x}","spanId":"'
 
 
 def _state(visit: Visit) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, cast
 
 from ..names import PROGRESS_METRICS, PROGRESS_RUN
@@ -14,16 +14,42 @@ from ..recording.store import read, type_of, write
 from ..recording.visits import Visit
 
 
+class _Desk:
+    """Where is written into one store whose methods are the workflow's: by one thread at a time.
+
+    So no update is lost, and nobody waits for the one that writes.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: dict[Hashable, Callable[[], None]] = {}
+        self.writer: dict[None, object] = {}
+
+    def hand_in(self, key: Hashable, work: Callable[[], None]) -> None:
+        """Do `work`, or let the thread do it that is writing at this moment.
+
+        Once for each key of those that wait: a store may be slow to take them.
+        """
+        self.waiting[key] = work
+        me = object()
+        while self.waiting:
+            try:
+                if self.writer.setdefault(None, me) is not me:
+                    return
+                while self.waiting:
+                    for each in list(self.waiting):
+                        self.waiting.pop(each)()
+            finally:
+                if self.writer.get(None) is me:
+                    self.writer.clear()
+
+
 class _Mirrored:
     """What is mirrored of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, desk: _Desk) -> None:
+        self.waiting = desk.waiting
         self.entries: dict[str, dict[str, Any]] = {}
         """The entries last written: making 10,000 of them anew for each new stage would take minutes."""
-        self.waiting: dict[tuple[str | None, int], Any] = {}
-        """Stages to write (None: all), and where: into stores of other kinds, whose methods are the workflow's."""
-        self.writer: dict[None, object] = {}
-        """Who writes these: one at a time, so that no update is lost, and nobody waits for him."""
         self.shown = False
 
 
@@ -32,17 +58,22 @@ class MirrorSink(Sink):
 
     People iterate over the store, copy it and dump it while others write. So `progress_metrics` never changes its size
     in place: a new stage comes with a new dict, and a known stage's entry is replaced by a new one.
+
+    Runs that go on at once over one store have one lock. Each writes its own stages, the entry that changed last stands
+    where two have a stage of one name, and `progress_run` says the one that began last.
     """
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._runs: dict[Run, _Mirrored] = {}
+        self._desks: dict[object, _Desk] = {}
+        """By the lock of the runs over a store."""
 
     def run_shown(self, run: Run) -> None:
         """Create both keys."""
         mirror = self._recorder.settings.mirror
         if run.shared is not None and (run.origin == "program" if mirror is None else mirror):
-            self._show(run, self._runs.setdefault(run, _Mirrored()))
+            self._show(run, self._runs.setdefault(run, _Mirrored(self._desk(run))))
 
     def visit_started(self, visit: Visit) -> None:
         """Show the stage as it is now."""
@@ -55,20 +86,39 @@ class MirrorSink(Sink):
             return
         mirrored = self._runs.get(run)
         if mirrored is None or not mirrored.shown:
-            mirrored = self._runs.setdefault(run, _Mirrored())
+            mirrored = self._runs.setdefault(run, _Mirrored(self._desk(run)))
             self._show(run, mirrored)
         if type_of(shared) is dict:
-            self._write_dict(run, mirrored, visit, shared)
+            self._write_dict(run, run, mirrored, visit, shared)
         elif shared is not None:
-            self._hand_over(run, mirrored, visit.record.name, shared)
-        if own is not None and own is not shared:
-            self._hand_over(run, mirrored, visit.record.name, own)
+            self._hand_in(run, run, mirrored, visit.record.name, shared)
+        if own is not None and own is not shared:  # It may be that of another run.
+            owner = self._recorder.registry.of_store(own) or run
+            if type_of(own) is dict:
+                self._write_dict(owner, run, mirrored, visit, own)
+            else:
+                self._hand_in(owner, run, mirrored, visit.record.name, own)
 
     stage_changed = visit_ended = visit_started
 
     def run_ended(self, run: Run) -> None:
-        """Let go of what was mirrored."""
-        self._runs.pop(run, None)
+        """Let go of what was mirrored; of the runs that go on over the same store the last is said again."""
+        mirrored, beside = self._runs.pop(run, None), self._recorder.registry.beside(run)
+        if not beside:
+            self._desks.pop(run.lock, None)
+        elif mirrored is not None and (last := next((each for each in beside[::-1] if each in self._runs), None)):
+            shared: Any = run.shared
+            if type_of(shared) is dict:
+                with run.lock:
+                    self._say_again(run, last, shared)
+            else:
+                self._desk(run).hand_in((run, last), lambda: self._say_again(run, last, shared))
+
+    @staticmethod
+    def _say_again(ended: Run, last: Run, shared: Any) -> None:
+        said = saved_run(shared)
+        if said is not None and said["run_id"] == ended.id and last.ended is None:
+            write(shared, PROGRESS_RUN, to_save(last))
 
     def _show(self, run: Run, mirrored: _Mirrored) -> None:
         """What the run brought with it. What an earlier run left in the store goes; what a user prepared stays."""
@@ -78,21 +128,25 @@ class MirrorSink(Sink):
             with run.lock:
                 self._begin(run, mirrored, shared)
         elif shared is not None:
-            self._hand_over(run, mirrored, None, shared)
+            self._desk(run).hand_in(run, lambda: self._begin(run, mirrored, shared))
 
-    @staticmethod
-    def _begin(run: Run, mirrored: _Mirrored, shared: Any) -> None:
+    def _begin(self, run: Run, mirrored: _Mirrored, shared: Any) -> None:
         mirrored.entries.update(run.entries())
-        earlier = saved_run(shared)
-        _write_all(mirrored, shared, {} if run.fresh and earlier is not None else read(shared, PROGRESS_METRICS))
+        earlier, metrics = saved_run(shared), read(shared, PROGRESS_METRICS)
+        if run.fresh and earlier is not None:
+            beside = self._recorder.registry.beside(run)
+            with run.lock:  # It is theirs, too.
+                shown = [self._runs[other].entries for other in beside if other in self._runs]
+                metrics = {stage: entry for entries in shown for stage, entry in entries.items()}
+        _write_all(mirrored, shared, metrics)
         if run.fresh or earlier is None:
             write(shared, PROGRESS_RUN, to_save(run))
 
     @staticmethod
-    def _write_dict(run: Run, mirrored: _Mirrored, visit: Visit, shared: Any) -> None:
-        # Under the run's lock, as a plain dict runs no code of the workflow.
+    def _write_dict(owner: Run, run: Run, mirrored: _Mirrored, visit: Visit, shared: Any) -> None:
+        # Under the lock of the store's runs, as a plain dict runs no code of the workflow.
         stage = visit.record.name
-        with run.lock:
+        with owner.lock:
             entry = mirrored.entries[stage] = visit.record.entry()
             metrics = shared.get(PROGRESS_METRICS)
             if type(metrics) is dict and stage in metrics:
@@ -102,25 +156,15 @@ class MirrorSink(Sink):
             if shared.get(PROGRESS_RUN) is None:
                 shared[PROGRESS_RUN] = to_save(run)
 
-    def _hand_over(self, run: Run, mirrored: _Mirrored, stage: str | None, shared: Any) -> None:
-        """Write a stage (None: all) into a store, or let the thread do it that is writing at this moment."""
-        mirrored.waiting[stage, id(shared)] = shared  # Once each: a store may be slow to take them.
-        me = object()
-        while mirrored.waiting:
-            try:
-                if mirrored.writer.setdefault(None, me) is not me:
-                    return
-                while mirrored.waiting:
-                    for key in list(mirrored.waiting):
-                        self._write(run, mirrored, key[0], mirrored.waiting.pop(key))
-            finally:
-                if mirrored.writer.get(None) is me:
-                    mirrored.writer.clear()
+    def _desk(self, owner: Run) -> _Desk:
+        return self._desks.get(owner.lock) or self._desks.setdefault(owner.lock, _Desk())
 
-    def _write(self, run: Run, mirrored: _Mirrored, stage: str | None, shared: Any) -> None:
-        if stage is None:
-            self._begin(run, mirrored, shared)
-            return
+    def _hand_in(self, owner: Run, run: Run, mirrored: _Mirrored, stage: str, shared: Any) -> None:
+        """Write a stage into a store of another kind."""
+        self._desk(owner).hand_in((run, stage, id(shared)), lambda: self._write(run, mirrored, stage, shared))
+
+    @staticmethod
+    def _write(run: Run, mirrored: _Mirrored, stage: str, shared: Any) -> None:
         with run.lock:
             mirrored.entries[stage] = run.stages[stage].entry()
         _write_all(mirrored, shared, read(shared, PROGRESS_METRICS))

@@ -133,6 +133,9 @@ class Exporter(SpanExporter):
     Parent and child must neither write to one connection nor wait for a lock that was held at the fork.
     """
 
+    note: Callable[[Sequence[Any]], object] | None = None
+    """Told, of all of them, which spans a collector has taken."""
+
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._made = {os.getpid(): make()}  # The parent's stays here, so that the child does not close it.
@@ -167,6 +170,8 @@ class Exporter(SpanExporter):
         self.failed += refused
         if refused < len(spans):
             self.exported_at = time.monotonic()
+            if Exporter.note is not None and self.endpoint is not None:
+                Exporter.note(spans)
         if refused:
             where = self.endpoint or type(self._own()).__name__
             report(f"{where} does not take what is exported: it is lost; how much is said at the end")

@@ -70,6 +70,8 @@ class Telemetry:
         self.exit_timeout = exit_timeout
         self.exporters: list[Exporter] = []
         """Those of the spans."""
+        self.processors: list[SpanProcessor] = []
+        """What hands the spans to them."""
         self._meter_provider: MeterProvider | None = None
         self._push: list[Callable[[], Any]] = []
         """What makes the exporters of the metrics."""
@@ -100,13 +102,11 @@ class Telemetry:
         tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=self._meter_provider)
         mark_spans_inside(tracer_provider)
         with self_metrics():
-            for processor in (
-                *(make() for make in process.companions),
-                *(
-                    BatchSpanProcessor(each, **limits.for_spans(), meter_provider=self._meter_provider)
-                    for each in self.exporters
-                ),
-            ):
+            self.processors = [
+                BatchSpanProcessor(each, **limits.for_spans(), meter_provider=self._meter_provider)
+                for each in self.exporters
+            ]
+            for processor in (*(make() for make in process.companions), *self.processors):
                 tracer_provider.add_span_processor(processor)
         self._parts = [tracer_provider]
         metrics.set_meter_provider(self._meter_provider)

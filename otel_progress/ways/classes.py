@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Collection
 from itertools import islice
@@ -10,7 +11,7 @@ from typing import Any, cast
 from ..recording import default
 from ..recording.call import Code, Origin
 from ..recording.faults import from_handler
-from ..recording.store import name_of
+from ..recording.store import here, name_of, type_of
 
 SCOPE_KEY = "__otel_progress_scope__"
 """Where a class keeps the scope of its decorator."""
@@ -24,6 +25,8 @@ PHASES = {"prep": "prep", "prep_async": "prep", "post": "post", "post_async": "p
 FLOWS = ("_orch", "_orch_async")
 METHODS = (*RUNS, *EXECS, *FALLBACKS, *PHASES, *FLOWS, "get_next_node")
 _OWN_NAMES = ("name", "node_name")
+_OWN_NAMES_OF_FLOWS = ("name", "flow_name", "node_name")
+_BARE = frozenset({"Flow", "AsyncFlow", "BatchFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow"})
 _MOST_PARTS = 256
 """Of the parameters of an item, with what is in them: so many tell it from others."""
 
@@ -44,8 +47,9 @@ class NodeClass:
         """Whether several tasks may work on one visit."""
         self.is_batch_flow = any(base.__name__ == "BatchFlow" for base in bases)
         """Whether it runs its nodes once for each item that prep returns."""
+        self._own_names = _OWN_NAMES_OF_FLOWS if self.is_flow else _OWN_NAMES
         self._names_of_class = {
-            key: next((vars(base)[key] for base in bases if key in vars(base)), None) for key in _OWN_NAMES
+            key: next((vars(base)[key] for base in bases if key in vars(base)), None) for key in self._own_names
         }
         self._is_named = any(name is not None for name in self._names_of_class.values())
         self._where = f"{cls.__module__}.{cls.__qualname__}"
@@ -72,13 +76,16 @@ class NodeClass:
         code = self._codes.get((method, origin)) or self._code(method, origin)
         if self.scope is not None and self.scope.name is not None:
             return code
-        name = self.name_of(node)
-        return code if name == code.name else code._replace(name=name)
+        name = self._own_name(node)
+        return code if name is None else code.named(name)
 
     def _code(self, method: str, origin: Origin) -> Code:
         known = Code(self.name, loose=not self.is_flow, origin=origin) if self.scope is None else self.scope.code
+        given = None if self.scope is None else self.scope.name
         code = known._replace(
-            name=self.name if self.scope is None or self.scope.name is None else self.scope.name,
+            name=given or self.name,
+            of_class=known.loose,
+            bare=given is None and self.is_flow and self.name in _BARE,
             function=name_of(f"{self._where}.{method}"),
             batch=self.is_batch,
             attempts=self._attempts,
@@ -90,17 +97,18 @@ class NodeClass:
 
         Only its class and its `__dict__` are looked at: some nodes answer every attribute.
         """
+        return self._own_name(node) or self.name
+
+    def _own_name(self, node: object) -> str | None:
         own = getattr(node, "__dict__", {})
-        if not self._is_named and own.keys().isdisjoint(_OWN_NAMES):
-            return self.name
+        if not self._is_named and own.keys().isdisjoint(self._own_names):
+            return None
         for key, of_class in self._names_of_class.items():
             value = own.get(key)
-            value = of_class if value is None else value
-            if isinstance(value, property):
-                value = _value_of(value, node)
+            value = _value_of(of_class, node) if value is None else value
             if isinstance(value, str) and value.strip():
                 return name_of(value)
-        return self.name
+        return None
 
 
 _known: dict[int, tuple[weakref.ref[type], NodeClass]] = {}
@@ -170,11 +178,23 @@ class _Plain:
         return parts
 
 
-def _value_of(own: property, node: object) -> object:
-    """What a property says of a node."""
+def _value_of(of_class: object, node: object) -> object:
+    """What a class says of a node: a plain value, or what a property makes of it.
+
+    A cached property is asked without its cache, so that the node does not keep what it says so early.
+    """
+    if isinstance(of_class, str) or of_class is None:
+        return of_class
+    before, here.reading = here.reading, True  # A name that is told by running the node would never end.
     try:
-        return own.__get__(node, type(node))
+        if isinstance(of_class, functools.cached_property):
+            return cast("functools.cached_property[object]", of_class).func(node)
+        # Of other descriptors those that no value of the node hides: they keep none there.
+        told = hasattr(type_of(of_class), "__set__")
+        return cast("Any", of_class).__get__(node, type(node)) if told else None
     except BaseException as error:
         if from_handler(error):
             raise
         return None
+    finally:
+        here.reading = before
