@@ -455,6 +455,24 @@ def test_an_attribute_of_another_type_is_as_none(value: Any, tmp_path: Path) -> 
     json.dumps(to_json(run), allow_nan=False)
 
 
+def test_texts_and_numbers_that_no_database_takes(tmp_path: Path) -> None:
+    """Halves of characters anywhere, and sums beyond 64 bits."""
+    half = "\\ud800"
+    lines = [line.replace(RUN, f"{RUN}{half}").replace("draft", half).replace("studio", half) for line in GOOD]
+    lines += [line.replace('"success"', f'"{half}"').replace("aaaa", half) for line in campaign("b" * 32)]
+    lines += [span("stage x", f"s{n}", run="c" * 32, stage__retries=2**62, stage__revision=2**62) for n in range(9)]
+    lines += [span("stage x", f"t{n}", run="d" * 32, stage__items__done=2**62, stage__wait=9e9) for n in range(9)]
+    stages = {"\ud800": {"start_time": "0001-01-01", "results": {"\ud800": 2}}}
+    lines.append(json.dumps({"progress_metrics": stages}))
+    file = write(tmp_path / "t.jsonl", lines)
+    runs, problems = everything(file)
+    assert (len(runs), problems) == (5, [])
+    for run in runs:
+        json.dumps(to_json(run)).encode()
+        again = shown(file, run.id)
+        assert (again.visit_count, again.stages) == (run.visit_count, run.stages)
+
+
 def test_a_torn_line(tmp_path: Path) -> None:
     """A full disk tore it, and another process wrote behind it; and the last one has no end."""
     first, second = visit_event("started", "draft", "7-a.1"), visit_event("started", "check", "8-b.1", at=1.0)

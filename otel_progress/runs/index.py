@@ -29,6 +29,7 @@ FILE = "index.sqlite"
 _VERSION = 1
 _APPLICATION = 0x6F747072
 """Says in the file itself whose it is."""
+_LARGEST = 2**63 - 1
 _WAIT = 10.0
 """Seconds that another reader may take to bring it up to date."""
 _TABLES = """
@@ -105,7 +106,7 @@ class Index:
 
     def whole(self, processes: Callable[[str], Processes]) -> Iterator[Run]:
         """Every run, with what was kept of it; the parts of one that stands in several inputs are put together."""
-        for (run,) in self._database.execute("SELECT id FROM runs GROUP BY id ORDER BY min(started), id").fetchall():
+        for (run,) in self._database.execute("SELECT id FROM runs GROUP BY id ORDER BY min(started), id"):
             asked = "SELECT input, ledger FROM runs WHERE id = ? ORDER BY started"
             parts = self._database.execute(asked, (run,)).fetchall()
             ledger, known = Ledger(run), Processes()
@@ -148,7 +149,8 @@ class Index:
         collector = Collector(shelf, visits=self._visits)
         extents = source.read(collector, problems, since=before, growing=processes.live)
         collector.put_away()
-        shelf.look_again()
+        if before:
+            shelf.look_again()
         if row is not None:
             problems.load(row[4])
         database.execute(
@@ -181,14 +183,20 @@ class _Shelf:
         """Keep it, with what a list shows of it."""
         run = run_of(ledger, self._name, self._processes)
         listed = Listed.of(run, owned=ledger.owned)
-        row = (*(getattr(listed, name) for name in _LISTED.split(", ")), self._name, ledger.dump())
+        row = (*(_bounded(getattr(listed, name)) for name in _LISTED.split(", ")), self._name, ledger.dump())
         self._database.execute(f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
 
     def look_again(self) -> None:
         """What has not ended may have come into another state, without a word of its own."""
-        asked = "SELECT ledger FROM runs WHERE input = ? AND state != 'done'"
-        for (text,) in self._database.execute(asked, (self._name,)).fetchall():
-            self.put(Ledger.load(text))
+        asked = "SELECT id FROM runs WHERE input = ? AND state != 'done'"
+        for (run,) in self._database.execute(asked, (self._name,)).fetchall():
+            if (ledger := self.get(run)) is not None:
+                self.put(ledger)
+
+
+def _bounded(value: Any) -> Any:
+    """`value`, a number no larger than a database takes."""
+    return max(-_LARGEST, min(value, _LARGEST)) if type(value) is int else value
 
 
 def _opened(path: Path | None) -> sqlite3.Connection:

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 from .. import names
 from ..recording.times import NANO
+from ..recording.visible import printable
 
 Attributes = dict[str, Any]
 SpanKind = Literal["run", "stage", "attempt", "item", "other"]
@@ -236,8 +237,10 @@ def _id(value: object) -> str:
 
 
 def text(value: object) -> str | None:
-    """`value`, if it is a text that says something."""
-    return value if isinstance(value, str) and value else None
+    """`value`, if it is a text that says something; without halves of characters, which no database takes."""
+    if not isinstance(value, str) or not value:
+        return None
+    return printable(value)
 
 
 def count(found: Attributes, name: str) -> int:
@@ -265,5 +268,5 @@ def texts(value: object) -> tuple[str, ...]:
         except (ValueError, RecursionError):
             return ()
     if isinstance(value, (list, tuple)):
-        return tuple(each for each in cast("tuple[object, ...]", value) if isinstance(each, str))
+        return tuple(printable(each) for each in cast("tuple[object, ...]", value) if isinstance(each, str))
     return ()

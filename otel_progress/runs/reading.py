@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ class Source:
             if names is not None and each.name not in names:
                 continue
             processes = each.processes(problems)
-            only = None if run.startswith("store-") else run.encode()
+            # An id that JSON may write in several ways, or that is not in the line, is looked for in every line.
+            only = run.encode() if run.isascii() and run.isalnum() else None
             each.read(collector, problems, only=only, growing=processes.live)
             known = known.joined(processes)
             told.append(each.name)
@@ -63,7 +65,12 @@ class Reading:
             self.problems.clear()
             index.update(self._source.inputs, self.problems)
             inputs = {each.name: each for each in self._source.inputs}
-            yield from index.whole(lambda name: inputs[name].processes(Problems()))
+
+            @functools.lru_cache(1000)
+            def processes(name: str) -> Processes:
+                return inputs[name].processes(Problems())
+
+            yield from index.whole(processes)
         finally:
             index.close()
 

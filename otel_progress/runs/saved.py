@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from .. import names
 from ..recording.times import NANO, parse_timestamp
+from ..recording.visible import printable
 from .ledger import Ledger, Totals
 
 Say = Callable[[str], None]
@@ -41,7 +42,7 @@ def ledger_of(document: Mapping[str, Any], otherwise: str, say: Say) -> Ledger:
     )
     for name, entry in metrics.items():
         if isinstance(entry, dict):
-            _add(ledger, name, cast("dict[str, Any]", entry), say)
+            _add(ledger, printable(name), cast("dict[str, Any]", entry), say)
         else:
             say(f"{names.PROGRESS_METRICS}: {name!r} is no object")
     return ledger
@@ -65,7 +66,7 @@ def _add(ledger: Ledger, name: str, entry: dict[str, Any], say: Say) -> None:
         ended,
         visits,
         _seconds(entry.get("seconds"), 0.0 if ended is None else max(0, ended - started) / NANO),
-        {each: number for each, value in _results(entry).items() if (number := _count(value))},
+        {printable(each): number for each, value in _results(entry).items() if (number := _count(value))},
         error=_text(entry.get("error")) or None,
         retries=_count(entry.get("retries")),
         items_done=_count(entry.get("items_done")),
@@ -90,7 +91,7 @@ def _results(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return printable(value) if isinstance(value, str) else ""
 
 
 def _count(value: object) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from ..recording.visible import printable
 from . import saved
 from .collect import Collector
 from .documents import Document, Lines
@@ -35,7 +36,7 @@ class Input:
     """One input, which tells of any number of runs: a file, or what is like one."""
 
     def __init__(self, name: str, files: list[tuple[str, Path | IO[bytes]]]) -> None:
-        self.name = name
+        self.name = printable(name)
         self._files = files
         for _, file in files:
             if not isinstance(file, Path):
