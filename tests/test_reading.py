@@ -302,6 +302,20 @@ def test_the_order_does_not_matter_nor_that_little_is_held(seed: int) -> None:
     assert all(not each.get("open") and not each.get("open_parts") for each in in_order.values())
 
 
+def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ledgers, and the ends that are remembered: by spans, by events, of runs, of visits, and of both."""
+    monkeypatch.setattr("otel_progress.runs.collect._REMEMBERED", 50)
+    collector = Collector(Shelf(), held=10)
+    for seed in range(20):
+        for line in many(seed):
+            for run in range(8):
+                line = line.replace(f"{run:032x}", f"{seed:04x}{run:028x}")  # noqa: PLW2901
+            for fact in take(json.loads(line), details=False).facts:
+                collector.add(fact)
+    assert len(collector._ended) == 50
+    assert len(collector._ledgers) == 10
+
+
 def test_what_comes_twice_is_counted_once(tmp_path: Path) -> None:
     """A collector that tried again has written a batch twice."""
     lines = [*campaign(), *campaign()]

@@ -91,10 +91,14 @@ class Collector:
         key = (witness, ledger.id, what)
         if key in self._ended:
             return False
+        self._remember(key)
+        return True
+
+    def _remember(self, key: tuple[str, str, str]) -> None:
+        """Remember an end: by whom it is told, of which run, and of what in it."""
         self._ended[key] = None
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
-        return True
 
     # --- spans --------------------------------------------------------------------------------------------------------
 
@@ -102,7 +106,7 @@ class Collector:
         if span.kind == "run":
             ledger.trace_id = span.trace_id or ledger.trace_id
             ledger.began(span.started)
-            self._ended[("run", ledger.id, span.span_id)] = None
+            self._remember(("run", ledger.id, span.span_id))
             result = text(span.attributes.get(names.RESULT))
             error = text(span.attributes.get(names.ERROR_TYPE))
             ledger.part_ended(span.span_id, span.ended, result, error, joined=False)
@@ -132,7 +136,7 @@ class Collector:
         ledger.by_spans.setdefault(fields["stage"], Totals()).end(fields)
         visit = ledger.open_spans.get(span.span_id)
         if visit is not None:  # Its end was told by the span alone.
-            self._ended[("event", ledger.id, visit)] = None
+            self._remember(("event", ledger.id, visit))
             known = ledger.close_visit(visit) | fields
             ledger.by_events.setdefault(fields["stage"], Totals()).end(known)
         self._keep(ledger, ledger.spans.get(span.span_id) or visit or span.span_id, fields)
@@ -180,7 +184,7 @@ class Collector:
         result, error = text(event.attributes.get(names.RESULT)), text(event.attributes.get(names.ERROR_TYPE))
         key = _part_of(event, joined)
         if not joined:  # One that is joined may be joined once more, by the same process.
-            self._ended[("run", ledger.id, key)] = None
+            self._remember(("run", ledger.id, key))
         ledger.began(event.at - _lasted(event))
         ledger.part_ended(key, event.at, result, error, joined=joined)
 
