@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
 import logging
 import sys
 import time
@@ -21,13 +20,10 @@ from itertools import count as counting
 from typing import TYPE_CHECKING, Any
 
 from pocketflow import Node
-from rich.console import Console
 from timing import drain, set_up
 
 from otel_progress import ProgressTrackerNode, stage, workflow
 from otel_progress.recording import default
-from otel_progress.report.table import show
-from otel_progress.report.totals import StageTotals, WorkflowTotals
 
 if TYPE_CHECKING:
     AnyNode = Node[Any, Any, Any]
@@ -214,15 +210,6 @@ def error_types(many: int) -> Probe:
     for _ in range(many):
         one()
     return one
-
-
-def table(many: int) -> Probe:
-    """Workflows in the table."""
-    totals = [WorkflowTotals(f"workflow {number}", 1, 1.0) for number in range(many)]
-    for each in totals:
-        each.stages["draft"] = StageTotals("draft", 1, 1.0)
-    console = Console(file=io.StringIO(), width=120)
-    return lambda: show(console, totals)
 
 
 CASES: dict[str, Case] = {

@@ -28,11 +28,12 @@ from opentelemetry.trace import Span
 from .recording import default
 from .recording.call import Call, Origin
 from .recording.context import Attached
-from .recording.faults import Harmless, report
+from .recording.faults import Harmless, from_handler, report
 from .recording.live import Run
 from .recording.recorder import Recorder
 from .recording.settings import DETAILS, Settings
 from .recording.sink import Sink
+from .recording.store import name_of
 from .recording.visits import Part, Visit
 from .sinks.usual import usual_sinks
 from .ways.classes import NodeClass, item_of
@@ -152,8 +153,11 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         if self._name_hook is None:
             return None
         try:
-            return self._name_hook(node)
-        except Exception as error:
+            name: object = self._name_hook(node)
+            return None if name is None else name_of(name)
+        except BaseException as error:  # It is the program's own.
+            if from_handler(error):
+                raise
             report("name_hook failed; the stage has its usual name", error)
             return None
 

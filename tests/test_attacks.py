@@ -130,8 +130,8 @@ def test_what_a_signal_handler_raises_reaches_the_program(
         for number in range(25):  # Without the exception the loop would go on for ever.
             signal.signal(signal.SIGALRM, handler)
             try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0005 + number * 0.00013)
                 with pytest.raises((TimeLimit, ValueError)):
+                    signal.setitimer(signal.ITIMER_REAL, 0.0005 + number * 0.00013)
                     work()
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)

@@ -465,6 +465,26 @@ def test_a_program_with_providers_of_its_own_keeps_them(tmp_path: Path) -> None:
     assert rows(ended.stderr)["draft"][0] == "1"
 
 
+def test_a_run_that_is_joined_after_its_end_is_counted_once(tmp_path: Path) -> None:
+    joined = """
+        import contextlib
+        from otel_progress import stage, workflow
+        shared = {}
+        with workflow("campaign", shared=shared), stage("draft"):
+            pass
+        for name in ("draft", "late"):
+            with contextlib.suppress(ValueError), stage(name, shared=shared):
+                raise ValueError
+        """
+    ended = otlp.run(tmp_path, [*RUN, str(otlp.write(tmp_path, joined))])
+    lines = [line.split() for line in ended.stderr.splitlines()]
+    assert [(line[:2], line[-4:]) for line in lines[1:3]] == [
+        (["draft", "2"], ["1", "success,", "1", "failure"]),
+        (["late", "1"], ["0", "0", "0", "failure"]),
+    ]
+    assert (lines[3][:4], lines[3][-1]) == (["campaign", "(1", "run)", "3"], "success")
+
+
 def test_an_unchanged_pocketflow_program_is_recorded(tmp_path: Path) -> None:
     flow = """
         from pocketflow import Flow, Node

@@ -93,6 +93,53 @@ def test_after_what_still_raises_a_corrected_call_works(
     assert {span.resource["service.name"] for span in receiver.spans} == {"right"}
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("OTEL_SPAN_EVENT_COUNT_LIMIT", "-1"), ("OTEL_TRACES_EXPORTER", "missing")]
+)
+def test_twenty_calls_and_cycles_leave_no_more_than_one(
+    tmp_path: Path, receiver: otlp.Receiver, variable: str, value: str
+) -> None:
+    code = f"""
+        import logging, os, pocketflow, threading
+        from opentelemetry import trace
+        from otel_progress import PocketFlowInstrumentor, configure
+        logging.disable()
+        methods = [dict(vars(cls)) for cls in (pocketflow.BaseNode, pocketflow.Node, pocketflow.Flow)]
+        for _ in range(20):
+            try: configure("wrong")
+            except ValueError: pass
+        del os.environ[{variable!r}]
+        for _ in range(20):
+            configure("right", endpoint={receiver.http!r})
+            PocketFlowInstrumentor().instrument()
+            PocketFlowInstrumentor().uninstrument()
+        assert methods == [dict(vars(cls)) for cls in (pocketflow.BaseNode, pocketflow.Node, pocketflow.Flow)]
+        processors = trace.get_tracer_provider()._active_span_processor._span_processors
+        print(*sorted(type(each).__name__ for each in processors))
+        """
+    ended = otlp.run_code(tmp_path, code, OTEL_METRICS_EXPORTER="none", **{variable: value})
+    assert ended.stdout == "BatchSpanProcessor MembershipProcessor\n"
+
+
+PLAIN = """
+from pocketflow import Flow, Node
+class Draft(Node): pass
+Flow(start=Draft()).run({})
+"""
+
+
+@pytest.mark.parametrize(
+    ("disabled", "is_recorded"),
+    [("", True), ("requests,flask", True), ("pocketflow", False), (" requests , pocketflow ", False), ("*", False)],
+)
+def test_an_instrumentation_that_is_disabled_is_left_out(tmp_path: Path, disabled: str, is_recorded: bool) -> None:
+    program = str(otlp.write(tmp_path, PLAIN))
+    ended = otlp.run(tmp_path, [*RUN, program], OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=disabled)
+    assert ended.returncode == 0
+    assert ("no stage was recorded" in ended.stderr) != is_recorded
+    assert ("Draft" in ended.stderr) == is_recorded
+
+
 @pytest.mark.parametrize("form", ["  {}  ", "{}/", "{}/v1/traces", "{}/v1/metrics/", "HTTP{rest}"])
 def test_an_endpoint_as_people_write_it(tmp_path: Path, receiver: otlp.Receiver, form: str) -> None:
     endpoint = form.format(receiver.http, rest=receiver.http.removeprefix("http"))

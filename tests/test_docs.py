@@ -715,4 +715,4 @@ def test_contributing_names_the_sessions_of_nox() -> None:
 
 
 def test_the_readme_stays_short() -> None:
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 230
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 235

@@ -15,11 +15,15 @@ from opentelemetry.semconv.attributes import exception_attributes
 from pocketflow import Node
 
 from otel_progress import ProgressTrackerNode, progress, stage, workflow
+from otel_progress.recording.settings import Settings
 from otel_progress.recording.stages import MOST_ITEMS
 from otel_progress.recording.store import LONGEST_NAME, MOST_NAMES, MOST_TOLD_APART, platforms_of, revision_of
 from otel_progress.recording.visible import LONGEST_TEXT, LONGEST_TRACE
+from otel_progress.report import table
 from otel_progress.sinks.mirror import MirrorSink
+from otel_progress.telemetry import batches
 from otel_progress.telemetry.batches import in_parts
+from otel_progress.ways import classes
 from otel_progress.ways.classes import item_of
 
 from . import otlp
@@ -449,9 +453,52 @@ def test_over_grpc_no_batch_is_too_large(tmp_path: Path, receiver: otlp.Receiver
     assert len(receiver.requests) > 2
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_metrics_of_many_stages_arrive(tmp_path: Path, receiver: otlp.Receiver, protocol: str) -> None:
+    code = """
+        from otel_progress import configure, stage, workflow
+        configure("many", exit_timeout=60)
+        for workflow_number in range(150):
+            with workflow(f"{workflow_number} " + "w" * 180):
+                for stage_number in range(20):
+                    with stage(f"{stage_number} " + "s" * 180, budget="1m"): pass
+        """
+    endpoint = receiver.grpc if protocol == "grpc" else receiver.http
+    variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_EXPORTER": "none"}
+    ended = otlp.run_code(tmp_path, code, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, **variables)
+    assert ended.stderr == ""
+    assert len([point for point in receiver.points if point.metric == "otel_progress.stage.duration"]) == 3000
+    assert len(receiver.requests) > 3
+
+
 def test_a_usual_batch_goes_in_one_request(telemetry: Telemetry) -> None:
     for _ in range(512):
         with stage("a", shared={"task_requirements": {"platforms": ["twitter", "blog"]}}):
             pass
     spans = telemetry.spans("stage")
     assert [len(part) for part in in_parts(spans)] == [512]
+
+
+def test_the_page_says_the_bounds() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "behaviour.md").read_text("utf-8").partition("### Bounds")[2]
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    for what, bound in {
+        "a name:": LONGEST_NAME,
+        "names of workflows": Settings().name_limit,
+        "stages that a run": MOST_TOLD_APART,
+        "platforms named": MOST_TOLD_APART,
+        "platforms in the store": MOST_NAMES,
+        "names of platforms": MOST_NAMES,
+        "versions": MOST_TOLD_APART,
+        "items of a batch flow": MOST_ITEMS,
+        "what tells an item": classes._MOST_PARTS,
+        "stages that are loaded": MOST_TOLD_APART,
+        "the message": LONGEST_TEXT,
+        "a stack trace": LONGEST_TRACE,
+        "a request": batches._MOST // 2**20,
+        "data points": batches.MOST_POINTS,
+        "the table": table._MOST_WORKFLOWS,
+        "the totals": MOST_TOLD_APART,
+    }.items():
+        (row,) = [row for row in rows if row.startswith(f"| {what}")]
+        assert f"{bound:,}" in row.split("|")[2], row

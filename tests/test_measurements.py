@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from pocketflow import Flow, Node
 
 from otel_progress import PocketFlowInstrumentor, stage, workflow
-from otel_progress.sinks import measurements
+from otel_progress.recording import later
 from otel_progress.sinks.measurements import Measurements, Record
 
 from .conftest import Telemetry
@@ -62,7 +62,7 @@ def test_the_thread_records_what_nobody_collects() -> None:
 def test_no_more_than_the_bound_waits_and_what_is_dropped_is_said(
     faults: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measurements, "MOST", 5)
+    monkeypatch.setattr(later, "MOST", 5)
     queue, got = Measurements(), list[float]()
     queue._running = True  # No thread.
     for number in range(8):
@@ -70,8 +70,8 @@ def test_no_more_than_the_bound_waits_and_what_is_dropped_is_said(
     assert queue.drain()
     assert got == [0, 1, 2, 3, 4]
     assert faults() == [
-        "more is measured than the metrics can take: measurements are dropped, and counted",
-        "3 measurements were dropped: more was measured than the metrics could take",
+        "there are more measurements than can be taken: they are dropped, and counted",
+        "3 measurements were dropped: there were more than could be taken",
     ]
 
 
@@ -86,7 +86,7 @@ def test_one_that_cannot_be_recorded_does_not_stop_the_others(faults: Callable[[
     queue.put(measured(got.append), 2, {})
     assert queue.drain()
     assert got == [2]
-    assert faults() == ["a measurement could not be recorded"]
+    assert faults() == ["one of the measurements could not be taken"]
 
 
 def test_a_drain_inside_a_drain_of_the_same_thread_does_not_wait() -> None:

@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 import pytest
+from opentelemetry.context import attach, detach
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from otel_progress import progress, stage, workflow
+from otel_progress.recording import default
 from otel_progress.recording.settings import Settings
 from otel_progress.recording.store import write
 
-from .conftest import Telemetry
+from .conftest import Telemetry, make_telemetry
 
 
 def draft(shared: Any) -> None:
@@ -393,3 +396,36 @@ def test_a_saved_entry_may_have_naive_or_aware_times(telemetry: Telemetry, zone:
     assert (entry["start_time"], entry["visits"], entry["seconds"]) == ("2025-08-28T09:00:00+00:00", 3, 5.5)
     assert shared["progress_metrics"]["odder"] == 5
     assert shared["progress_run"]["run_id"] == "before"
+
+
+@pytest.mark.parametrize("vendors", ["", "vendor=one", "vendor=one,other=" + "t" * 200])
+def test_what_vendors_add_to_the_trace_goes_with_the_run(telemetry: Telemetry, vendors: str) -> None:
+    carrier = {"traceparent": f"00-{7:032x}-{8:016x}-01", "tracestate": vendors}
+    token = attach(TraceContextTextMapPropagator().extract(carrier))
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared), stage("a"):
+        pass
+    detach(token)
+    assert shared["progress_run"].get("tracestate", "") == vendors
+    for way in (stage("joins", shared=(saved := json.loads(json.dumps(shared)))), workflow("w", shared=saved)):
+        elsewhere = make_telemetry()
+        default.use(elsewhere.recorder)
+        saved.update(json.loads(json.dumps(shared)))
+        with way:
+            pass
+        elsewhere.recorder.close()
+        (span,) = elsewhere.spans()
+        assert span.context is not None
+        assert (span.context.trace_id, span.context.trace_state.to_header()) == (7, vendors)
+        assert saved["progress_run"] == shared["progress_run"]
+
+
+@pytest.mark.parametrize("value", ["x" * 3_000_000, "vendor=one\x1b", 7, None])
+def test_a_saved_tracestate_that_is_none(telemetry: Telemetry, value: Any) -> None:
+    parent = f"00-{7:032x}-{8:016x}-01"
+    saved = {"run_id": "before", "workflow": "w", "traceparent": parent, "started": "", "tracestate": value}
+    with stage("joins", shared={"progress_run": saved}):
+        pass
+    (span,) = telemetry.spans("stage")
+    assert span.context is not None
+    assert (span.context.trace_id, span.context.trace_state.to_header()) == (7, "")

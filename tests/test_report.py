@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
+import re
 from collections import Counter
 from typing import Any
 
@@ -13,9 +15,10 @@ from pocketflow import BatchFlow, Node
 from rich.console import Console
 
 from otel_progress import PocketFlowInstrumentor, progress, stage, workflow
+from otel_progress.recording import faults
 from otel_progress.recording.visible import visible
 from otel_progress.report.table import duration, show
-from otel_progress.report.totals import StageTotals, WorkflowTotals
+from otel_progress.report.totals import StageTotals, WorkflowTotals, name_within
 
 from .conftest import Telemetry, make_telemetry, using
 
@@ -215,11 +218,11 @@ def test_rework_is_what_repeats_at_a_higher_revision_take(telemetry: Telemetry) 
     }
     assert totals.rework == 7.5
     assert [line[:90].rstrip() for line in shown(totals, width=120).splitlines()] == [
-        "stage      visits     time  share        platforms  revisions  rework  retries  result",
-        "style           5  38.50 s   44% ███░░░          0          2  7.50 s        0  success",
-        "inside          5   2.50 s    3% ░░░░░░          0          2  1.50 s        0  success",
-        "publish         1  50.00 s   56% ███░░░          0          2       -        0  success",
-        "w (1 run)      11   1m 28s                       0          2  7.50 s        0  success",
+        "stage      visits     time  share        rework  platforms  revisions  retries  result",
+        "style           5  38.50 s   44% ███░░░  7.50 s          0          2        0  success",
+        "inside          5   2.50 s    3% ░░░░░░  1.50 s          0          2        0  success",
+        "publish         1  50.00 s   56% ███░░░       -          0          2        0  success",
+        "w (1 run)      11   1m 28s               7.50 s          0          2        0  success",
     ]
 
 
@@ -275,3 +278,87 @@ def test_what_a_name_holds_does_nothing_to_a_terminal(name: str, expected: str) 
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().count(expected) == 2
     assert not set(console.file.getvalue()) & set("\x1b\x07\r\x00\x7f\x9b\u2028\u202e\u2066")
+
+
+NASTY = "a\x1b]52;c;aGk=\x07\nWARNING forged\x00\u202eb\ud800"
+SHOWN = r"a\x1b]52;c;aGk=\x07\x0aWARNING forged\x00\u202eb?"
+
+
+class Nasty:
+    """An object of the program that is called so."""
+
+    __qualname__ = NASTY
+
+    def __call__(self, shared: object) -> object:
+        raise ValueError(NASTY)
+
+
+def test_what_is_logged_commands_no_terminal_and_forges_no_line(telemetry: Telemetry) -> None:
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    faults.logger.addHandler(handler)
+    try:
+        with stage("a", shared={}, platforms=Nasty()):  # Said with a traceback.
+            pass
+        faults.report(f"{NASTY} is none")
+        faults.logger.warning("%s failed: %s", NASTY, ValueError(NASTY))
+        faults.logger.warning("nothing of a program, %d times", 2)
+    finally:
+        faults.logger.removeHandler(handler)
+    lines = written.getvalue().splitlines()
+    assert not any(
+        re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", line) for line in lines
+    )
+    said = [re.sub(" at 0x[0-9a-f]+>", ">", line) for line in lines if line.startswith("WARNING")]
+    assert said == [
+        f"WARNING <tests.test_report.{SHOWN} object> failed to read the store",
+        f"WARNING {SHOWN} is none",
+        f"WARNING {SHOWN} failed: {SHOWN}",
+        "WARNING nothing of a program, 2 times",
+    ]
+    assert "ValueError: a\\x1b]52;c;aGk=\\x07\n    WARNING forged\\x00\\u202eb?\n" in written.getvalue()
+
+
+def test_what_is_logged_stays_as_it_is_where_nothing_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise ValueError("usual")
+    except ValueError as error:
+        faults.logger.warning("%s of %d", "one", 2, exc_info=error)
+    (record,) = caplog.records
+    assert (record.msg, record.args, record.exc_info is not None) == ("%s of %d", ("one", 2), True)
+    caplog.clear()
+    faults.logger.warning("long", exc_info=ValueError("m" * 3_000_000))
+    (record,) = caplog.records
+    assert len(record.exc_text or "") < 11_000
+
+
+def test_of_very_many_workflows_the_slowest_are_shown() -> None:
+    many = [WorkflowTotals(f"w{number}", 2, float(number % 100), Counter(["success"] * 2)) for number in range(20_000)]
+    for each in many:
+        each.stages["draft"] = StageTotals("draft", 3, each.seconds, 2, 1, 1, Counter(["success"]))
+    lines = shown(*many, width=120).splitlines()
+    assert len(lines) == 19 * 3 + 2
+    assert lines[2].startswith("w99 (2 runs)")
+    name, *values = re.split(r"\s{2,}", lines[-1])
+    time = duration(sum(each.seconds for each in many) - 19 * 99)
+    assert (name, values) == (
+        "19981 more workflows (39962 runs)",
+        ["59943", time, "2", "1", "19981", "success"],
+    )
+
+
+def test_totals_keep_so_many_workflows_and_stages(telemetry: Telemetry) -> None:
+    totals = WorkflowTotals("w")
+    for number in range(30):
+        with workflow("w", shared={}) as run:
+            for stage_number in range(100):
+                with stage(f"{number} {stage_number}"):
+                    pass
+        totals.add(run)
+    assert (len(totals.stages), totals.stages["other"].visits) == (1001, 2000)
+    known: dict[str, int] = {}
+    for number in range(3000):
+        known[name_within(known, f"w{number}")] = number
+    assert len(known) == 1001
+    assert name_within(known, "w7") == "w7"

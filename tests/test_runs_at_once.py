@@ -262,6 +262,24 @@ def test_a_workflow_inside_the_context_of_one_is_a_stage_of_it(
     assert repr(telemetry.trees()) == "[run outer[stage inner[stage s]]]"
 
 
+def test_a_workflow_that_a_stage_left_behind_is_a_run_of_its_own(telemetry: Telemetry) -> None:
+    async def late(gate: asyncio.Event) -> None:
+        await gate.wait()
+        with workflow("late"):
+            step("s")
+
+    async def main() -> None:
+        gate = asyncio.Event()
+        with stage("first", shared={}):
+            task = asyncio.create_task(late(gate))
+        gate.set()
+        await task
+
+    asyncio.run(main())
+    telemetry.recorder.close()
+    assert repr(telemetry.trees()) == "[run tests[stage first, run late[stage s]]]"
+
+
 # --- which run a stage joins ------------------------------------------------------------------------------------------
 
 
@@ -321,6 +339,7 @@ def test_one_store_shows_the_stages_of_both_runs_and_says_the_one_that_began_las
         b: Run = context.run(second.__enter__)
         assert list(shared["progress_metrics"]) == ["plan", "draft"]
         assert shared["progress_run"]["run_id"] == b.id
+        assert a.lock is b.lock  # Else one would lose what the other writes at the same moment.
         telemetry.time.passes(1)
         context.run(step, "draft")
         context.run(step, "review")

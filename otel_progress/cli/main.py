@@ -36,8 +36,9 @@ bar is what to look at first. The record itself is a folder in
 .otel-progress/runs, which only you can read: in it, spans.jsonl is what Jaeger
 shows (Search > Upload).
 
-Nothing leaves this machine unless OTEL_EXPORTER_OTLP_ENDPOINT is set: then
-traces and metrics are exported there as well. A program that calls configure()
+Nothing is sent unless OTEL_EXPORTER_OTLP_ENDPOINT (or that of a signal) is set:
+then traces and metrics are exported there as well. OTEL_TRACES_EXPORTER and
+OTEL_METRICS_EXPORTER ask for other exporters. A program that calls configure()
 or has OpenTelemetry providers of its own goes on exporting as it always does.
 
 The program keeps its arguments, its standard output, its exit code, Ctrl-C and
@@ -142,7 +143,8 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--service-name",
         metavar="NAME",
-        help="service.name of the telemetry (default: OTEL_SERVICE_NAME, else the program's name)",
+        help="service.name of the telemetry (default: what OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say, else the "
+        "program's name)",
     )
     command.add_argument(
         "--keep", type=_positive, default=KEEP, metavar="N", help=f"records to keep, the newest ones (default: {KEEP})"

@@ -20,7 +20,7 @@ from ..recording.live import Run
 from ..recording.sink import Sink
 from ..report import table
 from ..report.children import ChildTotals
-from ..report.totals import WorkflowTotals
+from ..report.totals import WorkflowTotals, name_within
 from ..runs.record import Record
 from ..telemetry.early import watch_early_spans
 from ..telemetry.exporters import exporters
@@ -77,7 +77,8 @@ class Recording(Sink):
     def run_ended(self, run: Run) -> None:
         """Add the run to the table."""
         again = not run.owned and run.recorder.registry.has_ended(run.id)
-        self._workflows.setdefault(run.workflow, WorkflowTotals(run.workflow)).add(run, again=again)
+        name = name_within(self._workflows, run.workflow)
+        self._workflows.setdefault(name, WorkflowTotals(name)).add(run, again=again)
 
     def broken_off(self, error: BaseException) -> None:
         """Note what the program has ended with, if it was not its end: then it may not have come to its stages."""

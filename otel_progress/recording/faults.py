@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from ..names import SCOPE
+from .raised import is_a, module_of, trace_of, type_name
 from .visible import LONGEST_TRACE, bounded, printable, visible
 
 T = TypeVar("T")
@@ -26,11 +28,17 @@ class _Visible(logging.Filter):
         if (shown := visible(printable(message))) != message:
             record.msg, record.args = shown, ()
         if record.exc_info and record.exc_info[0] is not None:
-            trace = logging.Formatter().formatException(record.exc_info)
-            shown = "\n".join(map(visible, bounded(trace, LONGEST_TRACE).split("\n")))
-            if shown != trace:
+            parts = traceback.format_exception(*record.exc_info)
+            trace = bounded("".join(map(_indented, parts)), LONGEST_TRACE)
+            shown = "\n".join(map(visible, trace.removesuffix("\n").split("\n")))
+            if shown != "".join(parts).removesuffix("\n"):
                 record.exc_text = shown  # Formatters take it for one that they have made before.
         return True
+
+
+def _indented(part: str) -> str:
+    """A part of a traceback; the further lines of a message do not look like lines of the log."""
+    return part if part[:1] == " " else part.removesuffix("\n").replace("\n", "\n    ") + "\n"
 
 
 logger = logging.getLogger(SCOPE)
@@ -60,7 +68,7 @@ _OUR_KINDS = (
 def report(message: str, error: BaseException | None = None) -> None:
     """Log `message` as a warning, with the traceback of `error`, unless it was logged before."""
     try:
-        key = message if error is None else f"{message} {type(error).__name__}"
+        key = message if error is None else f"{message} {type_name(error)}"
         if key in _said or len(_said) >= _MOST:
             return
         _said.add(key)
@@ -81,9 +89,9 @@ def from_handler(error: BaseException) -> bool:
     For places that call the workflow's own code (a store's methods, a `__str__`, a hook): all else that it raises ends
     here.
     """
-    if isinstance(error, KeyboardInterrupt):
+    if is_a(error, KeyboardInterrupt):
         return True
-    trace = error.__traceback__
+    trace = trace_of(error)
     while trace is not None and (trace := trace.tb_next) is not None:
         if _is_handler(trace.tb_frame):
             return True
@@ -113,10 +121,10 @@ def passes(error: BaseException, *, theirs: bool = False) -> bool:
     if from_handler(error):
         return True
     kind = type(error)
-    home = kind.__module__.partition(".")[0]
+    home = module_of(error).partition(".")[0]
     if home in _OURS or (home == "builtins" and issubclass(kind, _OUR_KINDS) and kind is not TimeoutError):
         return False
-    trace = error.__traceback__
+    trace = trace_of(error)
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
@@ -172,15 +180,24 @@ class Harmless(Generic[T]):
         if not self._entered:
             return
         try:
+            self._entered = False
             self.leave(error)
         except BaseException as fault:
             self.not_ended(error, fault)
 
+    def left(self, error: BaseException) -> None:
+        """To be called where `error` has left the `with` block: `__exit__` need not have run.
+
+        Python delivers a signal at the first instruction of a function, so at that of `__exit__`, where nothing there
+        can guard.
+        """
+        if getattr(self, "_entered", False):
+            self.leave(error)
+
     def not_begun(self, fault: BaseException) -> T:
         """What `with ... as` gives after `fault`, unless that is none of ours."""
         if passes(fault):
-            self._entered = True
-            self.__exit__(type(fault), fault, fault.__traceback__)
+            self.leave(fault)
             raise fault
         report(f"{type(self).__name__} could not begin; the workflow goes on unrecorded", fault)
         return self.instead()

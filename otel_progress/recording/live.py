@@ -6,7 +6,7 @@ These objects are live and belong to the recorder. What a workflow may keep is `
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +24,7 @@ from .times import NANO
 
 if TYPE_CHECKING:
     from .recorder import Recorder
+    from .sink import Sink
     from .visits import Visit
 
 
@@ -38,6 +39,8 @@ class Recorded:
     method: str | None = None
     """Qualified name of the method of that node, where it is no visit that says it."""
     span: trace.Span = trace.INVALID_SPAN
+    before: Context
+    """What was current where the code began it."""
     parent_context: Context
     context: Context
     """To be attached while the workflow's own code runs."""
@@ -50,6 +53,8 @@ class Recorded:
     exception: BaseException | None = None
     """What ended it, only while the sinks are told of the end."""
     error_type: str | None = None
+    untold: Iterator[Sink] | None = None
+    """The sinks that are yet to be told of the end, until all that follows it is done."""
 
     @property
     def seconds(self) -> float:

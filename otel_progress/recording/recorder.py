@@ -18,12 +18,12 @@ from opentelemetry.context import Context, get_current, set_value
 
 from ..names import PROGRESS_METRICS, Result
 from .call import Call, Code
-from .faults import from_handler, passes, report
+from .faults import from_handler, report
 from .live import Beginning, Recorded, Run
 from .place import RECORDED, outside, span_only
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
-from .sink import Sink
+from .sink import Teller
 from .sources import Clock, new_run_id, program_name, result_of
 from .stages import StageRecord
 from .store import (
@@ -45,7 +45,7 @@ _NOWHERE = Context()
 """Where something is that has ended: its own context would hold it in a cycle."""
 
 
-class Recorder:
+class Recorder(Teller):
     """Keeps the live runs and visits and calls the sinks. Safe to use from any thread and task."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Recorder:
         clock: Clock | None = None,
         new_run_id: Callable[[], str] = new_run_id,
     ) -> None:
-        self.sinks: list[Sink] = []
+        super().__init__()
         self.settings = settings or Settings()
         self.workflow: str | None = None
         """Name of the runs that a stage begins by itself; None: the program's name."""
@@ -77,20 +77,6 @@ class Recorder:
         for run in before.left_behind():
             run.open_here = False
             run.lock = threading.RLock()
-
-    def tell(self, event: str, *arguments: Any) -> None:
-        """Call the method `event` of every sink."""
-        foreign: BaseException | None = None
-        for sink in self.sinks:
-            try:
-                getattr(sink, event)(*arguments)
-            except BaseException as error:
-                if passes(error, theirs=True):
-                    foreign = error  # The other sinks are told all the same.
-                else:
-                    report(f"{type(sink).__name__}.{event} failed; the workflow goes on without it", error)
-        if foreign is not None:
-            raise foreign
 
     def current(self) -> Recorded | None:
         """The innermost of what is open where this code runs; the run, where that has ended too."""
@@ -115,36 +101,51 @@ class Recorder:
         """Whether this process may still add to `recorded`."""
         return recorded.ended is None and recorded.run.open_here
 
-    def end(self, recorded: Recorded, error: BaseException | None = None, result: Result | None = None) -> None:
+    def end(
+        self,
+        recorded: Recorded,
+        error: BaseException | None = None,
+        result: Result | None = None,
+        at: int | None = None,
+    ) -> None:
         """End a run, a visit or a part: by `error` where one leaves it. A second end does nothing."""
         if recorded.ended is not None or not recorded.run.open_here:
             return
+        try:
+            if isinstance(recorded, Visit):
+                self._end_visit(recorded, error, result, at)
+            elif isinstance(recorded, Run):
+                self._end_run(recorded, error, result, at)
+            else:
+                recorded.result, recorded.exception = result or result_of(error), error
+                ended, recorded.untold = self.now(recorded), iter(self.sinks)
+                recorded.ended = ended
+                self._finish(recorded)
+        except BaseException:
+            self._finish(recorded)  # What a signal's handler has interrupted goes on where it stood.
+            raise
+
+    def _finish(self, recorded: Recorded) -> None:
+        if recorded.untold is None:
+            return
         if isinstance(recorded, Visit):
-            self._end_visit(recorded, error, result)
+            self._finish_visit(recorded)
         elif isinstance(recorded, Run):
-            self._end_run(recorded, error, result)
-        elif isinstance(recorded, Part):
-            recorded.ended = self.now(recorded)
-            recorded.result = result or result_of(error)
-            self._tell_end("part_ended", recorded, error)
+            self._finish_run(recorded)
+        else:
+            self.tell("part_ended", recorded, to=recorded.untold)
+            recorded.exception = recorded.untold = None
 
     def close(self) -> None:
         """End every run of this process: idle ones at their last activity, others as abandoned."""
         for run in self.registry.runs():
             try:
                 idle = run.unattended
-                self._end_run(run, None, None if idle else "abandoned", run.last_activity if idle else None)
+                self.end(run, None, None if idle else "abandoned", run.last_activity if idle else None)
             except BaseException as error:
                 if from_handler(error):
                     raise
                 report("a run could not be ended", error)
-
-    def _tell_end(self, event: str, recorded: Recorded, error: BaseException | None) -> None:
-        recorded.exception = error
-        try:
-            self.tell(event, recorded)
-        finally:
-            recorded.exception = None
 
     def _start(self, recorded: Recorded, around: Recorded | None) -> None:
         """Take the time: no child before its parent or what ended before it, should the wall clock be set back."""
@@ -184,7 +185,7 @@ class Recorder:
             shared=shared,
             origin=call.code.origin,
         )
-        run.node, run.method = call.node, call.code.function
+        run.node, run.method, run.before = call.node, call.code.function, context
         run.parent_context = remote_context(saved) if saved else context
         return self._begin_run(run)
 
@@ -239,37 +240,41 @@ class Recorder:
             if known is run:
                 self.tell("run_shown", run)
         except BaseException:
-            self._end_run(run, None, "abandoned")
+            self.end(run, None, "abandoned")
             raise
-        with known.beginning:
-            return known
+        if known is not run:
+            with known.beginning:
+                return known
+        return run
 
     def end_idle(self, run: Run) -> None:
         """End a run in which nothing goes on, as of its last visit's end."""
-        self._end_run(run, None, None, run.last_activity)
+        self.end(run, None, None, run.last_activity)
 
-    def _end_run(self, run: Run, error: BaseException | None, result: Result | None, at: int | None = None) -> None:
+    def _end_run(self, run: Run, error: BaseException | None, result: Result | None, at: int | None) -> None:
         seen = look_at(run.shared)
         with run.lock:
             if run.ended is not None:
                 return
-            run.ended = max(run.started, self.now(run) if at is None else at)
+            ended = max(run.started, self.now(run) if at is None else at)
             run.note(seen.platforms, seen.revision)
             run.result = result or ("failure" if error is None and run.implicit and run.failing else result_of(error))
             run.error_type = run.failing if error is None else type_name(error)
-            left = list(run.open)
-        try:
-            for visit in reversed(left):
-                if visit.by_tracker:
-                    self._end_visit(visit, error, run.result, min(self.now(visit), run.end_within(visit)))
-                else:
-                    self._end_visit(visit, None, "abandoned", min(self.now(visit), run.end_within(visit)))
-            self._tell_end("run_ended", run, error)
-        finally:
-            run.node = None
-            run.context = _NOWHERE
-            run.parent_context = span_only(run.parent_context)
-            self.registry.remove(run)
+            run.exception = error
+            run.untold, run.ended = iter(self.sinks), ended
+        self._finish_run(run)
+
+    def _finish_run(self, run: Run) -> None:
+        for visit in reversed(list(run.open)):
+            at = min(self.now(visit), run.end_within(visit))
+            if visit.by_tracker:
+                self.end(visit, run.exception, run.result, at)
+            else:
+                self.end(visit, None, "abandoned", at)
+        self.tell("run_ended", run, to=run.untold)
+        self.registry.remove(run)
+        run.context, run.parent_context = _NOWHERE, span_only(run.parent_context)
+        run.before, run.node, run.exception, run.untold = _NOWHERE, None, None, None
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
@@ -301,7 +306,7 @@ class Recorder:
     @staticmethod
     def _place(visit: Visit, ambient: Recorded | None, context: Context) -> None:
         """Put the visit where the code that starts it runs: inside what is open there, else inside its run."""
-        run = visit.run
+        run, visit.before = visit.run, context
         if ambient is None or ambient.run is not run:
             ambient, context = run, trace.set_span_in_context(run.span)
         visit.parent, visit.parent_context = ambient, context
@@ -320,35 +325,31 @@ class Recorder:
                 self.registry.wake(run, visit.shared)
             self.tell("visit_started", visit)
         except BaseException:
-            self._end_visit(visit, None, "abandoned")
+            self.end(visit, None, "abandoned")
             raise
         return visit
 
-    def _end_visit(
-        self, visit: Visit, error: BaseException | None, result: Result | None = None, at: int | None = None
-    ) -> None:
-        run = visit.run
+    def _end_visit(self, visit: Visit, error: BaseException | None, result: Result | None, at: int | None) -> None:
         ended = self.now(visit) if at is None else max(visit.started, at)
         outcome = result or ("success" if error is None else result_of(error))
         if visit.items:
             self._end_items(visit, error, outcome)
         if outcome == "success" and visit.fell_back:
             outcome = "fallback"
-        store = run.shared if visit.shared is None else visit.shared
         if self.look(visit).versions != visit.versions_before:
-            visit.versions = versions_since(store, visit.versions_before)
-        if not visit.record.end(visit, ended, outcome, None if error is None else type_name(error)):
-            return
-        visit.exception = error
-        try:
-            self.tell("visit_ended", visit)
-        finally:
-            visit.exception = visit.shared = visit.node = None
-            visit.context = visit.parent_context = _NOWHERE
-            if run.outermost is visit:
-                self._end_run(run, error, None, visit.ended)
-            elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None:
-                self.rest(run, store)
+            visit.versions = versions_since(visit.store, visit.versions_before)
+        if visit.record.end(visit, ended, outcome, error):
+            self._finish_visit(visit)
+
+    def _finish_visit(self, visit: Visit) -> None:
+        run = visit.run
+        self.tell("visit_ended", visit, to=visit.untold)
+        if run.outermost is visit:
+            self.end(run, visit.exception, None, visit.ended)
+        elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None:
+            self.rest(run, visit.store)
+        visit.exception = visit.shared = visit.node = visit.untold = None
+        visit.context = visit.parent_context = visit.before = _NOWHERE
 
     def _end_items(self, visit: Visit, error: BaseException | None, result: Result) -> None:
         """Items that a visit leaves: failed without a fallback, or running on while the visit ends around them."""

@@ -157,11 +157,13 @@ class Registry:
         if (saved := saved_run(shared)) is None or saved["run_id"] != run.id:
             aside(_last_idle.set, (run, shared))
         with self._lock:
-            with run.lock:
-                if run.ended is not None or not run.unattended:
-                    return None  # Another thread has begun a visit.
-            store = self._let_go(run)
+            # Before it is looked at: who begins a visit now sees it, and wakes the run. So the run's own lock need not
+            # be waited for, whose holder may wait for this one (in a finalizer, or the handler of a signal).
             run.idle = True
+            if run.ended is not None or not run.unattended:
+                run.idle = False
+                return None
+            store = self._let_go(run)
             self._forget_idle(run)
             (self._tracked if run.open else self._idle)[run] = None
             longest = self._longest_idle()

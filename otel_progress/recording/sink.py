@@ -3,12 +3,16 @@
 A sink is told of starts and ends as they happen, in the workflow's own thread, before the call that it is told of goes
 on: be quick. Sinks are called in the order in which they were added, the spans first of all, then the metrics, then the
 mirror, then those that `add_sink` adds: these find `visit.span` and `visit.context` made. (One that comes before the
-spans sees none.) What a sink raises is logged once and stops nothing.
+spans sees none.) What a sink raises is logged once and stops nothing. Where a call that tells of an end is interrupted
+by what a signal's handler raises, it is made once more.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .faults import passes, report
 
 if TYPE_CHECKING:
     from ..names import Result
@@ -57,3 +61,26 @@ class Sink:
 
     def items_ended(self, visit: Visit, count: int, result: Result, platform: str | None) -> None:
         """`count` items of a batch ended with `result`."""
+
+
+class Teller:
+    """Tells the sinks: each of them, whatever another one raises."""
+
+    def __init__(self) -> None:
+        self.sinks: list[Sink] = []
+
+    def tell(self, event: str, *arguments: Any, to: Iterable[Sink] | None = None) -> None:
+        """Call the method `event` of every sink; with `to`, which tells of an end, of those that are left."""
+        foreign: BaseException | None = None
+        for sink in self.sinks if to is None else to:
+            try:
+                getattr(sink, event)(*arguments)
+            except BaseException as error:
+                if passes(error, theirs=True):
+                    foreign = error  # The other sinks are told all the same.
+                    if to is not None:
+                        getattr(sink, event)(*arguments)
+                else:
+                    report(f"{type(sink).__name__}.{event} failed; the workflow goes on without it", error)
+        if foreign is not None:
+            raise foreign

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..names import Result
+from .raised import is_a
 from .store import name_of
 
 
@@ -42,6 +43,13 @@ def result_of(error: BaseException | None) -> Result:
     A BaseException that is no Exception (KeyboardInterrupt, CancelledError, GeneratorExit) cancels; a SystemExit tells
     by its code.
     """
-    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+    if error is None:
         return "success"
-    return "failure" if isinstance(error, (Exception, SystemExit)) else "cancelled"
+    if is_a(error, SystemExit):
+        return "success" if _code_of(error) in (None, 0) else "failure"
+    return "failure" if is_a(error, Exception) else "cancelled"
+
+
+def _code_of(error: BaseException) -> object:
+    code: object = SystemExit.__dict__["code"].__get__(error)
+    return code if code is None or type(code) is int else ""

@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from ..names import MIRROR_FIELDS, Result
 from .faults import report
-from .store import MOST_TOLD_APART, name_of, whole_number
+from .store import MOST_TOLD_APART, name_of, type_name, whole_number
 from .times import NANO, parse_timestamp, timestamp
 
 if TYPE_CHECKING:
@@ -79,17 +79,17 @@ class StageRecord:
         with run.lock:
             if run.ended is not None:
                 return False
-            self.started = self.started or visit.started
             if visit.item is None:
                 number = visit.number = self.by_item.get(None, 0) + 1
                 self.by_item[None] = number
             else:
                 self._number(visit)
+            self.started = self.started or visit.started
             self.visits += 1
             if self.visits == 1:
                 self.first_revision = visit.revision or 0
             self.open += 1
-            run.open[visit] = None
+            run.open[visit] = None  # As below: nothing is called until here.
             if visit.by_tracker:
                 run.tracked[visit.stage] = visit
             else:
@@ -156,34 +156,43 @@ class StageRecord:
                 visit.wait += wait
                 self.retries += 1
 
-    def end(self, visit: Visit, ended: int, result: Result, error_type: str | None) -> bool:
+    def end(self, visit: Visit, ended: int, result: Result, error: BaseException | None) -> bool:
         """A visit ends; False where it has ended before."""
         run = self.run
         with run.lock:
-            if run.open.pop(visit, visit) is visit:
+            if visit not in run.open:
                 return False
-            visit.ended = ended
-            visit.result = result
-            if result in ("failure", "cancelled"):
-                visit.error_type = error_type or run.failing
-            if run.tracked.get(visit.stage) is visit:
+            self._note(visit)
+            failed = result in ("failure", "cancelled")
+            error_type = (run.failing if error is None else type_name(error)) if failed else None
+            versions = [version.id for version in visit.versions] if visit.versions else None
+            untold = iter(run.recorder.sinks)
+            is_tracked = run.tracked.get(visit.stage) is visit
+            count = self.results.get(result, 0) + 1
+            rework = (ended - visit.started) / NANO if visit.revision and visit.is_rework else 0.0
+            outer_rework = 0.0 if not rework or visit.is_inside_rework else rework  # Else the run's is counted already.
+            # Nothing is called from here on, so that what a signal's handler raises comes before all of it or after.
+            visit.result = self.result = result
+            visit.error_type = self.error = run.failing = error_type
+            visit.exception = error
+            visit.untold = untold
+            if is_tracked:
                 del run.tracked[visit.stage]
-            self.open -= 1
             if self.ended is None or ended > self.ended:
                 self.ended = ended
+            if ended > run.last_activity:  # noqa: PLR1730 - `max` would be a call
+                run.last_activity = ended
             self.nanos += ended - visit.started
-            if visit.revision and visit.is_rework:
-                self.rework += visit.seconds
-                if not visit.is_inside_rework:  # Else the run's time is counted already.
-                    run.rework += visit.seconds
-            self.result = result
-            self.results[result] = self.results.get(result, 0) + 1
-            self.error = run.failing = visit.error_type
-            if visit.versions:
-                self.versions.extend(version.id for version in visit.versions)
+            if rework:
+                self.rework += rework
+                run.rework += outer_rework
+            self.results[result] = count
+            if versions:
+                self.versions += versions
                 del self.versions[:-MOST_TOLD_APART]
-            run.last_activity = max(run.last_activity, ended)
-            self._note(visit)
+            self.open -= 1
+            del run.open[visit]
+            visit.ended = ended
             return True
 
     def _name_platform(self, name: str) -> None:

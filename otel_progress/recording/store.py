@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+from . import raised
 from .faults import from_handler, report
 from .visible import printable
 
@@ -102,7 +103,7 @@ def name_of(value: object) -> str:
 
 def type_name(error: BaseException) -> str:
     """The name of an exception's type."""
-    return name_of(type(error).__name__)
+    return name_of(raised.type_name(error))
 
 
 def given_store(shared: Any) -> Any:
@@ -155,14 +156,15 @@ def platforms_of(value: Any) -> Platforms:
     if value is None:
         return NO_PLATFORMS
     try:
-        if type_of(value) is str:
-            return _platforms_known(value[:_LONGEST_LIST])
-        if type(value) in (list, tuple) and value:
+        kind = type_of(value)
+        if kind is list or kind is tuple:
             first = tuple(value if len(value) <= MOST_NAMES else value[:MOST_NAMES])
-            if set(map(type, first)) == {str} and max(map(len, first)) <= LONGEST_NAME:
-                named = _platforms_known(first)
+            if set(map(type, first)) == {str}:
+                known = _known(first)
                 more = len(value) - len(first)
-                return named if more <= 0 else Platforms(named.names, named.count + more)
+                return known if more <= 0 else Platforms(known.names, known.count + more)
+        elif kind is str:
+            return _known(value[:_LONGEST_LIST])
         return _platforms_of(value)
     except BaseException as error:  # An odd container may fail in any method of its own.
         if from_handler(error):
@@ -170,10 +172,23 @@ def platforms_of(value: Any) -> Platforms:
         return NO_PLATFORMS
 
 
-@functools.lru_cache(maxsize=128)
-def _platforms_known(value: str | tuple[str, ...]) -> Platforms:
+def _known(value: str | tuple[str, ...]) -> Platforms:
     """The usual case: it is asked for at the start and the end of every visit, and seldom changes."""
+    try:
+        return _kept(value)
+    except _TooLongToKeepError:
+        return _platforms_of(value)
+
+
+@functools.lru_cache(maxsize=128)
+def _kept(value: str | tuple[str, ...]) -> Platforms:
+    if type(value) is tuple and max(map(len, value)) > LONGEST_NAME:
+        raise _TooLongToKeepError
     return _platforms_of(value)
+
+
+class _TooLongToKeepError(Exception):
+    """Texts of the workflow that are not kept beyond it."""
 
 
 def _platforms_of(value: Any) -> Platforms:

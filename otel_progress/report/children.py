@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from .. import names
 from ..runs.others import Told
-from .totals import StageTotals, WorkflowTotals
+from .totals import StageTotals, WorkflowTotals, name_within
 
 _Place = tuple[str, str]
 
@@ -28,13 +28,14 @@ class ChildTotals:
     def add_to(self, workflows: dict[str, WorkflowTotals]) -> None:
         """Add it to the totals of the program's own runs."""
         for (workflow, _), (result, seconds) in self._runs.items():
-            totals = workflows.setdefault(workflow, WorkflowTotals(workflow))
+            totals = _of(workflows, workflow)
             totals.runs += 1
             totals.seconds += seconds
             totals.results[result] += 1
         for (workflow, name), stage in self._stages.items():
-            totals = workflows.setdefault(workflow, WorkflowTotals(workflow))
-            totals.stages.setdefault(name, StageTotals(name)).add(stage)
+            totals = _of(workflows, workflow)
+            known = name_within(totals.stages, name)
+            totals.stages.setdefault(known, StageTotals(known)).add(stage)
 
     def _add(self, event: Told) -> None:
         said = event.attributes
@@ -59,3 +60,8 @@ class ChildTotals:
 
     def _visit(self, place: _Place) -> StageTotals:
         return self._stages.setdefault(place, StageTotals(place[1]))
+
+
+def _of(workflows: dict[str, WorkflowTotals], name: str) -> WorkflowTotals:
+    known = name_within(workflows, name)
+    return workflows.setdefault(known, WorkflowTotals(known))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -17,40 +18,45 @@ _NARROW = 72  # Columns of a terminal below which there is no place for bars.
 _OTHERS = 42  # What the columns beside the first and the last take, without bars,
 _OTHERS_IN_ONE_LINE = 65  # and with bars and headers in one line.
 _REWORK = 9  # What that column takes.
-_COLUMNS = ("stage", "visits", "time", "share", "platforms", "revisions", "rework", "retries", "result")
+_COLUMNS = ("stage", "visits", "time", "share", "rework", "platforms", "revisions", "retries", "result")
 _COLUMNS_IN_TWO_LINES = (
     "\nstage",
     "\nvisits",
     "\ntime",
     "\nshare",
+    "\nrework",
     "plat-\nforms",
     "revi-\nsions",
-    "\nrework",
     "\nretries",
     "\nresult",
 )
 _MOST_ROWS = 50
+_MOST_WORKFLOWS = 20
+Totals = TypeVar("Totals", StageTotals, WorkflowTotals)
 _STYLES = {"success": "green", "fallback": "yellow", "failure": "red", "cancelled": "yellow", "abandoned": "red"}
 
 
 def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
-    """Print one table with a row for every stage of every workflow.
+    """Print one table with a row for every stage of every workflow; of very many workflows the slowest.
 
     What revisions cost has a column only where they did.
     """
-    parts = [(workflow, _rows(workflow), _whole(workflow)) for workflow in workflows]
+    slowest, others = _slowest(list(workflows), _MOST_WORKFLOWS)
+    parts = [(workflow, _rows(workflow), _whole(workflow)) for workflow in slowest]
+    if others:
+        parts.append(_together(others))
     every = [row for _, rows, whole in parts for row in (*rows, whole)]
     longest = max((len(visible(row.name)) for row in every), default=0)
     widest = max((_results(row, ", ").cell_len for row in every), default=0)
     stacked = max((len(line) for row in every for line in _results(row, "\n").plain.splitlines()), default=0)
-    others = _OTHERS + max(stacked, 10)
-    rework = _REWORK if any(row.rework for row in every) and console.width >= others + _REWORK + 12 else 0
-    others += rework
+    beside = _OTHERS + max(stacked, 10)
+    rework = _REWORK if any(row.rework for row in every) and console.width >= beside + _REWORK + 12 else 0
+    beside += rework
     wide = console.width >= longest + _OTHERS_IN_ONE_LINE + rework + widest
     bar = 0 if console.width < _NARROW + 2 * rework else _BAR  # Names that are whole come first.
     table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="bold")
     stage, *counts, result = _COLUMNS if wide else _COLUMNS_IN_TWO_LINES
-    table.add_column(stage, overflow="fold", min_width=min(longest, max(12, console.width - others - bar)))
+    table.add_column(stage, overflow="fold", min_width=min(longest, max(12, console.width - beside - bar)))
     for name in counts:
         if rework or name.strip() != "rework":
             table.add_column(name, justify="left" if name.strip() == "share" else "right", no_wrap=True)
@@ -68,9 +74,9 @@ def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
                 str(row.visits),
                 duration(row.seconds),
                 share,
+                *([_rework(row)] if rework else []),
                 str(row.platforms),
                 str(row.revisions),
-                *([_rework(row)] if rework else []),
                 str(row.retries),
                 _results(row, ", " if wide else "\n"),
                 style="dim" if is_whole else "",
@@ -92,15 +98,37 @@ def duration(seconds: float) -> str:
 
 def _rows(workflow: WorkflowTotals) -> list[StageTotals]:
     """The stages in the order in which they first started; of very many the slowest, and the others as one."""
-    stages = list(workflow.stages.values())
-    if len(stages) <= _MOST_ROWS:
-        return stages
-    slowest = {stage.name for stage in heapq.nlargest(_MOST_ROWS - 1, stages, key=lambda stage: stage.seconds)}
-    others = StageTotals(f"({len(stages) - len(slowest)} more stages)")
-    for stage in stages:
-        if stage.name not in slowest:
-            others.add(stage)
-    return [*(stage for stage in stages if stage.name in slowest), others]
+    slowest, others = _slowest(list(workflow.stages.values()), _MOST_ROWS)
+    if not others:
+        return slowest
+    together = StageTotals(f"({len(others)} more stages)")
+    for stage in others:
+        together.add(stage)
+    return [*slowest, together]
+
+
+def _slowest(all_of_them: Sequence[Totals], most: int) -> tuple[list[Totals], list[Totals]]:
+    """As many as have a row of their own, in their order, and the others."""
+    if len(all_of_them) <= most:
+        return list(all_of_them), []
+    slowest = {each.name for each in heapq.nlargest(most - 1, all_of_them, key=lambda each: each.seconds)}
+    return (
+        [each for each in all_of_them if each.name in slowest],
+        [each for each in all_of_them if each.name not in slowest],
+    )
+
+
+def _together(workflows: list[WorkflowTotals]) -> tuple[WorkflowTotals, list[StageTotals], StageTotals]:
+    """Workflows as one, without its stages."""
+    together = WorkflowTotals(f"{len(workflows)} more workflows")
+    for workflow in workflows:
+        together.runs += workflow.runs
+        together.seconds += workflow.seconds
+        together.results.update(workflow.results)
+        together.rework += workflow.rework
+        for stage in workflow.stages.values():
+            together.stages.setdefault("", StageTotals("")).add(stage)
+    return together, [], _whole(together)
 
 
 def _whole(workflow: WorkflowTotals) -> StageTotals:

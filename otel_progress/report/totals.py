@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..names import OTHER
 from ..recording.live import Run
 from ..recording.stages import StageRecord
+from ..recording.store import MOST_TOLD_APART
 
 
 @dataclass
@@ -60,7 +63,13 @@ class WorkflowTotals:
         for name, record in list(run.stages.items()):
             stage = _own(record)
             if stage.visits:
-                self.stages.setdefault(name, StageTotals(name)).add(stage)
+                known = name_within(self.stages, name)
+                self.stages.setdefault(known, StageTotals(known)).add(stage)
+
+
+def name_within(known: Mapping[str, object], name: str) -> str:
+    """`name`, or that of all others where as many are known as are told apart."""
+    return name if name in known or len(known) < MOST_TOLD_APART else OTHER
 
 
 def _own(record: StageRecord) -> StageTotals:

@@ -12,10 +12,11 @@ from typing import IO, cast
 
 from opentelemetry.exporter.otlp.json.file import FileSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from ..names import PENDING
 from ..recording.store import name_of
+from ..telemetry.ended import EndedSpans
 from ..telemetry.exporters import Exporter
 from ..telemetry.limits import QUEUE_SIZE
 from .appending import Appending
@@ -37,7 +38,7 @@ class Record:
     def __init__(self, program: str, folder: Path = FOLDER) -> None:
         self.path: Path | None = None
         """As it is to be shown; None where nothing can be written anywhere."""
-        self.spans: BatchSpanProcessor | None = None
+        self.spans: EndedSpans | None = None
         """What writes the spans of this process, once that is set up."""
         self._writer: Writer | None = None
         self._appended: list[Appending] = []
@@ -52,7 +53,7 @@ class Record:
         self._appended.append(self._writer.file)
         return self._writer
 
-    def processor(self) -> BatchSpanProcessor:
+    def processor(self) -> EndedSpans:
         """A span processor that fills it."""
         self.spans = span_processor(self._file(SPANS))
         return self.spans
@@ -86,10 +87,10 @@ class Record:
         return file
 
 
-def span_processor(file: Appending) -> BatchSpanProcessor:
+def span_processor(file: Appending) -> EndedSpans:
     """A span processor that appends the spans of this process, and of its forked children, to `file`."""
     stream = cast("IO[str]", _Stream(file))
-    return BatchSpanProcessor(
+    return EndedSpans(
         Exporter(lambda: _Ended(stream=stream)),
         max_queue_size=QUEUE_SIZE,
         max_export_batch_size=_BATCH_SIZE,

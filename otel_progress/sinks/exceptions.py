@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+from ..recording import raised
 from ..recording.faults import from_handler
 from ..recording.store import name_of
 from ..recording.visible import LONGEST_TEXT, LONGEST_TRACE, bounded
@@ -21,8 +22,7 @@ _CONTEXT = "\nDuring handling of the above exception, another exception occurred
 
 def whole_name(error: BaseException) -> str:
     """The qualified name of its type; that alone where it is one of Python's own."""
-    kind = type(error)
-    return name_of(kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}")
+    return name_of(raised.whole_name(error))
 
 
 def message_of(value: object) -> str:
@@ -42,14 +42,14 @@ def stacktrace(error: BaseException, *, messages: bool) -> str:
 
 def _lines(error: BaseException, messages: bool, depth: int, seen: set[int]) -> Iterator[str]:
     for each, link in reversed(_links(error, seen)):
-        if each.__traceback__ is not None:
+        if (trace := raised.trace_of(each)) is not None:
             yield "Traceback (most recent call last):\n"
-            yield from traceback.format_tb(each.__traceback__)
+            yield from traceback.format_tb(trace)
         message = message_of(each) if messages else ""
         yield f"{whole_name(each)}: {message}\n" if message else f"{whole_name(each)}\n"
         if messages:
             yield from (f"{message_of(note)}\n" for note in _several(each, "__notes__"))
-        if isinstance(each, _groups()):
+        if raised.is_a(each, _groups()):
             yield from _members(_several(each, "exceptions"), messages, depth + 1, seen)
         yield link
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.semconv.attributes import exception_attributes
@@ -15,6 +15,7 @@ from .._version import SCHEMA_URL, __version__
 from ..recording.context import aside
 from ..recording.live import Recorded, Run
 from ..recording.place import recorded_in
+from ..recording.raised import own_of, trace_of
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, type_name
@@ -158,12 +159,12 @@ class SpanSink(Sink):
 
     def _end(self, recorded: T, attributes_of: Callable[[T], Attributes]) -> None:
         span, error = recorded.span, recorded.exception
+        inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
+        if self._pending:
+            self._pending.pop(recorded, None)
+        if not span.is_recording():
+            return
         try:
-            inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
-            if self._pending:
-                self._pending.pop(recorded, None)
-            if not span.is_recording():
-                return
             span.set_attributes(attributes_of(recorded))
             if error is not None and recorded.result in ("failure", "cancelled"):
                 self._fail(span, error, recorded.ended, inside)
@@ -207,10 +208,10 @@ def _identity(error: BaseException) -> tuple[object, object]:
     To hold the exception would hold its frames, and a mark on it would be seen. Its `__dict__` is its own and mostly
     empty; where it is not, what is in it shall not be held: then the place where it was raised has to do.
     """
-    own: object = getattr(error, "__dict__", None)
-    if not own and isinstance(own, dict):
-        return id(cast("object", own)), cast("object", own)
-    trace = error.__traceback__
+    own = own_of(error)
+    if not own:
+        return id(own), own
+    trace = trace_of(error)
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return (id(error), None) if trace is None else ((id(error), trace.tb_frame.f_code, trace.tb_lasti), None)

@@ -72,7 +72,7 @@ class Session(requests.Session):
             elif kind in ("application/x-protobuf", "application/octet-stream", "") or not response.content:
                 answer.ParseFromString(response.content)
             else:
-                raise NotACollectorError(f"the answer is {kind}, not OTLP", response=response)
+                raise NotACollectorError(f"the answer is {kind!r}, not OTLP", response=response)
         except (message.DecodeError, json_format.ParseError) as error:
             raise NotACollectorError(f"the answer is not OTLP: {error}", response=response) from error
         return int(getattr(answer.partial_success, self._rejected))

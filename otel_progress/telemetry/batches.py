@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+MOST_POINTS = 1000
+"""Data points of metrics in a request: with exemplars and long names one may have 2 KB."""
 _MOST = 3 * 1024 * 1024  # Bytes, as they are guessed here.
 _EACH = 16  # Of an attribute beside its text,
 _FIXED = 256  # and of a span or log record: ids, times, name.

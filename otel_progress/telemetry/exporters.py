@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetri
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from ..recording.faults import report
-from .batches import in_parts
+from .batches import MOST_POINTS, in_parts
 from .limits import metrics_interval
 from .secrets import without_secrets
 
@@ -46,6 +46,8 @@ def _named(kind: Signal, endpoint: str | None, default: str) -> Sequence[Callabl
         exporter = _exporter_class(kind, entry)
         if exporter is None:
             raise ValueError(f"{variable} names {name!r}, and no installed package has such an exporter")
+        if kind == "metrics" and entry in _OTLP_DEFAULTS:
+            exporter = functools.partial(exporter, max_export_batch_size=MOST_POINTS)
         address = endpoint
         if entry in _OTLP_DEFAULTS:
             given = endpoint or _given(kind)

@@ -23,12 +23,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from .. import names
 from ..recording import default
 from ..recording.faults import logger
 from . import limits
+from .ended import EndedSpans
 from .events import EventLogs
 from .exporters import Exporter, Reader, Signal, self_metrics
 from .membership import mark_spans_inside
@@ -103,8 +103,7 @@ class Telemetry:
         mark_spans_inside(tracer_provider)
         with self_metrics():
             self.processors = [
-                BatchSpanProcessor(each, **limits.for_spans(), meter_provider=self._meter_provider)
-                for each in self.exporters
+                EndedSpans(each, **limits.for_spans(), meter_provider=self._meter_provider) for each in self.exporters
             ]
             for processor in (*(make() for make in process.companions), *self.processors):
                 tracer_provider.add_span_processor(processor)

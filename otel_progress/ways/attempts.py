@@ -19,6 +19,7 @@ from ..names import SPAN_ITEM, Result
 from ..recording.context import attach, detach
 from ..recording.faults import Harmless, from_handler
 from ..recording.live import Run
+from ..recording.raised import is_a
 from ..recording.sources import result_of
 from ..recording.store import name_of, read, type_name
 from ..recording.times import NANO
@@ -43,13 +44,12 @@ def worker(in_tasks: bool) -> object:
 class _Call(Harmless[None]):
     """One call of exec or exec_fallback on the item of this task or thread, as a context manager."""
 
-    _item: Item
-
     def __init__(self, visit: Visit, subject: Any, in_tasks: bool) -> None:
         self._recorder = visit.recorder
         self._visit = visit
         self._subject = subject
         self._worker = worker(in_tasks)
+        self._item: Item | None = None
         self._token: Token[Any] | None = None
 
     def is_inside(self) -> bool:
@@ -65,7 +65,7 @@ class _Call(Harmless[None]):
             self._token = attach(item.part.context)
 
     def _detach(self) -> None:
-        if self._token is not None and self._item.part is not None:
+        if self._token is not None and self._item is not None and self._item.part is not None:
             detach(self._token, self._item.part.context)
             self._token = None
 
@@ -98,8 +98,8 @@ class Exec(_Call):
                 item.platform = _platform_of(visit, self._subject)
                 if recorder.settings.items:
                     item.part = recorder.start_part(visit, SPAN_ITEM, item.platform)
-        self._item = item
         self._started = recorder.now(visit)
+        self._item = item
         retry = item.failed_at is not None
         wait = max(0, self._started - (item.failed_at or 0)) / NANO if retry else 0.0
         item.attempts += 1
@@ -116,10 +116,12 @@ class Exec(_Call):
         if self._token is not None:
             self._detach()
         item, visit = self._item, self._visit
+        if item is None:
+            return
         item.running = False
         if error is None:
             self._end_item(item, "success")
-        elif isinstance(error, Exception):
+        elif is_a(error, Exception):
             item.failed_at = max(self._started, self._recorder.now(visit))
             item.error = type_name(error)
             context = get_current() if item.part is None else item.part.context  # Its visit's, also after the end.
@@ -134,16 +136,17 @@ class Fallback(_Call):
 
     def enter(self) -> None:
         """Run it inside the item."""
-        self._item = self._visit.items.get(self._worker) or Item(self._subject)
-        self._visit.work_on(self._worker, self._item)
-        self._item.running = True
-        self._attach(self._item)
+        item = self._item = self._visit.items.get(self._worker) or Item(self._subject)
+        self._visit.work_on(self._worker, item)
+        item.running = True
+        self._attach(item)
 
     def leave(self, error: BaseException | None) -> None:
         """The item has ended."""
         self._detach()
         self._visit.fell_back = self._visit.fell_back or error is None
-        self._end_item(self._item, "fallback" if error is None else result_of(error), error)
+        if self._item is not None:
+            self._end_item(self._item, "fallback" if error is None else result_of(error), error)
 
 
 class Phase(Harmless[None]):

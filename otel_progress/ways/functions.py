@@ -15,16 +15,26 @@ from .steps import ASYNC_GENERATOR, GENERATOR, AsyncSteps, Steps, go_on
 
 _PLAIN = """
 def call({declared}):
-    with (__whole__ := __opening__({shared})):
-        __made__ = [__function__({given})]
-        if type(__made__[0]) not in __data__:
-            __go_on__(__whole__, __made__)
-        return __made__[0]
+    __whole__ = __opening__({shared})
+    try:
+        with __whole__:
+            __made__ = [__function__({given})]
+            if type(__made__[0]) not in __data__:
+                __go_on__(__whole__, __made__)
+            return __made__[0]
+    except BaseException as __error__:
+        __whole__.left(__error__)
+        raise
 """
 _COROUTINE = """
 async def call({declared}):
-    with __opening__({shared}):
-        return await __function__({given})
+    __whole__ = __opening__({shared})
+    try:
+        with __whole__:
+            return await __function__({given})
+    except BaseException as __error__:
+        __whole__.left(__error__)
+        raise
 """
 _DATA = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set})
 """What a function mostly returns, none of which runs on."""

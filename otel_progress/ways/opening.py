@@ -6,12 +6,16 @@ import inspect
 from contextvars import Token
 from types import TracebackType
 from typing import Any, Generic, TypeVar
+from weakref import ref
+
+from opentelemetry.context import get_current
 
 from ..recording import default
 from ..recording.call import Call, Code
 from ..recording.context import Attached, attach, detach
-from ..recording.faults import Harmless
-from ..recording.live import Run
+from ..recording.faults import Harmless, report
+from ..recording.live import Recorded, Run
+from ..recording.place import recorded_in
 from ..recording.store import given_store, name_of
 from ..recording.visits import Visit
 
@@ -33,16 +37,37 @@ def action_of(node: Any, value: object) -> str | None:
     return action if isinstance(successors, dict) and isinstance(value, str) and value in successors else None
 
 
+_guarded: dict[ref[Opening[Any]], Recorded] = {}
+"""What ends when its opening is forgotten, if nothing has ended it before."""
+
+
+def _forgotten(guard: ref[Opening[Any]]) -> None:
+    recorded = _guarded.pop(guard, None)
+    try:
+        if recorded is not None:
+            _leave_place(recorded)
+            recorded.recorder.end(recorded, None, "abandoned")
+    except BaseException as error:  # From here nothing can be raised: Python would print it.
+        report("what was left open could not be ended", error)
+
+
+def _leave_place(recorded: Recorded) -> None:
+    """Make current what was so before `recorded`, where there is no token for it."""
+    if recorded.ended is None and recorded_in(get_current()) is recorded:
+        attach(recorded.before)
+
+
 class Opening(Harmless[T]):
     """One run or visit from its start to its end, current in between unless `stepwise`."""
 
-    __slots__ = ("_call", "_scope", "_steps", "_stepwise", "_token", "closed", "recorded")
+    __slots__ = ("__weakref__", "_call", "_guard", "_scope", "_steps", "_stepwise", "_token", "closed", "recorded")
 
     def __init__(self, scope: Scope[T], call: Call, stepwise: bool = False) -> None:
         self._scope = scope
         self._call = call
         self._stepwise = stepwise
         self._token: Token[Any] | None = None
+        self._guard: ref[Opening[Any]] | None = None
         self.recorded: Run | Visit | None = None
         self._steps: Attached | None = None
         self.closed = False
@@ -52,9 +77,12 @@ class Opening(Harmless[T]):
         # `Harmless.__enter__` and `enter` in one, as `__exit__` below: they are entered for every visit.
         try:
             recorded = self.recorded = self._scope.begin(self._call)
-            if not self._stepwise:
+            given = self._scope.given(recorded)
+            if self._stepwise:
+                self.guard()
+            else:
                 self._token = attach(recorded.context)
-            return self._scope.given(recorded)
+            return given
         except BaseException as error:
             return self.not_begun(error)
 
@@ -66,14 +94,34 @@ class Opening(Harmless[T]):
         except BaseException as fault:
             self.not_ended(error, fault)
 
+    def left(self, error: BaseException) -> None:
+        """End it, unless `__exit__` has done so."""
+        if self.recorded is not None and (self.recorded.ended is None or self._token is not None):
+            self.leave(error)
+
+    def guard(self) -> None:
+        """End it when it is forgotten, where nobody calls `left`.
+
+        Not by `__del__`, which would run at every end: what a signal's handler raises in one is lost.
+        """
+        del self._scope  # Which may hold this: in a cycle nothing is forgotten.
+        if self.recorded is not None:
+            self._guard = ref(self, _forgotten)
+            _guarded[self._guard] = self.recorded
+
     def leave(self, error: BaseException | None) -> None:
         """End it."""
         recorded = self.recorded
         if recorded is None:
             return
+        if self._guard is not None:
+            _guarded.pop(self._guard, None)
+            self._guard = None
         if self._token is not None:
             detach(self._token, recorded.context)
             self._token = None
+        elif error is not None:
+            _leave_place(recorded)
         recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
 
     def hand_on(self, kind: type[_Other], stepwise: bool) -> _Other:
@@ -132,9 +180,12 @@ class Scope(Generic[T]):
         try:
             value = opening.__enter__()
             self._open[opening if opening.recorded in self._open else opening.recorded] = opening
+            opening.guard()
             return value
-        except BaseException as error:  # A signal's, between the two: nobody will leave what is entered.
-            opening.__exit__(type(error), error, error.__traceback__)
+        except BaseException as error:  # A signal's, between them: nobody will leave what is entered.
+            opening.left(error)
+            for key in [key for key, each in list(self._open.items()) if each is opening]:
+                self._open.pop(key, None)
             raise
 
     def __exit__(

@@ -128,10 +128,14 @@ def _recording(method: Callable[..., Any], name: str, around: Around) -> Callabl
         recording = around(call, self, name, args, kwargs)
         if recording is None:
             return method(self, *args, **kwargs)
-        with recording:
-            value = method(self, *args, **kwargs)
-            recording.returned(value)
-            return value
+        try:
+            with recording:
+                value = method(self, *args, **kwargs)
+                recording.returned(value)
+                return value
+        except BaseException as error:
+            recording.left(error)
+            raise
 
     return call
 
@@ -141,10 +145,14 @@ def _recording_async(method: Callable[..., Any], name: str, around: Around) -> C
         recording = around(call, self, name, args, kwargs)
         if recording is None:
             return await method(self, *args, **kwargs)
-        with recording:
-            value = await method(self, *args, **kwargs)
-            recording.returned(value)
-            return value
+        try:
+            with recording:
+                value = await method(self, *args, **kwargs)
+                recording.returned(value)
+                return value
+        except BaseException as error:
+            recording.left(error)
+            raise
 
     return call
 
@@ -156,10 +164,14 @@ def _recording_awaitable(method: Callable[..., Any], name: str, around: Around) 
         recording = around(call, self, name, args, kwargs)
         if recording is None:
             return await awaitable
-        with recording:
-            value = await awaitable
-            recording.returned(value)
-            return value
+        try:
+            with recording:
+                value = await awaitable
+                recording.returned(value)
+                return value
+        except BaseException as error:
+            recording.left(error)
+            raise
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         value = method(self, *args, **kwargs)

@@ -1,0 +1,188 @@
+"""What a signal's handler raises, at each instant at which Python calls one, reaches the program and leaves nothing.
+
+Python looks for signals at the first instruction of a function and after a call of one in C. A profile function is
+called at the same places: it plays the handler at the first of them, then, in a new run, at the second, and so on. So
+every instant is tried once, and none twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import context
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Span
+from pocketflow import BatchNode, Flow, Node
+
+from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, Run, Sink, Visit, stage, workflow
+from otel_progress.recording import default
+from otel_progress.recording.recorder import Recorder
+from otel_progress.sinks.usual import usual_sinks
+
+OURS = ("otel_progress", "opentelemetry")
+
+
+class TimeLimit(BaseException):
+    """What a job queue raises when a job takes too long. No `Exception`: PocketFlow would take that for a failure."""
+
+
+class Handler:
+    """A signal's handler that raises an exception of some kind."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    def __call__(self, number: int, frame: Any) -> None:
+        raise self.kind
+
+
+class Begun(Sink):
+    """Keeps every run and visit, and its span."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[Run | Visit, Span]] = []
+
+    def run_started(self, run: Run) -> None:
+        self.all.append((run, run.span))
+
+    def visit_started(self, visit: Visit) -> None:
+        self.all.append((visit, visit.span))
+
+
+@pytest.fixture
+def begun() -> Iterator[Begun]:
+    """A recorder whose span processors swallow nothing (the SDK's SimpleSpanProcessor does), and what it began."""
+    recorder, seen = Recorder(), Begun()
+    provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
+    recorder.sinks = [*usual_sinks(recorder, TracerProvider(shutdown_on_exit=False), provider), seen]
+    before = default.use(recorder)
+    PocketFlowInstrumentor().instrument()
+    gc.disable()  # What is raised in a finalizer ends there, by Python's own rule.
+    yield seen
+    gc.enable()
+    PocketFlowInstrumentor().uninstrument()
+    default.use(before)
+
+
+def interrupted(work: Callable[[], object], at: int, handler: Handler) -> bool:
+    """Call `work`, and the handler at the instant number `at`. False where there are not so many."""
+    count, came = 0, False
+
+    def look(frame: Any, event: str, _argument: Any) -> None:
+        nonlocal count, came
+        if event not in ("call", "c_return") or not str(frame.f_globals.get("__name__")).startswith(OURS):
+            return
+        count += 1
+        if count == at:
+            sys.setprofile(None)
+            came = True
+            handler(signal.SIGTERM, sys._getframe())
+
+    sys.setprofile(look)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        if came and sys.exc_info()[1] is None:
+            pytest.fail(f"the exception at instant {at} was swallowed")
+    return came
+
+
+@stage("short")
+def short(shared: dict[str, Any]) -> None: ...
+
+
+@stage("steps")
+def steps(shared: dict[str, Any]) -> Iterator[int]:
+    yield 1
+    yield 2
+
+
+@stage("awaited")
+async def awaited(shared: dict[str, Any]) -> None: ...
+
+
+class Fails(Node):
+    def exec(self, prep_res: Any) -> None:
+        if self.cur_retry == 0:
+            raise KeyError
+
+    def exec_fallback(self, prep_res: Any, exc: Exception) -> None: ...
+
+
+class Items(BatchNode):
+    def prep(self, shared: Any) -> list[str]:
+        return ["twitter"]
+
+
+def a_block() -> None:
+    with stage("alone") as visit:
+        visit.advance(1, total=2)
+
+
+def a_workflow() -> None:
+    with workflow("whole"), stage("inner"):
+        pass
+
+
+def calls() -> None:
+    shared: dict[str, Any] = {}
+    short(shared)
+    short(shared)
+
+
+def a_generator() -> None:
+    list(steps({}))
+
+
+def a_coroutine() -> None:
+    with contextlib.suppress(StopIteration):
+        awaited({}).send(None)
+
+
+def a_flow() -> None:
+    fails = Fails(max_retries=2)
+    fails >> Items() >> ProgressTrackerNode()
+    Flow(fails).run({"workflow_state": {"current_stage": "tracked"}})
+
+
+def try_every_instant(begun: Begun, work: Callable[[], object], kind: type[BaseException]) -> int:
+    """How many instants there are. Nothing is left after any of them."""
+    recorder, handler, at = default.recorder, Handler(kind), 0
+    work()  # What is found once is found.
+    recorder.close()
+    while True:
+        at += 1
+        begun.all.clear()
+        try:
+            if not interrupted(work, at, handler):
+                return at - 1
+        except kind:
+            pass
+        left = {
+            "current": dict(context.get_current()),
+            "visits": recorder.registry.visits(),
+            "runs": [run for run in recorder.registry.runs() if not run.implicit],
+        }
+        assert not any(left.values()), (at, left)
+        recorder.close()
+        assert recorder.registry.runs() == []
+        assert [each for each, span in begun.all if each.ended is None or span.is_recording()] == [], at
+
+
+@pytest.mark.parametrize("work", [a_block, a_workflow, calls, a_generator, a_coroutine, a_flow])
+def test_nothing_is_swallowed_and_nothing_left_open(begun: Begun, work: Callable[[], object]) -> None:
+    assert try_every_instant(begun, work, TimeLimit) > 300
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError, RuntimeError, AttributeError, StopIteration, OSError])
+def test_of_whatever_kind_it_is(begun: Begun, kind: type[BaseException]) -> None:
+    assert try_every_instant(begun, a_block, kind) > 300
