@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 from by_hand import STAGE, WORKFLOW, Attributes, ByHand
@@ -14,6 +16,8 @@ from pocketflow import Flow, Node
 from timing import Case, Line, Options, Row, measure, set_up
 
 from otel_progress import PocketFlowInstrumentor, stage, workflow
+from otel_progress.recording import default
+from otel_progress.runs.writer import Writer
 
 if TYPE_CHECKING:
     AnyNode = Node[Any, Any, Any]
@@ -92,6 +96,42 @@ def visits_by_hand(hand: ByHand, calls: int, make: Callable[[], dict[str, Any]] 
                 hand.visit(shared)
 
     return case
+
+
+def events_on(hand: ByHand, calls: int, folder: str) -> list[Row]:
+    """The same as the first two rows, with events written into a record."""
+    writer = Writer(Path(folder) / "record", lambda: "benchmark")
+
+    @contextmanager
+    def around() -> Generator[None]:
+        recorder = default.get()
+        before = recorder.sinks
+        writer.attach(recorder)
+        try:
+            yield
+        finally:
+            recorder.sinks = before
+
+    return [
+        Row(
+            "@stage on a function, events on",
+            0.90,
+            None,
+            visits_by_hand(hand, calls),
+            visits(calls),
+            calls,
+            around_ours=around,
+        ),
+        Row(
+            "six platforms, a revision, events on",
+            1.05,
+            None,
+            visits_by_hand(hand, calls, a_store),
+            visits(calls, a_store),
+            calls,
+            around_ours=around,
+        ),
+    ]
 
 
 def coroutines(hand: ByHand, calls: int) -> Row:
@@ -228,7 +268,9 @@ def with_the_sdk(options: Options) -> list[Line]:
         exceptions(hand, calls),
         runs(hand, calls),
     ]
-    return measure(rows, options.rounds) + measure([tasks(hand)], max(options.rounds // 4, 3))
+    with TemporaryDirectory() as folder:
+        lines = measure(rows + events_on(hand, calls, folder), options.rounds)
+    return lines + measure([tasks(hand)], max(options.rounds // 4, 3))
 
 
 def unsampled(options: Options) -> list[Line]:

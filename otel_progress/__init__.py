@@ -51,6 +51,11 @@ __all__ = [
 
 _default.get().sinks = _usual.usual_sinks(_default.get())
 
+if _default.get().settings.record is not None:
+    from .cli.children import join as _join
+
+    _join()
+
 _LATER = {
     "Telemetry": "telemetry.lifetime",
     "configure": "telemetry.configure",

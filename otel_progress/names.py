@@ -28,6 +28,14 @@ EVENT_DEAD_END: Final = "dead_end"
 """Span event: a node returned an action that no edge takes, and its flow ended there."""
 EVENT_EXCEPTION: Final = "exception"
 
+EVENT_RUN_STARTED: Final = "otel_progress.run.started"
+EVENT_RUN_ENDED: Final = "otel_progress.run.ended"
+EVENT_STAGE_STARTED: Final = "otel_progress.stage.started"
+EVENT_STAGE_PROGRESS: Final = "otel_progress.stage.progress"
+EVENT_STAGE_ENDED: Final = "otel_progress.stage.ended"
+EVENTS: Final = (EVENT_RUN_STARTED, EVENT_RUN_ENDED, EVENT_STAGE_STARTED, EVENT_STAGE_PROGRESS, EVENT_STAGE_ENDED)
+"""Log events: what happens, told as it happens."""
+
 # --- attributes -------------------------------------------------------------------------------------------------------
 
 WORKFLOW_NAME: Final = "otel_progress.workflow.name"
@@ -50,6 +58,20 @@ VERSION_ID: Final = "otel_progress.version.id"
 VERSION_ACTION: Final = "otel_progress.version.action"
 RESULT: Final = "otel_progress.result"
 VISIT: Final = "otel_progress.visit"
+PENDING: Final = "otel_progress.pending"
+"""Marks a span of no length that only says that a run or a visit has begun."""
+RUN_JOINED: Final = "otel_progress.run.joined"
+"""On events: whether the run began elsewhere, in another process or before its end here."""
+STAGE_VISIT_ID: Final = "otel_progress.stage.visit_id"
+"""On events: what tells a visit from every other of a record."""
+STAGE_RETRY_COUNT: Final = "otel_progress.stage.retries"
+PARENT_VISIT_ID: Final = "otel_progress.parent.visit_id"
+PARENT_SPAN_ID: Final = "otel_progress.parent.span_id"
+DURATION: Final = "otel_progress.duration"
+RECORD: Final = "otel_progress.record"
+"""On the resource of events: the name of the record's folder."""
+PROCESS: Final = "otel_progress.process"
+"""On the resource of events: what tells a process from every other of a record, one with the same id too."""
 ERROR_TYPE: Final = error_attributes.ERROR_TYPE
 CODE_FUNCTION_NAME: Final = code_attributes.CODE_FUNCTION_NAME
 
@@ -198,6 +220,12 @@ OTEL_PROGRESS_EXCLUDE: Final = "OTEL_PROGRESS_EXCLUDE"
 """Stages that the instrumentor leaves out, written in the same way. Default: none."""
 OTEL_PROGRESS_PLATFORM_KEY: Final = "OTEL_PROGRESS_PLATFORM_KEY"
 """The parameter of a batch flow's item that names its platform. Default: `platform`."""
+OTEL_PROGRESS_EVENTS: Final = "OTEL_PROGRESS_EVENTS"
+"""`true` sends events by OTLP logs, where `configure` sets up the SDK. Default: `false`."""
+OTEL_PROGRESS_PENDING: Final = "OTEL_PROGRESS_PENDING"
+"""`true` makes a pending span at the start of every run and visit. Default: `false`."""
+OTEL_PROGRESS_RECORD: Final = "OTEL_PROGRESS_RECORD"
+"""The folder of a record that this process's events go to. `otel-progress run` sets it, for children."""
 ENVIRONMENT: Final = (
     OTEL_PROGRESS_MIRROR,
     OTEL_PROGRESS_DETAIL,
@@ -206,4 +234,7 @@ ENVIRONMENT: Final = (
     OTEL_PROGRESS_INCLUDE,
     OTEL_PROGRESS_EXCLUDE,
     OTEL_PROGRESS_PLATFORM_KEY,
+    OTEL_PROGRESS_EVENTS,
+    OTEL_PROGRESS_PENDING,
+    OTEL_PROGRESS_RECORD,
 )

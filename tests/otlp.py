@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,9 @@ class Log:
 
     body: Any
     resource: dict[str, Any]
+    event: str = ""
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+    span_id: str = ""
 
 
 class Receiver:
@@ -122,7 +125,16 @@ class Receiver:
             for resource_logs in getattr(request, "resource_logs", ()):
                 resource = _attributes(resource_logs.resource.attributes)
                 for scope in resource_logs.scope_logs:
-                    self.logs += [Log(_value(record.body), resource) for record in scope.log_records]
+                    self.logs += [
+                        Log(
+                            _value(record.body),
+                            resource,
+                            record.event_name,
+                            _attributes(record.attributes),
+                            record.span_id.hex(),
+                        )
+                        for record in scope.log_records
+                    ]
             self._changed.notify_all()
         return True
 

@@ -44,7 +44,7 @@ def rows(stderr: str) -> dict[str, list[str]]:
 
 
 def run_files(folder: Path) -> list[Path]:
-    return sorted((folder / ".otel-progress" / "runs").glob("*.jsonl"))
+    return sorted((folder / ".otel-progress" / "runs").glob("*/spans.jsonl"))
 
 
 def recorded(folder: Path) -> list[str]:
@@ -90,7 +90,7 @@ def test_a_table_and_a_record(tmp_path: Path) -> None:
     }
     assert recorded(tmp_path) == ["run campaign", "stage publish", *["stage write"] * 3]
     (file,) = run_files(tmp_path)
-    assert ended.stderr.splitlines()[-1] == f"Record: {file.relative_to(tmp_path)}"
+    assert ended.stderr.splitlines()[-1] == f"Record: {file.parent.relative_to(tmp_path)}"
     assert (tmp_path / ".otel-progress" / ".gitignore").read_text() == "*\n"
 
 
@@ -383,11 +383,30 @@ def test_nothing_is_exported_unasked(tmp_path: Path) -> None:
 def test_a_collector_that_refuses_is_said_and_the_record_is_kept(tmp_path: Path) -> None:
     program = otlp.write(tmp_path, STAGES + "raise SystemExit(4)")
     with otlp.refusing() as endpoint:
-        secret = endpoint.replace("//", "//user:secret@")
-        ended = otlp.run(tmp_path, [*RUN, str(program)], OTEL_EXPORTER_OTLP_ENDPOINT=secret)
+        ended = otlp.run(tmp_path, [*RUN, str(program)], OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
     assert ended.returncode == 4
     assert f"Exported: 0 spans to {endpoint}/v1/traces, which did not take the rest" in ended.stderr
     assert recorded(tmp_path) == ["run campaign", "stage draft"]
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("secret", ["user:s3cret", "user:s3cret@s3cret", "s3cret", "user:s3cret/s3cret?s3cret"])
+def test_no_secret_reaches_a_line(tmp_path: Path, protocol: str, secret: str) -> None:
+    program = otlp.write(tmp_path, "import logging\nlogging.basicConfig(level=logging.INFO)" + STAGES)
+    with otlp.refusing() as endpoint:
+        address = endpoint.replace("//", f"//{secret}@") + "/v1/traces?api-key=s3cret"
+        variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": address}
+        ended = otlp.run(tmp_path, [*RUN, str(program)], **variables, OTEL_METRICS_EXPORTER="none")
+    assert ("Exported: 0 spans to" in ended.stderr) == ("s3cret/" not in secret)
+    assert "s3cret" not in ended.stderr
+
+
+def test_no_secret_reaches_a_line_where_a_collector_redirects(tmp_path: Path) -> None:
+    program = otlp.write(tmp_path, STAGES)
+    with otlp.answering(302, Location="http://user:s3cret@elsewhere/?api-key=s3cret") as endpoint:
+        ended = otlp.run(tmp_path, [*RUN, str(program)], OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+    assert "Exported: 0 spans to" in ended.stderr
+    assert "s3cret" not in ended.stderr
 
 
 def test_ctrl_c_ends_the_wait_for_the_collector(tmp_path: Path, receiver: otlp.Receiver) -> None:
@@ -487,18 +506,15 @@ def test_an_unchanged_pocketflow_program_is_recorded(tmp_path: Path) -> None:
     assert "already instrumented" not in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "reason"),
-    [
-        ("OTEL_TRACES_SAMPLER", "always_off", "no span was sampled"),
-        ("OTEL_SDK_DISABLED", "true", "the SDK is disabled by OTEL_SDK_DISABLED"),
-    ],
-)
-def test_without_spans_there_is_still_a_table(tmp_path: Path, variable: str, value: str, reason: str) -> None:
+@pytest.mark.parametrize(("variable", "value"), [("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_SDK_DISABLED", "true")])
+def test_without_spans_there_are_still_a_table_and_events(tmp_path: Path, variable: str, value: str) -> None:
     program = otlp.write(tmp_path, STAGES)
     ended = otlp.run(tmp_path, [*RUN, str(program)], **{variable: value})
     assert rows(ended.stderr)["draft"] == ["1", "2", "0", "0", "success"]
-    assert ended.stderr.endswith(f"Record: none, {reason}\n")
+    (record,) = (tmp_path / ".otel-progress" / "runs").iterdir()
+    assert ended.stderr.endswith(f"Record: .otel-progress/runs/{record.name}\n")
+    assert len((record / "events.jsonl").read_text().splitlines()) == 4
+    assert not (record / "spans.jsonl").exists()
 
 
 def test_the_record_stays_where_the_program_was_started(tmp_path: Path) -> None:

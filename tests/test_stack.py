@@ -57,7 +57,7 @@ def run_example(stack: Stack, folder: Path, service: str) -> list[dict[str, Any]
     command = ["-m", "otel_progress", "run", "--service-name", service, "examples/pr_campaign.py"]
     done = otlp.run(folder, command, OTEL_EXPORTER_OTLP_ENDPOINT=stack.url("otlp_http"))
     assert done.returncode == 0, done.stderr
-    newest = max((folder / ".otel-progress" / "runs").glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    newest = max((folder / ".otel-progress" / "runs").glob("*/spans.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     return [
         span
         for line in newest.read_text("utf-8").splitlines()

@@ -246,10 +246,10 @@ def dead_ends_in(spans: Spans) -> list[Fact]:
 
 
 def spans_in(folder: Path, program: str) -> list[Json]:
-    """The spans of all run files of a program."""
+    """The spans of all records of a program."""
     return [
         span
-        for path in (folder / ".otel-progress" / "runs").glob(f"*-{program}-*.jsonl")
+        for path in (folder / ".otel-progress" / "runs").glob(f"*-{program}-*/spans.jsonl")
         for line in path.read_text("utf-8").splitlines()
         for resource in json.loads(line)["resourceSpans"]
         for scope in resource["scopeSpans"]

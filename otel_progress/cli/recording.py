@@ -7,38 +7,29 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
 import threading
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
 
-from opentelemetry import trace
-from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
-from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
-from opentelemetry.sdk.environment_variables import (
-    OTEL_EXPORTER_OTLP_ENDPOINT,
-    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
-    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
-)
 from rich.console import Console
 
-from ..names import SCOPE
 from ..recording import default
 from ..recording.faults import report
 from ..recording.live import Run
 from ..recording.sink import Sink
-from ..recording.visible import visible
 from ..report import table
+from ..report.children import ChildTotals
 from ..report.totals import WorkflowTotals, name_within
-from ..runs.file import RunFile
-from ..telemetry.configure import sdk_is_disabled, start
-from ..telemetry.early import make_early_spans, watch_early_spans
+from ..runs.record import Record
+from ..telemetry.early import watch_early_spans
 from ..telemetry.exporters import exporters
-from ..telemetry.lifetime import process
+from ..telemetry.lifetime import Telemetry, process
 from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
-
-_ENDPOINTS = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT)
+from . import children
+from .completing import complete, note_what_children_export
+from .instrumented import instrument
+from .providers import default_exporter, service, set_up
 
 
 class Recording(Sink):
@@ -49,21 +40,19 @@ class Recording(Sink):
     starts: so a program that has providers of its own, or calls `configure`, is first.
     """
 
-    def __init__(self, service_name: str | None, keep: int) -> None:
+    def __init__(self, service_name: str | None, keep: int, days: int) -> None:
         self._service_name = service_name
-        self._keep = keep
+        self._keep = keep, days
         self._pid = os.getpid()
         self._workflows: dict[str, WorkflowTotals] = {}
         self._is_set_up = False
         self._was_broken_off = False
-        self._fault: Exception | None = None
-        """Why nothing is recorded but for the table."""
+        self._known = {"exit_code": 0}
+        """How the process ends, as far as that is known before it does."""
         self._setting_up = threading.RLock()
-        self._endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
-        self._exporter = "otlp" if self._endpoint else "none"
         # What is wrong is said before the program starts, and what takes long is not done in the first run's time.
-        exporters(None, self._exporter)
-        if self._endpoint:
+        exporters(None, default_exporter())
+        if default_exporter() == "otlp":
             with contextlib.suppress(ImportError):
                 importlib.import_module("requests")
 
@@ -71,14 +60,19 @@ class Recording(Sink):
         """Take part in the process that the program is about to run in."""
         if not exit_on_sigterm(self._finish, at_once=False):
             atexit.register(self._finish)
-        self._file = RunFile(Path(sys.argv[0]).stem)
-        if self._file.path is not None:
-            process.companions.append(self._file.processor)
+        children.leave()
+        self._record = Record(Path(sys.argv[0]).stem)
+        if self._record.path is not None:
+            process.companions.append(self._record.processor)
+            writer = self._record.writer(lambda: service(self._service_name))
+            writer.attach(default.get())
+            children.hand_on(self._record.folder, self._service_name, writer)
+            note_what_children_export(self._record.folder, of=self._pid)
         recorder = default.get()
         recorder.sinks.insert(0, self)
         recorder.prepare = self.set_up
         watch_early_spans()
-        _instrument()
+        instrument()
 
     def run_ended(self, run: Run) -> None:
         """Add the run to the table."""
@@ -89,35 +83,32 @@ class Recording(Sink):
     def broken_off(self, error: BaseException) -> None:
         """Note what the program has ended with, if it was not its end: then it may not have come to its stages."""
         self._was_broken_off = not (isinstance(error, SystemExit) and error.code in (None, 0))
+        if isinstance(error, KeyboardInterrupt):
+            self._known = {"signal": signal.SIGINT}
+        elif isinstance(error, SystemExit):
+            code = error.code
+            self._known = {"exit_code": code & 0xFF if isinstance(code, int) else int(code is not None)}
+        else:
+            self._known = {"exit_code": 1}
 
     def set_up(self) -> None:
-        """Set up what the program has not, and have the run file written: before a run begins, not in its time."""
+        """Set up what the program has not, and have the record written: before a run begins, not in its time."""
         if self._is_set_up:
             return
         with self._setting_up:
             if not self._is_set_up:
                 try:
                     watch()
-                    self._set_up()
+                    set_up(self._service_name)
                 except Exception as error:
-                    self._fault = error
-                    report("the run cannot be recorded", error)
+                    report("the telemetry cannot be set up: spans and metrics are not recorded", error)
                 self._is_set_up = True
-
-    def _set_up(self) -> None:
-        if process.telemetry is not None:
-            return
-        provider = trace.get_tracer_provider()
-        if isinstance(provider, trace.ProxyTracerProvider):
-            start(self._service_name, default_exporter=self._exporter, at_exit=False)
-            make_early_spans()
-        elif add := getattr(provider, "add_span_processor", None):
-            for make in process.companions:
-                add(make())
 
     def _finish(self) -> None:
         try:
             with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the wait for the collector.
+                if os.getpid() == self._pid and self._record.path is not None:
+                    complete(self._record)
                 if process.telemetry is not None:
                     process.telemetry.shutdown()
                 default.get().close()
@@ -130,7 +121,9 @@ class Recording(Sink):
                 die_of_sigterm()
 
     def _print(self) -> None:
-        kept = self._file.finish(self._keep)
+        known = {"signal": signal.SIGTERM} if process.terminated else self._known
+        kept = self._record.finish(*self._keep, **known)
+        ChildTotals(self._record.told_by_others()).add_to(self._workflows)
         if sys.__stderr__ is None:  # Closed. Rich would take standard output, which is the program's.
             return
         console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
@@ -140,13 +133,17 @@ class Recording(Sink):
             table.show(console, self._workflows.values())
         elif not kept and not self._was_broken_off:
             console.print("otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?")
-        if kept:
-            console.print(f"Record: {self._file.path}", style="dim")
+        if kept and self._record.fault is None:
+            console.print(f"Record: {self._record.path}", style="dim")
+        elif kept:
+            console.print(f"Record: {self._record.path}, incomplete: {self._record.fault}", style="red")
         elif self._workflows:
             console.print(f"Record: none, {self._why_there_is_none()}", style="dim")
-        telemetry = process.telemetry
-        if telemetry is None:
-            return
+        if process.telemetry is not None:
+            self._print_exported(console, process.telemetry)
+
+    @staticmethod
+    def _print_exported(console: Console, telemetry: Telemetry) -> None:
         for exporter in telemetry.exporters:
             if exporter.endpoint is None:
                 continue
@@ -157,38 +154,8 @@ class Recording(Sink):
                 console.print(what, style="red")
 
     def _why_there_is_none(self) -> str:
-        if self._file.path is None:
+        if self._record.path is None:
             return "no folder can be written"
-        if self._fault is not None:
-            return f"the telemetry could not be set up: {visible(str(self._fault))}"
-        if sdk_is_disabled():
-            return "the SDK is disabled by OTEL_SDK_DISABLED"
-        return "no span was sampled"
-
-
-def _instrument() -> None:
-    """Record the frameworks that otel_progress knows, as `opentelemetry-instrument` does."""
-    disabled = {name.strip() for name in os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")}
-    for point in entry_points(group="opentelemetry_instrumentor"):
-        if point.value.partition(".")[0] == SCOPE and disabled.isdisjoint({point.name, "*"}):
-            try:
-                instrumentor = point.load()()
-                if get_dependency_conflicts(instrumentor.instrumentation_dependencies()) is not None:
-                    continue
-                instrumentor.instrument(skip_dep_check=True)
-            except Exception:  # noqa: S112 - the framework is not there, or not in a version that is known
-                continue
-            _give_way(instrumentor)
-
-
-def _give_way(instrumentor: Any) -> None:
-    """Let the program's own `instrument()`, with the arguments that it gives, take the place of ours."""
-    cls = cast("Any", type(instrumentor))
-    instrument = cls.instrument
-
-    def instead(self: Any, **kwargs: Any) -> Any:
-        cls.instrument = instrument
-        self.uninstrument()
-        return instrument(self, **kwargs)
-
-    cls.instrument = instead
+        if self._record.fault is not None:
+            return self._record.fault
+        return "it is not there any more"

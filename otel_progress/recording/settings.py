@@ -35,6 +35,13 @@ class Settings:
     platform_key: str = "platform"
     """The parameter of a batch flow's item that names its platform."""
 
+    events: bool = False
+    """Send starts, progress and ends as log records, where `configure` sets up the SDK."""
+    pending: bool = False
+    """Say by a span of no length that a run or a visit has begun."""
+    record: str | None = None
+    """The folder of the record that this process's events go to."""
+
     @property
     def phases(self) -> bool:
         """Whether prep, exec and post become spans."""
@@ -62,6 +69,9 @@ class Settings:
             include=_list(env, names.OTEL_PROGRESS_INCLUDE),
             exclude=_list(env, names.OTEL_PROGRESS_EXCLUDE),
             platform_key=env.get(names.OTEL_PROGRESS_PLATFORM_KEY, "").strip() or default.platform_key,
+            events=_boolean(env, names.OTEL_PROGRESS_EVENTS) is True,
+            pending=_boolean(env, names.OTEL_PROGRESS_PENDING) is True,
+            record=env.get(names.OTEL_PROGRESS_RECORD) or None,
         )
 
 

@@ -42,6 +42,8 @@ class SpanSink(Sink):
         self._bound = bound
         self._names: dict[str, str] = {}
         """Of the spans of stages, which are asked for again and again."""
+        self._pending: dict[Recorded, trace.SpanContext] = {}
+        """The spans that said that a run or visit began."""
         self._described: dict[Recorded, _Described] = {}
         """Which exceptions the spans inside a run or visit describe, so that those around need not."""
 
@@ -117,6 +119,22 @@ class SpanSink(Sink):
         event = {names.STAGE_NAME: stage} if action is None else {names.STAGE_NAME: stage, names.STAGE_ACTION: action}
         owner.span.add_event(names.EVENT_DEAD_END, event)
 
+    def _say_that_it_began(self, recorded: Recorded, name: str, attributes: Attributes) -> None:
+        """Export a span of no length at once, inside that of what is around it. The real one comes at the end."""
+        around = recorded.parent
+        while isinstance(around, Part):
+            around = around.owner
+        context, parent = recorded.parent_context, self._pending.get(around) if around is not None else None
+        if parent is not None:
+            context = trace.set_span_in_context(trace.NonRecordingSpan(parent), context)
+        elif not trace.get_current_span(context).get_span_context().is_valid:  # It would be a trace of its own.
+            context = trace.set_span_in_context(recorded.span, context)
+        span = self._tracer.start_span(
+            name, context, SpanKind.INTERNAL, {**attributes, names.PENDING: True}, start_time=recorded.started
+        )
+        span.end(recorded.started)
+        self._pending[recorded] = span.get_span_context()
+
     def _name_for(self, stage: str) -> str:
         bound = self._bound.stage(stage)
         return self._names.setdefault(bound, f"{names.SPAN_STAGE} {bound}")
@@ -134,12 +152,16 @@ class SpanSink(Sink):
             record_exception=False,
             set_status_on_exception=False,
         )
+        if self._recorder.settings.pending and not isinstance(recorded, Part) and recorded.span.is_recording():
+            self._say_that_it_began(recorded, name, attributes)
         if recorded.span is not trace.INVALID_SPAN:
             recorded.context = trace.set_span_in_context(recorded.span, recorded.context)
 
     def _end(self, recorded: T, attributes_of: Callable[[T], Attributes]) -> None:
         span, error = recorded.span, recorded.exception
         inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
+        if self._pending:
+            self._pending.pop(recorded, None)
         if not span.is_recording():
             return
         try:
@@ -238,6 +260,8 @@ def _outcome(visit: Visit) -> Attributes:
         attributes.update(_known(visit))
     if visit.action is not None:
         attributes[names.STAGE_ACTION] = visit.action
+    if visit.retries:
+        attributes[names.STAGE_RETRY_COUNT] = visit.retries
     if visit.wait:
         attributes[names.STAGE_WAIT] = visit.wait
     if visit.items_total is not None or visit.items_done or visit.items_failed:

@@ -16,6 +16,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (  # pyright:
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from .secrets import without_secrets
+
 _ANSWERS: dict[str, tuple[type[Any], str]] = {
     "traces": (ExportTraceServiceResponse, "rejected_spans"),
     "metrics": (ExportMetricsServiceResponse, "rejected_data_points"),
@@ -48,11 +50,17 @@ class Session(requests.Session):
         Raises:
             NotACollectorError: it is not what OTLP says that it is.
         """
-        response = super().request(*args, **kwargs)
+        try:
+            response = super().request(*args, **kwargs)
+        except requests.RequestException as error:  # The SDK logs it, and the address is in it.
+            said = without_secrets(str(error))
+            raise type(error)(said, request=error.request, response=error.response) from None
         if response.status_code < 300:
             _last.rejected = self._refused_part(response)
         elif response.status_code < 400:
-            raise NotACollectorError(f"redirected to {response.headers.get('Location')!r}", response=response)
+            raise NotACollectorError(
+                f"redirected to {without_secrets(response.headers.get('Location', 'nowhere'))!r}", response=response
+            )
         return response
 
     def _refused_part(self, response: requests.Response) -> int:

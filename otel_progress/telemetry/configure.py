@@ -20,6 +20,7 @@ from ..recording.sources import program_name
 from ..recording.visible import printable
 from .exporters import exporters
 from .lifetime import EXIT_TIMEOUT, Telemetry, process
+from .secrets import without_secrets
 from .signals import exit_on_sigterm
 
 _SIGNAL_PATH = re.compile(r"/*(v1/(traces|metrics|logs))?/*$")
@@ -33,6 +34,8 @@ def configure(
     mirror: bool | None = None,
     detail: Detail | None = None,
     capture_messages: bool | None = None,
+    events: bool | None = None,
+    pending: bool | None = None,
     exit_timeout: float = EXIT_TIMEOUT,
     flush_on_sigterm: bool = False,
 ) -> Telemetry:
@@ -50,6 +53,9 @@ def configure(
         mirror: whether `progress_metrics` is written into the workflow's store; see `OTEL_PROGRESS_MIRROR`.
         detail: `"none"`, `"phases"`, `"items"` or `"all"`; see `OTEL_PROGRESS_DETAIL`.
         capture_messages: whether messages of exceptions are exported; see `OTEL_PROGRESS_CAPTURE_MESSAGES`.
+        events: whether starts, progress and ends are sent as log records too, as they happen; see
+            `OTEL_PROGRESS_EVENTS`.
+        pending: whether a span of no length says at once that a run or a visit has begun; see `OTEL_PROGRESS_PENDING`.
         exit_timeout: seconds that the end of the process waits for a collector that takes nothing. One that goes on
             taking batch after batch is given up to ten times as long.
         flush_on_sigterm: turn SIGTERM into a SystemExit with code 143, so that open stages end and everything is
@@ -67,7 +73,13 @@ def configure(
         raise ValueError(f"detail must be one of {', '.join(DETAILS)}, not {detail!r}")
     if endpoint is not None:
         endpoint = _collector(endpoint)
-    given = {"mirror": mirror, "detail": detail, "capture_messages": capture_messages}
+    given = {
+        "mirror": mirror,
+        "detail": detail,
+        "capture_messages": capture_messages,
+        "events": events,
+        "pending": pending,
+    }
     telemetry = start(
         service_name,
         endpoint=endpoint,
@@ -99,7 +111,9 @@ def start(
         logger.warning("the application has a tracer provider already: configure() leaves it alone and exports nothing")
         return Telemetry("", exit_timeout)
     # Exporters first: a wrong setting shall raise before anything is set up.
-    made = None if sdk_is_disabled() else exporters(endpoint, default_exporter)
+    recorder = default.get()
+    settings = replace(recorder.settings, **(changes or {}))
+    made = None if sdk_is_disabled() else exporters(endpoint, default_exporter, events=settings.events)
     attributes = {**(resource_attributes or {}), **({SERVICE_NAME: service_name} if service_name else {})}
     resource = _printable(Resource.create(attributes))
     service_name = str(resource.attributes[SERVICE_NAME])
@@ -108,10 +122,9 @@ def start(
         resource = resource.merge(Resource({SERVICE_NAME: service_name}))
     telemetry = Telemetry(service_name, exit_timeout)
     if made is not None:
-        telemetry.set_up(resource, made, at_exit=at_exit)
+        telemetry.set_up(resource, made, at_exit=at_exit, events=settings.events)
     process.telemetry = telemetry
-    recorder = default.get()
-    recorder.settings = replace(recorder.settings, **(changes or {}))
+    recorder.settings = settings
     recorder.workflow = recorder.workflow or service_name
     return telemetry
 
@@ -120,7 +133,8 @@ def _collector(endpoint: str) -> str:
     """The address of a collector, as people write it, without the path of one signal."""
     scheme, separator, rest = endpoint.strip().partition("://")
     if not separator or scheme.lower() not in ("http", "https") or not urlsplit(f"http://{rest}").netloc:
-        raise ValueError(f"endpoint must begin with http:// or https://, as in http://localhost:4318; not {endpoint!r}")
+        given = without_secrets(endpoint)
+        raise ValueError(f"endpoint must begin with http:// or https://, as in http://localhost:4318; not {given!r}")
     return f"{scheme.lower()}://{_SIGNAL_PATH.sub('', rest)}"
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from opentelemetry.sdk.environment_variables import OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED
 from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetricReader
@@ -19,19 +19,20 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from ..recording.faults import report
 from .batches import MOST_POINTS, in_parts
 from .limits import metrics_interval
+from .secrets import without_secrets
 
 Signal = Literal["traces", "metrics", "logs"]
 _OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 _OTLP_DEFAULTS = {"otlp_proto_grpc": "http://localhost:4317", "otlp_proto_http": "http://localhost:4318"}
 
 
-def exporters(endpoint: str | None, default: str) -> dict[Signal, list[Callable[[], Any]]]:
+def exporters(endpoint: str | None, default: str, *, events: bool = False) -> dict[Signal, list[Callable[[], Any]]]:
     """What makes the exporters that the `OTEL_*_EXPORTER` variables name, for each signal.
 
     Raises:
         ValueError: a variable names an exporter or a protocol that there is not.
     """
-    defaults: dict[Signal, str] = {"traces": default, "metrics": default, "logs": "none"}
+    defaults: dict[Signal, str] = {"traces": default, "metrics": default, "logs": default if events else "none"}
     return {kind: list(_named(kind, endpoint, names)) for kind, names in defaults.items()}
 
 
@@ -47,9 +48,14 @@ def _named(kind: Signal, endpoint: str | None, default: str) -> Sequence[Callabl
             raise ValueError(f"{variable} names {name!r}, and no installed package has such an exporter")
         if kind == "metrics" and entry in _OTLP_DEFAULTS:
             exporter = functools.partial(exporter, max_export_batch_size=MOST_POINTS)
-        if endpoint is not None and entry in _OTLP_DEFAULTS:
+        address = endpoint
+        if entry in _OTLP_DEFAULTS:
+            given = endpoint or _given(kind)
+            if entry == _OTLP["grpc"] and set("@?").intersection(given):
+                address = _host_alone(given)
+        if address is not None and entry in _OTLP_DEFAULTS:
             path = f"/v1/{kind}" if entry == _OTLP["http/protobuf"] else ""
-            exporter = functools.partial(exporter, endpoint=endpoint.rstrip("/") + path)
+            exporter = functools.partial(exporter, endpoint=address.rstrip("/") + path)
         found.append(_over_http(exporter, kind) if entry == _OTLP["http/protobuf"] else exporter)
     return found
 
@@ -66,6 +72,24 @@ def _over_http(exporter: Callable[..., Any], kind: Signal) -> Callable[[], Any]:
         return exporter(session=Session(kind))
 
     return make
+
+
+def _given(kind: Signal) -> str:
+    """The address that the variables say."""
+    for variable in (f"OTEL_EXPORTER_OTLP_{kind.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        if address := os.environ.get(variable):
+            try:
+                urlsplit(address).port  # noqa: B018 - it is read, and may be none
+            except ValueError:  # Its text may be a part of a password.
+                raise ValueError(f"{variable} is no address; in a password / ? # and @ are to be escaped") from None
+            return address
+    return ""
+
+
+def _host_alone(address: str) -> str:
+    """`address` without user, password and query: gRPC has no use for them, and its exporter logs them."""
+    scheme, separator, rest = address.rpartition("://")
+    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
 
 
 def _protocol(kind: Signal) -> str:
@@ -111,6 +135,9 @@ class Exporter(SpanExporter):
     Parent and child must neither write to one connection nor wait for a lock that was held at the fork.
     """
 
+    note: Callable[[Sequence[Any]], object] | None = None
+    """Told, of all of them, which spans a collector has taken."""
+
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._made = {os.getpid(): make()}  # The parent's stays here, so that the child does not close it.
@@ -129,9 +156,9 @@ class Exporter(SpanExporter):
 
     @property
     def endpoint(self) -> str | None:
-        """Where it exports to, if that is a collector; without a password."""
+        """Where it exports to, if that is a collector; without a password or a key."""
         endpoint = getattr(self._own(), "_endpoint", None)
-        return None if endpoint is None else re.sub("//[^/@]*@", "//", str(endpoint))
+        return None if endpoint is None else without_secrets(str(endpoint))
 
     def export(self, spans: Sequence[Any]) -> Any:
         """Export a batch, in parts that a collector takes."""
@@ -145,6 +172,8 @@ class Exporter(SpanExporter):
         self.failed += refused
         if refused < len(spans):
             self.exported_at = time.monotonic()
+            if Exporter.note is not None and self.endpoint is not None:
+                Exporter.note(spans)
         if refused:
             where = self.endpoint or type(self._own()).__name__
             report(f"{where} does not take what is exported: it is lost; how much is said at the end")

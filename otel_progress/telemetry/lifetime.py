@@ -7,6 +7,7 @@ import math
 import multiprocessing.util
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +24,12 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
+from .. import names
 from ..recording import default
 from ..recording.faults import logger
 from . import limits
 from .ended import EndedSpans
+from .events import EventLogs
 from .exporters import Exporter, Reader, Signal, self_metrics
 from .membership import mark_spans_inside
 
@@ -67,6 +70,8 @@ class Telemetry:
         self.exit_timeout = exit_timeout
         self.exporters: list[Exporter] = []
         """Those of the spans."""
+        self.processors: list[SpanProcessor] = []
+        """What hands the spans to them."""
         self._meter_provider: MeterProvider | None = None
         self._push: list[Callable[[], Any]] = []
         """What makes the exporters of the metrics."""
@@ -77,8 +82,15 @@ class Telemetry:
         self.complete = True
         """Whether everything could be exported, as far as that is known after `shutdown`."""
 
-    def set_up(self, resource: Resource, made: Mapping[Signal, Sequence[Callable[[], Any]]], *, at_exit: bool) -> None:
-        """Make the providers and set them as the global ones."""
+    def set_up(
+        self,
+        resource: Resource,
+        made: Mapping[Signal, Sequence[Callable[[], Any]]],
+        *,
+        at_exit: bool,
+        events: bool = False,
+    ) -> None:
+        """Make the providers and set them as the global ones; with `events` what happens is sent as log records."""
         # What may refuse its settings comes first: nothing runs yet then, and nothing has to be taken back.
         with self_metrics():
             self.exporters = [Exporter(make) for make in made["traces"]]
@@ -90,28 +102,21 @@ class Telemetry:
         tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=self._meter_provider)
         mark_spans_inside(tracer_provider)
         with self_metrics():
-            for processor in (
-                *(make() for make in process.companions),
-                *(
-                    EndedSpans(each, **limits.for_spans(), meter_provider=self._meter_provider)
-                    for each in self.exporters
-                ),
-            ):
+            self.processors = [
+                EndedSpans(each, **limits.for_spans(), meter_provider=self._meter_provider) for each in self.exporters
+            ]
+            for processor in (*(make() for make in process.companions), *self.processors):
                 tracer_provider.add_span_processor(processor)
         self._parts = [tracer_provider]
         metrics.set_meter_provider(self._meter_provider)
         trace.set_tracer_provider(tracer_provider)
         if logs:
-            logger_provider = LoggerProvider(resource, shutdown_on_exit=False)
-            for each in logs:
-                exporter = cast("LogRecordExporter", each)
-                logger_provider.add_log_record_processor(BatchLogRecordProcessor(exporter, **limits.for_logs()))
-            set_logger_provider(logger_provider)
-            self._parts.append(logger_provider)
+            self._parts.append(_logs(resource, logs, events=events))
         self._parts += readers
         self._workers = [Worker(type(part).__name__) for part in self._parts]
         if at_exit:
             atexit.register(self.shutdown)
+        self._end_with_celery()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
             # A child that multiprocessing has forked ends without exit handlers.
@@ -174,6 +179,7 @@ class Telemetry:
         """
         for worker in self._workers:
             worker.start()
+        self._end_with_celery()
         if self._push and not self._done:
             # Not in this thread: a lock of the SDK that another thread of the parent held would never be free.
             self._workers[0].submit(self._renew_readers).wait(_FORK_TIMEOUT)
@@ -185,6 +191,15 @@ class Telemetry:
                 self._meter_provider.add_metric_reader(reader)
         self._parts[-len(readers) :] = readers
 
+    def _end_with_celery(self) -> None:
+        """A Celery worker's children end by `os._exit`, without exit handlers, and tell only by a signal of its own."""
+        if (celery := sys.modules.get("celery.signals")) is not None:
+            receiver = self._shutdown_with_celery
+            celery.worker_process_shutdown.connect(receiver, weak=False, dispatch_uid=names.SCOPE)
+
+    def _shutdown_with_celery(self, **_: object) -> None:
+        self.shutdown()
+
     def _shutdown_with_child(self) -> None:
         multiprocessing.util.Finalize(None, self.shutdown, exitpriority=-100)
 
@@ -195,6 +210,17 @@ class Telemetry:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()
+
+
+def _logs(resource: Resource, exporters: Sequence[Exporter], *, events: bool) -> LoggerProvider | EventLogs:
+    """What sends log records: the program's own, where it asks for that, and with `events` ours."""
+    provider = LoggerProvider(resource, shutdown_on_exit=False)
+    for each in exporters:
+        exporter = cast("LogRecordExporter", each)
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter, **limits.for_logs(events=events)))
+    if not events or os.environ.get("OTEL_LOGS_EXPORTER"):
+        set_logger_provider(provider)
+    return EventLogs(provider) if events else provider
 
 
 class Worker:

@@ -27,9 +27,9 @@ def for_spans() -> dict[str, Any]:
     return _batching("OTEL_BSP", QUEUE_SIZE, _SPANS_DELAY)
 
 
-def for_logs() -> dict[str, Any]:
-    """Arguments of a `BatchLogRecordProcessor`."""
-    return _batching("OTEL_BLRP", _LOGS_QUEUE_SIZE, _LOGS_DELAY)
+def for_logs(*, events: bool) -> dict[str, Any]:
+    """Arguments of a `BatchLogRecordProcessor`; with `events` for those of a burst of stages, too."""
+    return _batching("OTEL_BLRP", QUEUE_SIZE if events else _LOGS_QUEUE_SIZE, _LOGS_DELAY)
 
 
 def metrics_interval() -> float:

@@ -1,0 +1,40 @@
+"""Recording the frameworks that otel_progress knows, unless the program does so itself."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import entry_points
+from typing import Any, cast
+
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
+
+from ..names import SCOPE
+
+
+def instrument() -> None:
+    """Record the frameworks that otel_progress knows, as `opentelemetry-instrument` does."""
+    disabled = {name.strip() for name in os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")}
+    for point in entry_points(group="opentelemetry_instrumentor"):
+        if point.value.partition(".")[0] == SCOPE and disabled.isdisjoint({point.name, "*"}):
+            try:
+                instrumentor = point.load()()
+                if get_dependency_conflicts(instrumentor.instrumentation_dependencies()) is not None:
+                    continue
+                instrumentor.instrument(skip_dep_check=True)
+            except Exception:  # noqa: S112 - the framework is not there, or not in a version that is known
+                continue
+            _give_way(instrumentor)
+
+
+def _give_way(instrumentor: Any) -> None:
+    """Let the program's own `instrument()`, with the arguments that it gives, take the place of ours."""
+    cls = cast("Any", type(instrumentor))
+    instrument = cls.instrument
+
+    def instead(self: Any, **kwargs: Any) -> Any:
+        cls.instrument = instrument
+        self.uninstrument()
+        return instrument(self, **kwargs)
+
+    cls.instrument = instead

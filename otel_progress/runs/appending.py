@@ -1,0 +1,90 @@
+"""Appending whole lines to a file that several processes write to."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from ..recording.faults import report
+
+try:
+    import fcntl
+except ImportError:  # Not a POSIX system.
+    fcntl = None
+
+_HIGH = 200  # Below it are the descriptors that a program closes, and opens again, without asking whose they are.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+
+
+def high(descriptor: int) -> int:
+    """The same file by a descriptor that no program closes, or comes to use for another file, by accident."""
+    if fcntl is None:
+        return descriptor
+    try:
+        other = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    except OSError:
+        return descriptor
+    os.close(descriptor)
+    return other
+
+
+class Appending:
+    """A file that is made with the first line. Each line is appended at once, by one system call, so that none is torn.
+
+    A forked child writes to it too, and has nothing of its parent's in a buffer. What cannot be written is said once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fault: str | None = None
+        """Why it is incomplete, if it is."""
+        self._descriptor = -1
+        self._is_torn = False
+
+    def append(self, line: bytes) -> None:
+        """Append `line`, which ends with a newline. Raises nothing of its own."""
+        sent = 0
+        try:
+            if not self._is_torn:
+                sent = os.write(self._descriptor, line)
+                if sent == len(line):
+                    return
+        except OSError:  # Not opened yet; or something to find out about.
+            pass
+        self._append(line, sent)
+
+    def _append(self, line: bytes, sent: int) -> None:
+        if self._is_torn:
+            line = b"\n" + line
+        try:
+            while sent < len(line):
+                sent += self._write(line[sent:])
+            self._is_torn = False
+        except OSError as error:
+            if sent:
+                self._is_torn = sent > self._is_torn  # Not by a newline alone.
+            self.fail(error)
+
+    def fail(self, error: OSError) -> None:
+        """Note why it is incomplete, and say it once."""
+        self.fault = error.strerror
+        report(f"{self.path} cannot be written: what is recorded is incomplete ({error.strerror})")
+
+    def _write(self, data: bytes) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except OSError as error:
+            if error.errno != errno.EBADF:  # It is not open, or the program has closed it, as daemons do.
+                raise
+        self._descriptor = self._open()
+        return os.write(self._descriptor, data)
+
+    def _open(self) -> int:
+        self.path.parent.mkdir(0o700, exist_ok=True)
+        descriptor = high(os.open(self.path, _FLAGS, 0o600))
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH)  # Held until the last process that has it open ends.
+        return descriptor

@@ -1,0 +1,148 @@
+"""The file by which a process of a record says that it lives: it holds a lock on it, and touches it each second."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..recording.times import NANO
+from .appending import high
+
+try:
+    import fcntl
+except ImportError:  # Not a POSIX system.
+    fcntl = None
+
+_ROOM = 1024  # Bytes that it has from the start, so that a full disk does not keep its end out of it.
+
+
+class ProcessFile:
+    """That of this process. A forked child has one of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pid = os.getpid()
+        self.name = f"{self.pid}-{secrets.token_hex(3)}"
+        self._path = folder / f"process-{self.name}.json"
+        self._told = {**_who(), "locked": False}
+        self._is_over = False
+        self._open()
+
+    def touch(self) -> None:
+        """Say that it lives. Called each second."""
+        try:
+            os.utime(self._descriptor)
+        except OSError:  # The program has closed it, and with it the lock went.
+            with contextlib.suppress(OSError):
+                self._open()
+
+    def end(self, **known: int) -> None:
+        """Note that the process has come to its end, with the `exit_code` or the `signal` where that is known."""
+        if self.pid == os.getpid() and not self._is_over:
+            self._is_over = True
+            self._told.update(ended=time.time_ns(), **known)
+            with contextlib.suppress(OSError):
+                self._write()
+
+    def let_go(self) -> None:
+        """Close it in a forked child, which would hold the parent's lock."""
+        with contextlib.suppress(OSError):
+            if os.fstat(self._descriptor).st_ino == self._inode:
+                os.close(self._descriptor)
+
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        self._descriptor = high(os.open(self._path, flags, 0o600))
+        self._inode = os.fstat(self._descriptor).st_ino
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # Readers probe it for a moment.
+                self._told["locked"] = True
+        self._write()
+
+    def _write(self) -> None:
+        _write(self._descriptor, self._told)
+
+
+def mark_crashed(file: Path) -> None:
+    """Note in a process's file that it came to no end of its own, if that is so, and nobody has noted it."""
+    if fcntl is None:
+        return
+    try:
+        descriptor = os.open(file, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return
+    try:
+        told: Any = json.loads(os.read(descriptor, 2 * _ROOM))
+        if not {"ended", "crashed"}.intersection(told) and told["locked"] and told["host"] == _host():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Fails where it lives.
+            _write(descriptor, {**told, "crashed": time.time_ns()})
+    except (OSError, ValueError, LookupError, TypeError):  # One that is in the midst of being made, or damaged.
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, told: dict[str, Any]) -> None:
+    data = json.dumps(told).encode()
+    data += b" " * (_ROOM - len(data) - 1) + b"\n"
+    if hasattr(os, "pwrite"):
+        os.pwrite(descriptor, data, 0)
+    else:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, data)
+
+
+def _host() -> str | None:
+    return os.uname().nodename if hasattr(os, "uname") else None
+
+
+def _who() -> dict[str, Any]:
+    """What tells this process from every other that has had, or will have, its id."""
+    ticks = _start_ticks()
+    return {
+        "pid": os.getpid(),
+        "ppid": os.getppid(),
+        "started": time.time_ns() if ticks is None else _since_boot(ticks),
+        "start_ticks": ticks,
+        "boot_id": _read("/proc/sys/kernel/random/boot_id"),
+        "pid_namespace": _namespace(),
+        "host": _host(),
+        "argv0": sys.argv[0][:200] if sys.argv else None,
+    }
+
+
+def _start_ticks() -> int | None:
+    stat = _read("/proc/self/stat")
+    try:
+        return None if stat is None else int(stat.rpartition(")")[2].split()[19])  # The 22nd field of all.
+    except (ValueError, IndexError):
+        return None
+
+
+def _since_boot(ticks: int) -> int:
+    try:
+        lines = (_read("/proc/stat") or "").splitlines()
+        booted = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+        return booted * NANO + ticks * NANO // os.sysconf("SC_CLK_TCK")
+    except (ValueError, IndexError, StopIteration, OSError):
+        return time.time_ns()
+
+
+def _namespace() -> str | None:
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
+    except OSError:
+        return None
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text("utf-8", "replace").strip()
+    except OSError:
+        return None

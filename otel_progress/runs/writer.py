@@ -1,0 +1,167 @@
+"""This process's part in a record: its events, and the file that says that it lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter, sleep
+
+from opentelemetry.semconv.attributes import service_attributes
+
+from .. import names
+from .._version import __version__
+from ..recording.faults import logger, report
+from ..recording.recorder import Recorder
+from ..sinks.events import EventSink
+from ..sinks.keeper import Keeper
+from .appending import Appending
+from .processes import ProcessFile
+
+EVENTS = "events.jsonl"
+_SLOW = 0.02  # Seconds.
+_SLOW_WRITES = 2  # One after the other.
+_MOST_WAITING = 65_536
+_MOSTLY = 4
+_STUCK = 1.0  # Seconds without a line written, after which nobody else tries it.
+_EXIT_TIMEOUT = 2.0
+
+
+class Writer:
+    """Writes what a recorder tells into the folder of a record, in the frame that tells it.
+
+    Where a write takes long, a thread goes on, until a write is quick again.
+    """
+
+    def __init__(self, folder: Path, service_name: Callable[[], str]) -> None:
+        self.process = self.head = ""
+        self._service_name = service_name
+        self._folder = folder
+        self.file = Appending(folder / EVENTS)
+        self.sink = EventSink(self)
+        self._keeper = Keeper(self._soon, self._touch)
+        self._own: ProcessFile | None = None
+        self._forget()
+        if hasattr(os, "register_at_fork"):
+            forked = weakref.WeakMethod(self._forked)
+            os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
+
+    def attach(self, recorder: Recorder) -> None:
+        """Have the recorder tell it, right after the spans are made."""
+        self.sink.attach(recorder)
+
+    def begin(self) -> bool:
+        """Make this process's file. False where that cannot be."""
+        try:
+            self._folder.mkdir(0o700, exist_ok=True)
+            own = ProcessFile(self._folder)
+        except OSError as error:
+            self.file.fail(error)
+            return False
+        self._own, self.process = own, own.name
+        attributes = [
+            _attribute(service_attributes.SERVICE_NAME, "stringValue", self._service_name()),
+            _attribute("process.pid", "intValue", str(own.pid)),
+            _attribute(names.RECORD, "stringValue", self._folder.name),
+            _attribute(names.PROCESS, "stringValue", own.name),
+        ]
+        scope = json.dumps({"name": names.SCOPE, "version": __version__})
+        self.head = (
+            f'{{"resourceLogs":[{{"resource":{{"attributes":[{",".join(attributes)}]}},'
+            f'"scopeLogs":[{{"scope":{scope},"logRecords":['
+        )
+        self._keeper.start()
+        return True
+
+    def write(self, line: bytes) -> None:
+        """Write a line."""
+        if self._is_behind and self._later(line):
+            return
+        begun = perf_counter()
+        self.file.append(line)
+        if perf_counter() - begun > _SLOW:
+            self._look_whether_it_is_slow(perf_counter() - begun)
+        elif self._slow_writes:
+            self._slow_writes = 0
+
+    def _look_whether_it_is_slow(self, took: float) -> None:
+        """Have a thread write from now on, if it is the disk that takes long, and does so again."""
+        self._slow_writes = self._slow_writes + 1 if _is_slow(took) else 0
+        if self._slow_writes >= _SLOW_WRITES:
+            self._written_at = perf_counter()
+            self._is_behind = True
+            report(f"{self.file.path} takes long to write: a thread writes what is recorded, until it is quick again")
+
+    def soon(self) -> None:
+        """Have what waits written soon."""
+        self._keeper.wake()
+
+    def finish(self, timeout: float = _EXIT_TIMEOUT, **known: int) -> None:
+        """Write what waits, and note that this process has come to its end, and how as far as that is `known`."""
+        end = time.monotonic() + timeout
+        while self._waiting and time.monotonic() < end:
+            self._keeper.wake()
+            sleep(0.01)
+        if lost := self._dropped + len(self._waiting):
+            self.file.fault = self.file.fault or "it takes too long to write"
+            logger.warning("%d events were not written to %s: it takes too long", lost, self.file.path)
+        if self._own is not None:
+            self._own.end(**known)
+
+    def _later(self, line: bytes) -> bool:
+        """Leave a line to the thread. False where too many wait, which the thread is still working at."""
+        if len(self._waiting) < _MOST_WAITING:
+            self._waiting.append(line)
+            self._keeper.wake()
+        elif perf_counter() - self._written_at < _STUCK:
+            return False
+        else:
+            self._dropped += 1
+        return True
+
+    def _soon(self) -> None:
+        self.sink.flush()
+        waiting = self._waiting
+        while waiting:
+            begun = perf_counter()
+            self.file.append(waiting[0])
+            waiting.popleft()
+            self._written_at = perf_counter()
+            if not waiting and not _is_slow(self._written_at - begun):
+                self._is_behind = False  # What was put there meanwhile, by somebody who saw it true, comes next.
+
+    def _touch(self) -> None:
+        if self._own is not None:
+            self._own.touch()
+
+    def _forget(self) -> None:
+        self._waiting: deque[bytes] = deque()
+        self._is_behind = False
+        self._slow_writes = self._dropped = 0
+        self._written_at = 0.0
+
+    def _forked(self) -> None:
+        """Begin anew in a child: what waits is its parent's to write, and what is open its parent's to end."""
+        if self._own is not None:
+            self._own.let_go()
+            self._own = None
+        self._keeper.forget()
+        self.sink.forget()
+        self._forget()
+
+
+def _attribute(name: str, kind: str, value: str) -> str:
+    return json.dumps({"key": name, "value": {kind: value}}, separators=(",", ":"))
+
+
+def _is_slow(took: float) -> bool:
+    """Whether it is the disk that took long, and not the wait for the interpreter, which other threads keep busy."""
+    if took <= _SLOW:
+        return False
+    begun = perf_counter()
+    sleep(0)  # Lets go of the interpreter, as a write does, and does nothing else.
+    return took > _MOSTLY * (perf_counter() - begun)

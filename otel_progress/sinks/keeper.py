@@ -1,0 +1,76 @@
+"""A thread beside the workflow, for what is not done in its time."""
+
+from __future__ import annotations
+
+import _thread
+import queue
+import time
+from collections.abc import Callable
+
+from ..recording.faults import report
+
+GATHER = 0.1
+"""Seconds between the first wish that something be done and its being done, with all that was wished meanwhile."""
+_SECOND = 1.0
+_IDLE = 10.0  # Seconds after which a thread ends that has nothing to do each second.
+
+
+class Keeper:
+    """Calls `soon` a tenth of a second after it was woken, and `each_second` as long as the process lives.
+
+    Both may be called from anywhere at any moment: nothing here takes a lock.
+    """
+
+    def __init__(self, soon: Callable[[], object], each_second: Callable[[], object] | None = None) -> None:
+        self._soon = soon
+        self._each_second = each_second
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: at first, and in a forked child, which has not the thread."""
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_asked = False
+        self._runs = False
+
+    def wake(self) -> None:
+        """Have `soon` called soon."""
+        if not self._is_asked:
+            self._is_asked = True
+            self._wake.put(None)
+        self.start()
+
+    def start(self) -> None:
+        """Start the thread, if there is none."""
+        if not self._runs:
+            self._runs = True
+            try:
+                # Not by `threading`, which holds a plain lock of its own while it starts one.
+                _thread.start_new_thread(self._work, (self._wake,))
+            except RuntimeError:  # The interpreter is on its way out.
+                self._runs = False
+
+    def _work(self, wake: queue.SimpleQueue[None]) -> None:
+        last = time.monotonic()
+        while wake is self._wake:
+            try:
+                wake.get(timeout=_SECOND if self._each_second else _IDLE)
+            except queue.Empty:
+                if self._each_second is None:
+                    self._runs = False
+                    if not self._is_asked:
+                        return
+                    self._runs = True
+            else:
+                time.sleep(GATHER)
+                self._is_asked = False
+                _call(self._soon)
+            if self._each_second is not None and time.monotonic() - last >= _SECOND:
+                last = time.monotonic()
+                _call(self._each_second)
+
+
+def _call(what: Callable[[], object]) -> None:
+    try:
+        what()
+    except Exception as error:
+        report("what is done beside the workflow failed", error)
