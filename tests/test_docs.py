@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -25,6 +25,7 @@ from pocketflow import BatchNode, Flow, Node
 
 from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, Visit, configure, names, stage, workflow
 from otel_progress.recording.settings import DETAILS, Settings
+from otel_progress.runs import model
 
 from .conftest import Telemetry
 
@@ -116,7 +117,7 @@ def attribute_names() -> set[str]:
 
 
 def test_every_name_of_the_code_is_in_the_reference() -> None:
-    said = set(code(REFERENCE.read_text("utf-8")))
+    said = set(code(re.sub(r"```.*?```", "", REFERENCE.read_text("utf-8"), flags=re.DOTALL)))
     words = {word for each in said for word in each.split()}
     assert {value for value in constants().values() if value not in words} == set()
     assert {metric.name for metric in names.METRICS} | set(names.ENVIRONMENT) <= said
@@ -520,11 +521,26 @@ def parameters(function: Callable[..., Any]) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
 
 
-def test_the_options_of_the_command_line(tmp_path: Path) -> None:
-    shown = run([sys.executable, "-m", "otel_progress", "run", "--help"], env=environment(tmp_path)).stdout
+@pytest.mark.parametrize(
+    ("command", "heading"),
+    [("run", "Command line"), ("runs", "`otel-progress runs`"), ("show", "`otel-progress show`")],
+)
+def test_the_options_of_the_command_line(command: str, heading: str, tmp_path: Path) -> None:
+    shown = run([sys.executable, "-m", "otel_progress", command, "--help"], env=environment(tmp_path)).stdout
     options = shown.partition("options:")[2].partition("\nexamples:")[0]
-    said = [name for row in tables_of(REFERENCE, "Command line")[0] for name in code(row["option"])]
-    assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", options)) - {"-m`"} == set(said)
+    said = [name for row in tables_of(REFERENCE, heading)[0] for name in code(row["option"])]
+    found = re.findall(r"^  (?:(-\w), )?(--?[a-z][a-z-]*)", options, flags=re.MULTILINE)
+    assert {name for names in found for name in names if name} == set(said)
+
+
+def test_the_model_of_a_run() -> None:
+    said = {name: code(row["fields"]) for name, row in table("The model", "object").items()}
+    objects = (model.Run, model.Stage, model.Visit, model.Attempt, model.Item, model.Version, model.Link)
+    assert said == {each.__name__: [field.name for field in fields(each)] for each in objects}
+
+
+def test_the_states() -> None:
+    assert tuple(table("States", "state")) == get_args(model.State)
 
 
 # --- the blocks -------------------------------------------------------------------------------------------------------
@@ -699,4 +715,4 @@ def test_contributing_names_the_sessions_of_nox() -> None:
 
 
 def test_the_readme_stays_short() -> None:
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 230
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 235

@@ -227,6 +227,25 @@ def test_the_oldest_are_deleted_the_newest_kept() -> None:
     assert left() == [OLD[2], name_of(record)]
 
 
+def test_what_nothing_was_written_to_for_long_is_deleted() -> None:
+    make(*OLD)
+    runs, day = Path(".otel-progress/runs"), 86_400
+    for name, days in ((OLD[0], 40), (OLD[1], 31), (OLD[2], 29)):
+        path = runs / name
+        for file in path.iterdir() if path.is_dir() else [path]:
+            then = file.stat().st_mtime - days * day
+            os.utime(file, (then, then))
+    newest = runs / OLD[0] / "events.jsonl"
+    newest.touch()  # Of one that ran for long.
+    record = Record("program")
+    fill(record, "draft")
+    assert record.finish()
+    assert left() == [OLD[0], OLD[2], name_of(record)]
+    assert record.finish(days=10**12)
+    assert record.finish(days=0.5)
+    assert left() == [OLD[0], name_of(record)]
+
+
 def test_what_is_not_ours_is_never_deleted(tmp_path: Path) -> None:
     make(*OLD)
     runs = Path(".otel-progress/runs")

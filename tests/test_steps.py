@@ -310,7 +310,7 @@ def behaviour(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("is_async", [False, True])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(program=programs, sequence=st.lists(actions, max_size=8))
 def test_a_generator_that_a_plain_function_returns_does_what_it_does_without(
     recorder: Recorder, is_async: bool, program: str, sequence: list[tuple[Any, ...]]

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from .._version import __version__
-from ..runs.place import FOLDER
-from .run import run
-from .stack import stack
-
-_KEEP = 50
+from ..runs.place import FOLDER, KEEP, KEEP_DAYS
 
 _HELP = """\
 See where a staged workflow is, what it costs and what holds it up.
@@ -24,6 +21,8 @@ _EXAMPLES = """\
 examples:
   otel-progress run app.py
   otel-progress run -m package.module --its-own option
+  otel-progress runs --since 7d
+  otel-progress show
   otel-progress run --help
   otel-progress stack up
 """
@@ -65,13 +64,41 @@ traces and metrics that programs export.
                   configuration for `docker compose up -d`, with Grafana"""
 
 
+_READING = {
+    "runs": "list the runs that were recorded, and those that go on",
+    "show": "show one run: its visits, attempts and links, and what is open",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
-    options = _parser().parse_args(arguments)
-    return run(options) if options.command == "run" else stack(options)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(arguments).parse_args(arguments)
+    try:
+        return options.do(options)
+    except KeyboardInterrupt:
+        if options.command in {"run", "stack"}:  # The program's, or said already.
+            raise
+        return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+# A command is imported when it is asked for: a list of runs needs nothing of the SDK, and a program that is run shall
+# find no more modules than it has to.
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .run import run  # noqa: PLC0415
+
+    return run(options)
+
+
+def _stack(options: argparse.Namespace) -> int:
+    from .stack import stack  # noqa: PLC0415
+
+    return stack(options)
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="otel-progress",
         description=_HELP,
@@ -101,10 +128,17 @@ def _parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
     )
+    for name, what in _READING.items():
+        command = commands.add_parser(
+            name, help=what, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+        if name in arguments[:1]:
+            import_module(f".{name}", __package__).add_to(command)
     return parser
 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(do=_run)
     command.add_argument("-m", dest="module", action="store_true", help="run a module, as `python -m` does")
     command.add_argument(
         "--service-name",
@@ -113,7 +147,14 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         "program's name)",
     )
     command.add_argument(
-        "--keep", type=_positive, default=_KEEP, metavar="N", help="records to keep, the newest ones (default: 50)"
+        "--keep", type=_positive, default=KEEP, metavar="N", help=f"records to keep, the newest ones (default: {KEEP})"
+    )
+    command.add_argument(
+        "--keep-days",
+        type=_positive,
+        default=KEEP_DAYS,
+        metavar="N",
+        help=f"days to keep them, from the last that was written (default: {KEEP_DAYS})",
     )
     command.add_argument(
         "--no-live",
@@ -127,6 +168,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
 
 
 def _add_stack_actions(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(do=_stack)
     actions = command.add_subparsers(dest="action", metavar="(up | build | init)", required=True)
     up = actions.add_parser("up", help="start the servers without containers, until Ctrl-C", allow_abbrev=False)
     up.add_argument(

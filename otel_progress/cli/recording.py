@@ -40,9 +40,9 @@ class Recording(Sink):
     starts: so a program that has providers of its own, or calls `configure`, is first.
     """
 
-    def __init__(self, service_name: str | None, keep: int) -> None:
+    def __init__(self, service_name: str | None, keep: int, days: int) -> None:
         self._service_name = service_name
-        self._keep = keep
+        self._keep = keep, days
         self._pid = os.getpid()
         self._workflows: dict[str, WorkflowTotals] = {}
         self._is_set_up = False
@@ -122,7 +122,7 @@ class Recording(Sink):
 
     def _print(self) -> None:
         known = {"signal": signal.SIGTERM} if process.terminated else self._known
-        kept = self._record.finish(self._keep, **known)
+        kept = self._record.finish(*self._keep, **known)
         ChildTotals(self._record.told_by_others()).add_to(self._workflows)
         if sys.__stderr__ is None:  # Closed. Rich would take standard output, which is the program's.
             return

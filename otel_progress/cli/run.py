@@ -31,7 +31,7 @@ def _run_here(options: argparse.Namespace) -> int:
     try:
         code, module = (load_module if options.module else load_script)(options.program)
         sys.argv[0] = str(module.__file__ if options.module else options.program)
-        recording = Recording(options.service_name, options.keep)
+        recording = Recording(options.service_name, options.keep, options.keep_days)
     except SyntaxError as error:
         traceback.print_exception(type(error), error, None)
         return 1

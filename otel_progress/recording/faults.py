@@ -106,10 +106,10 @@ def _is_handler(frame: FrameType) -> bool:
     code, interrupted = frame.f_code, frame.f_back
     count = code.co_argcount + code.co_kwonlyargcount + 2  # And `*args`, `**kwargs`.
     given = [frame.f_locals.get(name) for name in code.co_varnames[:count]]
-    return interrupted is not None and any(
-        value is interrupted or (type(value) is tuple and any(each is interrupted for each in cast("Any", value)))
-        for value in given
-    )
+    for value in [*given, *[each for some in given if type(some) is tuple for each in cast("Any", some)]]:
+        if value is interrupted:
+            return interrupted is not None
+    return False
 
 
 def passes(error: BaseException, *, theirs: bool = False) -> bool:

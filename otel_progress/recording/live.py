@@ -159,7 +159,8 @@ class Run(Recorded):
             return name
         keys = spellings(name, of_class=of_class)
         with self.lock:
-            known = next((self.spellings[key] for key in keys if key in self.spellings), name) if loose else name
+            told = [self.spellings[key] for key in keys if key in self.spellings] if loose else []
+            known = told[0] if told else name
             if len(self.spellings) < MOST_TOLD_APART:
                 for key in keys:
                     self.spellings.setdefault(key, known)

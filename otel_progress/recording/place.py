@@ -37,7 +37,8 @@ def outside(recorded: Recorded, context: Context) -> tuple[Recorded, Context]:
         recorded = recorded.parent
         if recorded is not around or is_over(around):
             ended.append(recorded.span)
-    if any(trace.get_current_span(context) is span for span in ended):
+    current = trace.get_current_span(context)
+    if [span for span in ended if span is current]:
         context = trace.set_span_in_context(_span_around(around), context)
     return around, context
 

@@ -203,7 +203,11 @@ class Registry:
         while True:
             try:
                 with self._lock:
-                    return next((run for run in reversed(self._by_key.get(key, _NO_RUNS)) if run.ended is None), None)
+                    # No generator: what the handler of a signal raises while one is closed is lost.
+                    for run in reversed(self._by_key.get(key, _NO_RUNS)):
+                        if run.ended is None:
+                            return run
+                    return None
             except RuntimeError as error:  # A signal came here, and its handler has begun or ended a run.
                 if from_handler(error):
                     raise

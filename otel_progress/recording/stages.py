@@ -152,6 +152,7 @@ class StageRecord:
         with self.run.lock:
             visit.attempts += 1
             if retry:
+                visit.retries += 1
                 visit.wait += wait
                 self.retries += 1
 

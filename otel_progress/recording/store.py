@@ -117,7 +117,7 @@ def given_store(shared: Any) -> Any:
     if isinstance(shared, (bool, int, float, complex, str, bytes, bytearray, memoryview, tuple, list, set, frozenset)):
         return None
     kind = cast("type[object]", type(shared))
-    return None if any(hasattr(kind, mark) for mark in _ARRAYS) else shared
+    return None if [mark for mark in _ARRAYS if hasattr(kind, mark)] else shared
 
 
 def found_store(shared: Any) -> Any:
@@ -130,8 +130,8 @@ def found_store(shared: Any) -> Any:
     kind = cast("type[object]", type(shared))
     if issubclass(kind, dict) or hasattr(kind, "__dataclass_fields__"):
         return given_store(shared)
-    proxy = any((base.__module__, base.__name__) == ("multiprocessing.managers", "BaseProxy") for base in kind.__mro__)
-    return shared if proxy else None
+    bases = [(base.__module__, base.__name__) for base in kind.__mro__]
+    return shared if ("multiprocessing.managers", "BaseProxy") in bases else None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import functools
 from datetime import datetime, timezone
 
 NANO = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def timestamp(ns: int) -> str:
@@ -31,6 +32,7 @@ def parse_timestamp(value: object) -> int | None:
         moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
-        return round(moment.timestamp() * NANO)
+        since = moment - _EPOCH  # A float of seconds would be off by some hundred nanoseconds.
+        return (since.days * 86_400 + since.seconds) * NANO + since.microseconds * 1000
     except (ValueError, OverflowError):
         return None

@@ -41,6 +41,7 @@ class Visit(Recorded):
     revision: int | None = None
     """The workflow's revision count when the visit started, or first known after that."""
     latest_revision: int | None = None
+    retries = 0
     wait = 0.0
     items_total: int | None = None
     items_done = 0

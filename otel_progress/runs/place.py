@@ -10,6 +10,10 @@ from pathlib import Path
 from ..recording.faults import logger
 
 FOLDER = Path(".otel-progress")
+KEEP = 1000
+"""Records that a folder keeps."""
+KEEP_DAYS = 30
+"""Days for which it keeps them, from the last that was written. So "slower than last week" has an answer."""
 _PRIVATE = 0o700
 
 

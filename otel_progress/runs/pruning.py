@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import stat
+import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 from .processes import mark_crashed
@@ -19,6 +22,7 @@ RECORD_NAME = re.compile(r"\d{8}T\d{6}Z-.*-[0-9a-f]{6}(\.jsonl)?", re.DOTALL)
 """The name of a record's folder; with the ending, that of the one file that a record was before."""
 FILE_NAME = re.compile(r"spans\.jsonl|events\.jsonl|exported\.txt|process-\d+-[0-9a-f]{6}\.json")
 """The names of the files in a record."""
+_DAY = 86_400
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -37,21 +41,40 @@ def records_in(runs: Path) -> list[Path]:
     return [runs / name for name in sorted(names)]  # They begin with the time.
 
 
-def prune(runs: Path, own: str, keep: int) -> None:
-    """Remove the oldest records beyond `keep`, of those that are older than the one named `own`.
+def prune(runs: Path, own: str, keep: int, days: float, now: float | None = None) -> None:
+    """Remove the oldest records beyond `keep`, and those to which nothing was written for `days`.
 
-    What has crashed in the others is noted, once: who asks later cannot find it out in the same way.
+    None that is newer than the one named `own`, and none that a program still writes to. What has crashed in those that
+    stay is noted, once: who asks later cannot find it out in the same way.
     """
     if runs.is_symlink():
         return
     records = records_in(runs)
-    for record in records:
-        if record.is_dir():
-            for file in record.glob("process-*.json"):
+    oldest = max(0.0, (time.time() if now is None else now) - days * _DAY)
+    surplus = len(records) - keep
+    for number, record in enumerate(records):
+        is_old = number < surplus or _last_written(record, oldest) < oldest
+        if not (record.name < own and is_old and not is_in_use(record) and remove(record)):
+            _mark_crashed(record)
+
+
+def _mark_crashed(record: Path) -> None:
+    with contextlib.suppress(OSError):
+        for file in _files(record) if record.is_dir() else ():
+            if file.name.startswith("process-") and FILE_NAME.fullmatch(file.name):
                 mark_crashed(file)
-    for record in records[: max(0, len(records) - keep)]:
-        if record.name < own and not is_in_use(record):
-            remove(record)
+
+
+def _last_written(record: Path, oldest: float) -> float:
+    """When anything was told in it, in seconds since the Unix epoch; never where it began later than `oldest`."""
+    if record.name[:16] > f"{datetime.fromtimestamp(oldest, timezone.utc):%Y%m%dT%H%M%SZ}":
+        return math.inf
+    try:
+        files = _files(record) if record.is_dir() else [record]
+        told = [file.lstat().st_mtime for file in files if file.suffix == ".jsonl"]
+        return max(told, default=record.lstat().st_mtime)
+    except OSError:
+        return math.inf
 
 
 def is_in_use(record: Path) -> bool:

@@ -21,7 +21,7 @@ from ..telemetry.exporters import Exporter
 from ..telemetry.limits import QUEUE_SIZE
 from .appending import Appending
 from .others import Told, told_by_others
-from .place import FOLDER, writable
+from .place import FOLDER, KEEP, KEEP_DAYS, writable
 from .pruning import prune
 from .writer import Writer
 
@@ -63,8 +63,8 @@ class Record:
         """Why it is incomplete, if it is."""
         return next((each.fault for each in self._appended if each.fault is not None), None)
 
-    def finish(self, keep: int, **known: int) -> bool:
-        """Write the rest and delete the oldest records beyond `keep`. Whether this one is there.
+    def finish(self, keep: int = KEEP, days: float = KEEP_DAYS, **known: int) -> bool:
+        """Write the rest, and delete the oldest records beyond `keep` and those older than `days`. Whether it is there.
 
         What is `known` of how the process ends, its `exit_code` or a `signal`, is noted.
         """
@@ -74,7 +74,7 @@ class Record:
             self._writer.finish(**known)
         if self.path is None:
             return False
-        prune(self.folder.parent, self.folder.name, keep)
+        prune(self.folder.parent, self.folder.name, keep, days)
         return self.folder.exists()
 
     def told_by_others(self) -> Iterator[Told]:

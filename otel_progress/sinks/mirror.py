@@ -106,8 +106,9 @@ class MirrorSink(Sink):
         mirrored, beside = self._runs.pop(run, None), self._recorder.registry.beside(run)
         if not beside:
             self._desks.pop(run.lock, None)
-        elif mirrored is not None and (last := next((each for each in beside[::-1] if each in self._runs), None)):
+        elif mirrored is not None and (shown := [each for each in beside if each in self._runs]):
             shared: Any = run.shared
+            last = shown[-1]
             if type_of(shared) is dict:
                 with run.lock:
                     self._say_again(run, last, shared)

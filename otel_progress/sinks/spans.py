@@ -260,6 +260,8 @@ def _outcome(visit: Visit) -> Attributes:
         attributes.update(_known(visit))
     if visit.action is not None:
         attributes[names.STAGE_ACTION] = visit.action
+    if visit.retries:
+        attributes[names.STAGE_RETRY_COUNT] = visit.retries
     if visit.wait:
         attributes[names.STAGE_WAIT] = visit.wait
     if visit.items_total is not None or visit.items_done or visit.items_failed:

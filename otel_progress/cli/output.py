@@ -1,0 +1,41 @@
+"""What a command gives: on standard output, in colours where that is a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.style import Style
+
+from ..recording.visible import visible
+from ..runs import Problems
+from .said import say
+
+
+def put(lines: Iterable[tuple[str, str]]) -> None:
+    """Print lines, each in its style."""
+    out: Any = sys.stdout
+    if out is None:  # It was closed.
+        return
+    if hasattr(out, "reconfigure"):
+        out.reconfigure(errors="backslashreplace")  # Not every terminal has every character of a name.
+    coloured = Console(file=out).color_system is not None
+    try:
+        for text, style in lines:
+            painted = Style.parse(style).render(text, color_system=ColorSystem.STANDARD) if coloured and style else text
+            out.write(f"{painted}\n")
+        out.flush()
+    except BrokenPipeError:  # `| head` has seen enough. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+
+
+def say_problems(problems: Problems) -> None:
+    """Say what could not be read, and where."""
+    for problem in problems.found:
+        say(f"otel-progress: {visible(str(problem))}")
+    if problems.left_out:
+        say(f"otel-progress: and {problems.left_out} more like these")

@@ -1,0 +1,151 @@
+"""`otel-progress runs`: which runs there are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+from ..names import Result
+from ..recording.times import NANO, timestamp
+from ..recording.visible import visible
+from ..report.listing import listing
+from ..runs import Filter, Listed, Problems, SourceError, State
+from ..runs.index import Index
+from ..runs.place import FOLDER
+from ..runs.reading import Source, open_source
+from .output import put, say_problems
+from .said import say
+
+_MOST = 50
+_HELP = """\
+List the runs of workflows, the newest first: those that `otel-progress run` has
+recorded in this folder, or those of another source.
+
+A run is `running`, `waiting`, `stalled` (its process is stopped or silent),
+`crashed` (its process is gone, and no end was written), `done` with its result,
+or `unknown` where the source does not tell."""
+
+_EXAMPLES = """\
+examples:
+  otel-progress runs
+  otel-progress runs --state failure --state crashed --since 7d
+  otel-progress runs --workflow 'pr_*' --since 2026-11-01 --until 2026-11-15
+  otel-progress runs --json | jq '.[] | select(.retries > 3)'
+  otel-progress runs --from traces.jsonl         a collector's file exporter
+  otel-progress runs --from http://localhost:16686?service=content-studio
+  zcat traces.jsonl.gz | otel-progress runs --from -
+"""
+SOURCE_HELP = (
+    "a folder of records, a record, a collector's file, a saved `shared` as JSON, the address of a Jaeger, or - for "
+    "standard input (default: .otel-progress)"
+)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Say what it does and takes."""
+    command.description, command.epilog = _HELP, _EXAMPLES
+    command.add_argument("--from", dest="source", metavar="SOURCE", help=SOURCE_HELP)
+    command.add_argument("--workflow", metavar="NAME", help="only runs of this workflow; * and ? as in file names")
+    command.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        choices=[*get_args(State), *get_args(Result)],
+        metavar="STATE",
+        help=f"only runs in this state ({', '.join(get_args(State))}), or done with this result "
+        f"({', '.join(get_args(Result))}); may be given several times",
+    )
+    when = "a time such as 2026-11-26 or 2026-11-26T14:30, or how long ago: 30m, 12h, 7d"
+    command.add_argument("--since", type=moment, metavar="TIME", help=f"only runs that began then or later: {when}")
+    command.add_argument("--until", type=moment, metavar="TIME", help="only runs that began before")
+    command.add_argument(
+        "--limit", type=count, default=_MOST, metavar="N", help="at most so many (default: 50; 0: all)"
+    )
+    command.add_argument(
+        "--json", action="store_true", help="an array of objects, times in UTC; all runs unless --limit"
+    )
+    command.set_defaults(do=runs)
+
+
+def runs(options: argparse.Namespace) -> int:
+    """List the runs that the options of `runs` ask for; gives the exit code."""
+    wanted = Filter(options.workflow, options.state, options.since, options.until)
+    try:
+        source = source_of(options.source, wanted)
+    except SourceError as error:
+        say(f"otel-progress: {visible(str(error))}")
+        return 2
+    problems = Problems()
+    index = Index(None if source is None else source.index)
+    index.update([] if source is None else source.inputs, problems)
+    limit = options.limit or None
+    found = index.runs(wanted, None if limit is None else limit + 1)
+    if options.json:
+        put([(json.dumps([_json(run) for run in found[:limit]], indent=1), "")])
+    elif found:
+        put(listing(found[:limit], time.time_ns()))
+    say_problems(problems)
+    if not found and not options.json and not problems:
+        say(f"otel-progress: no run {'is recorded' if options.source is None else 'is'} there" + _advice(options))
+    if limit is not None and len(found) > limit:
+        say(f"otel-progress: there are more than these {limit}; --limit 0 shows all")
+    return 2 if problems and not found else 0
+
+
+def source_of(named: str | None, wanted: Filter) -> Source | None:
+    """What is to be read; None where nothing is named and nothing was recorded here.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    if named is None and not Path(FOLDER).exists():
+        return None
+    return open_source(named or FOLDER, wanted)
+
+
+def _advice(options: argparse.Namespace) -> str:
+    if options.workflow or options.state or options.since or options.until:
+        return " that is asked for"
+    return ": `otel-progress run app.py` records one" if options.source is None else ""
+
+
+def _json(run: Listed) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "workflow": run.workflow,
+        "started": timestamp(run.started) if run.started else None,
+        "ended": None if run.ended is None else timestamp(run.ended),
+        "seconds": run.seconds,
+        "state": run.state,
+        "note": run.note,
+        "result": run.result,
+        "stages": run.stages,
+        "visits": run.visits,
+        "revision": run.revision,
+        "retries": run.retries,
+        "source": run.source,
+    }
+
+
+def moment(text: str) -> int:
+    """Nanoseconds since the Unix epoch of what people write for a time: a date, a time, or how long ago."""
+    try:
+        if text[-1:] in _UNITS and text[:-1].isdecimal():
+            return max(
+                1, time.time_ns() - round(timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]]).total_seconds()) * NANO
+            )
+        return round(datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone().timestamp() * NANO)
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a time nor how long ago, such as 7d") from None
+
+
+def count(text: str) -> int:
+    """A whole number."""
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)

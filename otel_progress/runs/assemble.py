@@ -1,0 +1,144 @@
+"""From the ledger of a run to the model: which of two witnesses is believed, and in which state everything is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .ledger import Fields, Ledger, Totals
+from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit
+from .states import Processes, pid_of
+
+_CLIMB = 100  # Spans between a visit and the one around it.
+_ORDER: tuple[State, ...] = ("running", "waiting", "stalled", "unknown", "crashed")
+"""Which state of several parts tells of the whole: where one goes on, the whole does."""
+
+
+def run_of(ledger: Ledger, source: str, processes: Processes) -> Run:
+    """The run that a ledger tells of."""
+    visits = _visits(ledger, processes)
+    ended = ledger.ended if _is_over(ledger) else None
+    state, note = _state(ledger, processes)
+    stages = _stages(ledger)
+    over = state == "done"
+    return Run(
+        ledger.id,
+        ledger.workflow,
+        source,
+        ledger.service,
+        ledger.trace_id,
+        ledger.started,
+        ended if over else None,
+        state,
+        note,
+        ledger.result if over else None,
+        ledger.error if over else None,
+        stages,
+        visits,
+        sum(stage.visits for stage in stages) - len(visits),
+        tuple(sorted({pid for pid in map(pid_of, ledger.processes) if pid is not None})),
+    )
+
+
+def _is_over(ledger: Ledger) -> bool:
+    """Whether an end was told, and no part of the run itself goes on."""
+    return ledger.ended is not None and all(part.joined and ledger.owned for part in ledger.open_parts.values())
+
+
+def _state(ledger: Ledger, processes: Processes) -> tuple[State, str]:
+    if _is_over(ledger):
+        return "done", ""
+    if ledger.note:
+        return "unknown", ledger.note
+    own = [processes.state_of_open(part.process) for part in ledger.open_parts.values() if not part.joined]
+    if own:  # Nobody else can write the end of the run itself.
+        return _liveliest(own)
+    joined = [processes.state_of_open(part.process) for part in ledger.open_parts.values()]
+    found = joined + [processes.state_of_open(each.get("process")) for each in ledger.open.values()]
+    return _liveliest(found) if found else processes.state_of_open(None)
+
+
+def _liveliest(found: list[tuple[State, str]]) -> tuple[State, str]:
+    return min(found, key=lambda each: _ORDER.index(each[0]))
+
+
+def _stages(ledger: Ledger) -> tuple[Stage, ...]:
+    going_on: dict[str, list[Fields]] = {}
+    for fields in ledger.open.values():
+        going_on.setdefault(fields["stage"], []).append(fields)
+    stages = [
+        _stage(name, ledger.by_events.get(name), ledger.by_spans.get(name), going_on.get(name, []))
+        for name in {**ledger.by_events, **ledger.by_spans}
+    ]
+    return tuple(sorted(stages, key=lambda stage: stage.started or 0))
+
+
+def _stage(name: str, events: Totals | None, spans: Totals | None, going_on: list[Fields]) -> Stage:
+    witnesses = [each for each in (events, spans) if each is not None]
+    fullest = max(witnesses, key=lambda each: each.visits)
+    seen = Totals()
+    for fields in going_on:
+        seen.see(fields)
+    starts = [each.started for each in witnesses if each.started is not None]
+    totals = [each.items_total for each in witnesses if each.items_total is not None]
+    revisions = [each.revision for each in (*witnesses, seen) if each.revision is not None]
+    return Stage(
+        name,
+        min(starts, default=None),
+        None if going_on else fullest.ended,
+        fullest.visits + len(going_on),
+        len(going_on),
+        round(fullest.seconds, 9),
+        dict(fullest.results),
+        fullest.result,
+        fullest.error,
+        max(each.retries for each in witnesses),
+        round(max(each.wait for each in witnesses), 9),
+        max(each.items_done for each in witnesses),
+        max(each.items_failed for each in witnesses),
+        max(totals, default=None),
+        max(each.platforms for each in (*witnesses, seen)),
+        max(revisions, default=None),
+    )
+
+
+def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
+    spans = {**ledger.spans, **ledger.open_spans}
+    inside: dict[str, tuple[list[Attempt], list[Item]]] = {}
+    for span, fields in ledger.attempts:
+        if (visit := _around(ledger, spans, span)) is not None:
+            inside.setdefault(visit, ([], []))[0].append(Attempt(**fields))
+    for span, fields in ledger.items:
+        if (visit := _around(ledger, spans, span)) is not None:
+            inside.setdefault(visit, ([], []))[1].append(Item(**fields))
+    visits: list[Visit] = []
+    for key, fields in (*ledger.kept.items(), *ledger.open.items()):
+        attempts, items = inside.get(key, ([], []))
+        known: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+        around: str | None = known.pop("parent_span", None)
+        known["parent"] = known.get("parent") or (around and _around(ledger, spans, around))
+        known["state"], known["note"] = _state_of(known, processes)
+        known["process"] = pid_of(known.get("process"))
+        known["platforms"] = tuple(known.get("platforms", ()))
+        known["versions"] = tuple(Version(*each) for each in known.get("versions", ()))
+        known["links"] = tuple(Link(*each, visit=spans.get(each[2])) for each in known.get("links", ()))
+        known["failed"] = tuple(sorted(attempts, key=lambda each: (each.started, each.number)))
+        known["items"] = tuple(sorted(items, key=lambda each: each.started))
+        visits.append(Visit(key, **known))
+    return tuple(sorted(visits, key=lambda visit: visit.started))
+
+
+def _state_of(fields: Fields, processes: Processes) -> tuple[State, str]:
+    if fields.get("ended") is not None:
+        return "done", ""
+    return processes.state_of_open(fields.get("process"))
+
+
+def _around(ledger: Ledger, spans: dict[str, str], span: str) -> str | None:
+    """The visit whose span this is, or that lies around it."""
+    for _ in range(_CLIMB):
+        if span in spans:
+            return spans[span]
+        if (above := ledger.parents.get(span)) is None:
+            return None
+        span = above
+    return None

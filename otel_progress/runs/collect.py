@@ -1,0 +1,290 @@
+"""Spans and events become runs: one fact after the other, in any order, and held only as far as they are open."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+from .. import names
+from ..recording.times import NANO
+from .ledger import Fields, Ledger, Part, Totals
+from .otlp import Attributes, EventFact, Fact, SpanFact, count, optional_count, seconds, text, texts
+
+_LINK = "otel_progress.link"
+
+_HELD = 1000
+_REMEMBERED = 20_000
+_INSIDE = 10
+"""Spans inside visits, for each visit that is kept."""
+
+
+class Shelf(Protocol):
+    """Where runs are put away that nobody asks for at the moment."""
+
+    def get(self, run: str) -> Ledger | None:
+        """The ledger of a run, if it is there."""
+        ...
+
+    def put(self, ledger: Ledger) -> None:
+        """Keep it."""
+        ...
+
+
+class Collector:
+    """Takes facts and keeps the ledgers of their runs.
+
+    At most `held` of them are in memory; the others are on the shelf. What it remembers of ends, to see that a batch
+    came twice or an end came before its start, is bounded too.
+    """
+
+    def __init__(
+        self, shelf: Shelf, *, visits: int = 0, wanted: Callable[[str], bool] | None = None, held: int = _HELD
+    ) -> None:
+        self._shelf = shelf
+        self._visits = visits
+        self._wanted = wanted
+        self._held = held
+        self._ledgers: OrderedDict[str, Ledger] = OrderedDict()
+        self._ended: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    @property
+    def details(self) -> bool:
+        """Whether spans are of use that only tell where others lie."""
+        return self._visits > 0
+
+    def add(self, fact: Fact) -> None:
+        """Enter a fact."""
+        if self._wanted is not None and not self._wanted(fact.run):
+            return
+        ledger = self._ledger(fact.run)
+        ledger.service = ledger.service or fact.service
+        ledger.workflow = ledger.workflow or text(fact.attributes.get(names.WORKFLOW_NAME)) or ""
+        if isinstance(fact, SpanFact):
+            self._add_span(ledger, fact)
+        else:
+            ledger.seen_in(fact.process)
+            self._add_event(ledger, fact)
+
+    def put_away(self) -> None:
+        """Put every ledger on the shelf."""
+        while self._ledgers:
+            self._shelf.put(self._ledgers.popitem()[1])
+
+    def replace(self, ledger: Ledger) -> None:
+        """Enter a run that is known as a whole."""
+        if self._wanted is None or self._wanted(ledger.id):
+            self._shelf.put(ledger)
+
+    def _ledger(self, run: str) -> Ledger:
+        ledger = self._ledgers.get(run)
+        if ledger is None:
+            ledger = self._ledgers[run] = self._shelf.get(run) or Ledger(run)
+            if len(self._ledgers) > self._held:
+                self._shelf.put(self._ledgers.popitem(last=False)[1])
+        else:
+            self._ledgers.move_to_end(run)
+        return ledger
+
+    def _is_new(self, witness: str, ledger: Ledger, what: str) -> bool:
+        """Whether this end is told for the first time, as far as can be remembered."""
+        key = (witness, ledger.id, what)
+        if key in self._ended:
+            return False
+        self._remember(key)
+        return True
+
+    def _remember(self, key: tuple[str, str, str]) -> None:
+        """Remember an end: by whom it is told, of which run, and of what in it."""
+        self._ended[key] = None
+        if len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+
+    # --- spans --------------------------------------------------------------------------------------------------------
+
+    def _add_span(self, ledger: Ledger, span: SpanFact) -> None:
+        if span.kind == "run":
+            ledger.trace_id = span.trace_id or ledger.trace_id
+            ledger.began(span.started)
+            self._remember(("run", ledger.id, span.span_id))
+            result = text(span.attributes.get(names.RESULT))
+            error = text(span.attributes.get(names.ERROR_TYPE))
+            ledger.part_ended(span.span_id, span.ended, result, error, joined=False)
+        elif span.kind == "stage":
+            if self._is_new("span", ledger, span.span_id):
+                self._add_visit(ledger, span)
+        elif len(ledger.parents) < self._visits * _INSIDE:
+            ledger.parents[span.span_id] = span.parent_id
+            self._add_inside(ledger, span)
+
+    def _add_visit(self, ledger: Ledger, span: SpanFact) -> None:
+        fields: Fields = _from_attributes(span.attributes, ended=True) | {
+            "started": span.started,
+            "ended": span.ended,
+            "span_id": span.span_id,
+            "parent_span": span.parent_id,
+        }
+        if span.versions:
+            fields["versions"] = [
+                (str(version.get(names.VERSION_ID, "")), text(version.get(names.VERSION_ACTION)))
+                for version in span.versions
+            ]
+        if span.links:
+            fields["links"] = [(text(found.get(_LINK)) or "repeats", *to) for *to, found in span.links]
+        ledger.trace_id = ledger.trace_id or span.trace_id
+        ledger.began(span.started)
+        ledger.by_spans.setdefault(fields["stage"], Totals()).end(fields)
+        visit = ledger.open_spans.get(span.span_id)
+        if visit is not None:  # Its end was told by the span alone.
+            self._remember(("event", ledger.id, visit))
+            known = ledger.close_visit(visit) | fields
+            ledger.by_events.setdefault(fields["stage"], Totals()).end(known)
+        self._keep(ledger, ledger.spans.get(span.span_id) or visit or span.span_id, fields)
+
+    def _add_inside(self, ledger: Ledger, span: SpanFact) -> None:
+        fields: Fields = {
+            "started": span.started,
+            "ended": span.ended,
+            "error": text(span.attributes.get(names.ERROR_TYPE)),
+        }
+        if span.kind == "attempt":
+            number = count(span.attributes, names.STAGE_ATTEMPTS) or 1
+            ledger.attempts.append((span.parent_id, fields | {"number": number, "message": span.message}))
+        elif span.kind == "item":
+            platform = text(span.attributes.get(names.ITEM_PLATFORM))
+            ledger.items.append((span.parent_id, fields | {"platform": platform}))
+
+    def _keep(self, ledger: Ledger, visit: str, fields: Fields) -> None:
+        if visit in ledger.kept:
+            known = ledger.kept[visit]
+            known.update({name: value for name, value in fields.items() if value is not None})
+        elif len(ledger.kept) < self._visits:
+            ledger.kept[visit] = fields
+            if span := fields.get("span_id"):
+                ledger.spans[span] = visit
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def _add_event(self, ledger: Ledger, event: EventFact) -> None:
+        enter = self._ENTER.get(event.name)
+        if enter is not None:  # Else one of a later version.
+            enter(self, ledger, event)
+
+    def _run_started(self, ledger: Ledger, event: EventFact) -> None:
+        joined = event.attributes.get(names.RUN_JOINED) is True
+        key = _part_of(event, joined)
+        ledger.trace_id = ledger.trace_id or event.trace_id or None
+        ledger.began(event.at)
+        ledger.owned = ledger.owned or not joined
+        if ("run", ledger.id, key) not in self._ended:
+            ledger.open_parts[key] = Part(event.at, event.process, joined)
+
+    def _run_ended(self, ledger: Ledger, event: EventFact) -> None:
+        joined = event.attributes.get(names.RUN_JOINED) is True
+        result, error = text(event.attributes.get(names.RESULT)), text(event.attributes.get(names.ERROR_TYPE))
+        key = _part_of(event, joined)
+        if not joined:  # One that is joined may be joined once more, by the same process.
+            self._remember(("run", ledger.id, key))
+        ledger.began(event.at - _lasted(event))
+        ledger.part_ended(key, event.at, result, error, joined=joined)
+
+    def _stage_started(self, ledger: Ledger, event: EventFact) -> None:
+        visit = _visit_id(event)
+        if visit in ledger.open or not self._ended.keys().isdisjoint(
+            (("event", ledger.id, visit), ("span", ledger.id, event.span_id))
+        ):
+            return
+        fields: Fields = self._of_event(event) | {"started": event.at}
+        ledger.began(event.at)
+        ledger.by_events.setdefault(fields["stage"], Totals()).begin(event.at)
+        ledger.open_visit(visit, fields)
+
+    def _stage_progress(self, ledger: Ledger, event: EventFact) -> None:
+        known = ledger.open.get(_visit_id(event))
+        if known is not None:
+            fresh = _from_attributes(event.attributes, ended=False)
+            known.update({name: value for name, value in fresh.items() if value is not None})
+
+    def _stage_ended(self, ledger: Ledger, event: EventFact) -> None:
+        visit = _visit_id(event)
+        if not self._is_new("event", ledger, visit):
+            return
+        told = {name: value for name, value in self._of_event(event, ended=True).items() if value is not None}
+        known = ledger.close_visit(visit)
+        fields: Fields = {"started": event.at - _lasted(event), **known, **told, "ended": event.at}
+        ledger.began(fields["started"])
+        ledger.by_events.setdefault(fields["stage"], Totals()).end(fields)
+        span = fields.get("span_id")
+        if (
+            span and ledger.spans.get(span) == span != visit
+        ):  # Its span came first; from now on it has the event's name.
+            ledger.kept[visit] = ledger.kept.pop(span)
+            ledger.spans[span] = visit
+        self._keep(ledger, visit, fields)
+
+    @staticmethod
+    def _of_event(event: EventFact, *, ended: bool = False) -> Fields:
+        fields = _from_attributes(event.attributes, ended=ended)
+        fields["process"] = event.process
+        fields["span_id"] = event.span_id or None
+        fields["parent"] = text(event.attributes.get(names.PARENT_VISIT_ID))
+        fields["parent_span"] = text(event.attributes.get(names.PARENT_SPAN_ID))
+        return fields
+
+    _ENTER: ClassVar[dict[str, Callable[[Collector, Ledger, EventFact], None]]] = {
+        names.EVENT_RUN_STARTED: _run_started,
+        names.EVENT_RUN_ENDED: _run_ended,
+        names.EVENT_STAGE_STARTED: _stage_started,
+        names.EVENT_STAGE_PROGRESS: _stage_progress,
+        names.EVENT_STAGE_ENDED: _stage_ended,
+    }
+
+
+def _part_of(event: EventFact, joined: bool) -> str:
+    """Which part of a run it is: by its span, or by its process, as one that joins a run has the span of that run."""
+    return f"joined {event.process}" if joined else event.span_id or event.process or ""
+
+
+def _lasted(event: EventFact) -> int:
+    return round(seconds(event.attributes, names.DURATION) * NANO)
+
+
+def _visit_id(event: EventFact) -> str:
+    found = event.attributes
+    named = text(found.get(names.STAGE_VISIT_ID)) or event.span_id
+    return named or f"{found.get(names.STAGE_NAME)}/{found.get(names.STAGE_VISIT)}/{found.get(names.ITEM_PLATFORM)}"
+
+
+def _from_attributes(found: Attributes, *, ended: bool) -> Fields:
+    """The fields of a visit that its span or an event tells."""
+    platforms = texts(found.get(names.STAGE_PLATFORMS))
+    fields: Fields = {
+        "stage": text(found.get(names.STAGE_NAME)) or "",
+        "number": optional_count(found, names.STAGE_VISIT),
+        "action": text(found.get(names.STAGE_ACTION)),
+        "revision": optional_count(found, names.STAGE_REVISION),
+        "platforms": list(platforms) or None,
+        "platform_count": count(found, names.STAGE_PLATFORM_COUNT) or len(platforms) or None,
+        "item_platform": text(found.get(names.ITEM_PLATFORM)),
+        "attempts": count(found, names.STAGE_ATTEMPTS) or None,
+        "budget": seconds(found, names.STAGE_BUDGET) or None,
+        "function": text(found.get(names.CODE_FUNCTION_NAME)),
+        "items_done": optional_count(found, names.STAGE_ITEMS_DONE),
+        "items_failed": optional_count(found, names.STAGE_ITEMS_FAILED),
+        "items_total": optional_count(found, names.STAGE_ITEMS_TOTAL),
+    }
+    if ended:
+        fields["result"] = text(found.get(names.STAGE_RESULT)) or text(found.get(names.RESULT))
+        fields["error"] = text(found.get(names.ERROR_TYPE))
+        fields["wait"] = seconds(found, names.STAGE_WAIT)
+        fields["retries"] = _retries(found)
+    return fields
+
+
+def _retries(found: Attributes) -> int:
+    """Attempts after the first. Before they were told, only the wait between two says that there was one."""
+    told = optional_count(found, names.STAGE_RETRY_COUNT)
+    if told is not None or not seconds(found, names.STAGE_WAIT):
+        return told or 0
+    items = count(found, names.STAGE_ITEMS_DONE) + count(found, names.STAGE_ITEMS_FAILED)
+    return max(1, count(found, names.STAGE_ATTEMPTS) - max(1, items))

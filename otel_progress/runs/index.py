@@ -1,0 +1,241 @@
+"""The index: what is known of every run of a folder, so that a list of 10,000 needs no second reading.
+
+It is only a memory: whatever is wrong with it, it is made anew from the records. It lies beside them where that is our
+own folder. Of another input it is a file without a name for as long as it is needed, so that an input may be of any
+length.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .assemble import run_of
+from .collect import Collector
+from .ledger import Ledger
+from .listed import Filter, Listed, conditions, joined
+from .model import Run
+from .problems import Problems
+from .sources import Extent, Input
+from .states import Processes
+
+FILE = "index.sqlite"
+_VERSION = 1
+_APPLICATION = 0x6F747072
+"""Says in the file itself whose it is."""
+_LARGEST = 2**63 - 1
+_WAIT = 10.0
+"""Seconds that another reader may take to bring it up to date."""
+_TABLES = """
+CREATE TABLE inputs (
+    name TEXT PRIMARY KEY, settled INTEGER NOT NULL, looks TEXT NOT NULL, extents TEXT NOT NULL, problems TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE runs (
+    id TEXT NOT NULL, workflow TEXT NOT NULL, started INTEGER NOT NULL, ended INTEGER, state TEXT NOT NULL,
+    note TEXT NOT NULL, result TEXT, stages INTEGER NOT NULL, visits INTEGER NOT NULL, revision INTEGER,
+    retries INTEGER NOT NULL, source TEXT NOT NULL, owned INTEGER NOT NULL, input TEXT NOT NULL, ledger TEXT NOT NULL,
+    PRIMARY KEY (input, id)
+) WITHOUT ROWID;
+CREATE INDEX by_start ON runs (started);
+CREATE INDEX by_id ON runs (id);
+"""
+_LISTED = "id, workflow, started, ended, state, note, result, stages, visits, revision, retries, source, owned"
+
+
+class _NotOursError(Exception):
+    """The file of the index is somebody else's."""
+
+
+class Index:
+    """The runs of some inputs, kept at `path`; None: only for now.
+
+    With `visits` it keeps as many visits of each run too, which a list does not need.
+    """
+
+    def __init__(self, path: Path | None = None, *, visits: int = 0) -> None:
+        self._path = path
+        self._visits = visits
+        try:
+            self._database = _opened(path)
+        except (sqlite3.Error, OSError, _NotOursError):
+            self._database = _opened(None)
+
+    def close(self) -> None:
+        """Close it."""
+        self._database.close()
+
+    def update(self, inputs: Iterable[Input], problems: Problems) -> None:
+        """Bring it up to date with `inputs`; what is none of them any more is forgotten."""
+        inputs = list(inputs)
+        try:
+            self._update(inputs, problems)
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:  # Also of what it has kept of a run.
+            self._database.close()
+            busy = isinstance(error, sqlite3.OperationalError) and not str(error).startswith("no such")
+            if busy or self._path is None:
+                self._database = _opened(None)
+            else:
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+                self.__init__(self._path, visits=self._visits)
+            problems.clear()
+            self._update(inputs, problems)
+
+    def runs(self, wanted: Filter, limit: int | None = None) -> list[Listed]:
+        """The runs that are wanted, the newest first."""
+        where, values = conditions(wanted)
+        asked = f"SELECT {_LISTED} FROM runs {where} ORDER BY started DESC, id LIMIT ?"  # noqa: S608 - our own words
+        rows = [Listed(*row) for row in self._database.execute(asked, (*values, -1 if limit is None else limit))]
+        several = "SELECT id FROM runs GROUP BY id HAVING count(*) > 1"
+        return joined(rows, {run for (run,) in self._database.execute(several)}, self._parts)
+
+    def ids(self, prefix: str) -> list[str]:
+        """The ids that begin with `prefix`, at most a few."""
+        asked = "SELECT DISTINCT id FROM runs WHERE substr(id, 1, ?) = ? ORDER BY id LIMIT 5"
+        return [run for (run,) in self._database.execute(asked, (len(prefix), prefix))]
+
+    def inputs_of(self, run: str) -> set[str]:
+        """The names of the inputs that tell of a run."""
+        return {name for (name,) in self._database.execute("SELECT input FROM runs WHERE id = ?", (run,))}
+
+    def whole(self, processes: Callable[[str], Processes]) -> Iterator[Run]:
+        """Every run, with what was kept of it; the parts of one that stands in several inputs are put together."""
+        for (run,) in self._database.execute("SELECT id FROM runs GROUP BY id ORDER BY min(started), id"):
+            asked = "SELECT input, ledger FROM runs WHERE id = ? ORDER BY started"
+            parts = self._database.execute(asked, (run,)).fetchall()
+            ledger, known = Ledger(run), Processes()
+            for name, text in parts:
+                ledger.add(Ledger.load(text))
+                known = known.joined(processes(name))
+            yield run_of(ledger, ", ".join(name for name, _ in parts), known)
+
+    def _parts(self, run: str) -> list[tuple[Listed, Ledger]]:
+        asked = f"SELECT {_LISTED}, ledger FROM runs WHERE id = ? ORDER BY started"  # noqa: S608
+        rows = self._database.execute(asked, (run,)).fetchall()
+        return [(Listed(*row[:-1]), Ledger.load(row[-1])) for row in rows]
+
+    # --- bringing it up to date ---------------------------------------------------------------------------------------
+
+    def _update(self, inputs: list[Input], problems: Problems) -> None:
+        database = self._database
+        database.execute("BEGIN IMMEDIATE")
+        known = {row[0]: row for row in database.execute("SELECT name, settled, looks, extents, problems FROM inputs")}
+        for each in inputs:
+            row, looks = known.pop(each.name, None), each.looks()
+            if row is None or not row[1] or row[2] != looks:
+                self._read(each, looks, row)
+        for name in known:
+            database.execute("DELETE FROM inputs WHERE name = ?", (name,))
+            database.execute("DELETE FROM runs WHERE input = ?", (name,))
+        for (found,) in database.execute("SELECT problems FROM inputs WHERE problems != '' ORDER BY name"):
+            problems.load(found)
+        database.execute("COMMIT")
+
+    def _read(self, source: Input, looks: str, row: tuple[Any, ...] | None) -> None:
+        database = self._database
+        before = {} if row is None else {name: Extent(**extent) for name, extent in json.loads(row[3]).items()}
+        if not source.continues(before):
+            database.execute("DELETE FROM runs WHERE input = ?", (source.name,))
+            before, row = {}, None
+        problems = Problems()
+        processes = source.processes(problems)
+        shelf = _Shelf(database, source.name, processes)
+        collector = Collector(shelf, visits=self._visits)
+        extents = source.read(collector, problems, since=before, growing=processes.live)
+        collector.put_away()
+        if before:
+            shelf.look_again()
+        if row is not None:
+            problems.load(row[4])
+        database.execute(
+            "INSERT OR REPLACE INTO inputs VALUES (?, ?, ?, ?, ?)",
+            (
+                source.name,
+                not processes.live,
+                looks,
+                json.dumps({name: asdict(extent) for name, extent in extents.items()}),
+                problems.dump(),
+            ),
+        )
+
+
+class _Shelf:
+    """The runs of one input, in the index."""
+
+    def __init__(self, database: sqlite3.Connection, name: str, processes: Processes) -> None:
+        self._database = database
+        self._name = name
+        self._processes = processes
+
+    def get(self, run: str) -> Ledger | None:
+        """The ledger of a run, if it is there."""
+        asked = "SELECT ledger FROM runs WHERE input = ? AND id = ?"
+        row = self._database.execute(asked, (self._name, run)).fetchone()
+        return None if row is None else Ledger.load(row[0])
+
+    def put(self, ledger: Ledger) -> None:
+        """Keep it, with what a list shows of it."""
+        run = run_of(ledger, self._name, self._processes)
+        listed = Listed.of(run, owned=ledger.owned)
+        row = (*(_bounded(getattr(listed, name)) for name in _LISTED.split(", ")), self._name, ledger.dump())
+        self._database.execute(f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+
+    def look_again(self) -> None:
+        """What has not ended may have come into another state, without a word of its own."""
+        asked = "SELECT id FROM runs WHERE input = ? AND state != 'done'"
+        for (run,) in self._database.execute(asked, (self._name,)).fetchall():
+            if (ledger := self.get(run)) is not None:
+                self.put(ledger)
+
+
+def _bounded(value: Any) -> Any:
+    """`value`, a number no larger than a database takes."""
+    return max(-_LARGEST, min(value, _LARGEST)) if type(value) is int else value
+
+
+def _opened(path: Path | None) -> sqlite3.Connection:
+    if path is None:
+        database = sqlite3.connect("", isolation_level=None)
+    else:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        os.close(os.open(path, flags, 0o600))
+        database = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
+    try:
+        return _prepared(database)
+    except sqlite3.OperationalError:
+        database.close()
+        raise
+    except sqlite3.DatabaseError:  # Damaged: it is ours by its name and place.
+        database.close()
+        if path is None:
+            raise
+        path.unlink()
+        return _opened(path)
+
+
+def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
+    """With its tables; those of another version are dropped."""
+    (application,), (version,) = (
+        database.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+    )
+    tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    if tables and application != _APPLICATION:
+        database.close()
+        raise _NotOursError
+    database.execute("PRAGMA synchronous = OFF")  # What is lost is read again.
+    if version != _VERSION or set(tables) != {"inputs", "runs"}:
+        database.execute("BEGIN IMMEDIATE")
+        for table in tables:
+            database.execute(f'DROP TABLE "{table}"')
+        for statement in filter(str.strip, _TABLES.split(";")):
+            database.execute(statement)
+        database.execute(f"PRAGMA application_id = {_APPLICATION}")
+        database.execute(f"PRAGMA user_version = {_VERSION}")
+        database.execute("COMMIT")
+    return database

@@ -1,0 +1,220 @@
+"""Whether the processes of a record still run, from the file that each of them holds while it lives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .documents import DamagedError, parse
+from .model import State
+from .problems import Problems
+
+try:
+    import fcntl
+except ImportError:  # Not a POSIX system.
+    fcntl = None
+
+SILENT = 10.0
+"""Seconds without a sign of life from which a process that is there counts as stalled; it gives one every second."""
+_LARGEST = 65_536
+_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs")
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_NOTHING: tuple[State, str] = ("unknown", "nothing tells whether it still runs")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a record, and what became of it."""
+
+    name: str
+    """What tells it from every other of its record: its id, and some digits."""
+    pid: int
+    parent: int | None
+    state: State
+    """`done`: it has said that it ends. What it had open then is never going to end: that is `crashed`."""
+    note: str
+
+    @property
+    def lives(self) -> bool:
+        """Whether it may still write."""
+        return self.state in {"running", "stalled", "unknown"}
+
+
+class Processes:
+    """The processes of one input; none where it has no such files."""
+
+    def __init__(self, found: list[Process] | None = None, *, otherwise: tuple[State, str] = _NOTHING) -> None:
+        self._by_name = {process.name: process for process in found or []}
+        self._otherwise = otherwise
+        """The state of what no process that is known has begun."""
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter(self._by_name.values())
+
+    @property
+    def live(self) -> bool:
+        """Whether one of them may still write."""
+        return self._otherwise[0] == "running" or any(process.lives for process in self)
+
+    def joined(self, other: Processes) -> Processes:
+        """Those of both."""
+        return Processes([*self, *other], otherwise=max(self._otherwise, other._otherwise, key=_certainty))
+
+    def state_of_open(self, name: str | None) -> tuple[State, str]:
+        """The state of what a process has begun and not ended."""
+        process = self._by_name.get(name or "")
+        if process is None:
+            return self._otherwise
+        if process.state == "done":
+            return "crashed", f"process {process.pid} {process.note}"
+        if process.state == "crashed":
+            children = sorted(each.pid for each in self if each.parent == process.pid and each.lives)
+            names = ", ".join(map(str, children))
+            left = f"child {names} still runs" if len(children) == 1 else f"children {names} still run"
+            return "crashed", f"process {process.pid} {process.note}{f'; its {left}' if children else ''}"
+        return process.state, "" if not process.note else f"process {process.pid} {process.note}"
+
+
+def _certainty(told: tuple[State, str]) -> tuple[bool, bool]:
+    return told[0] == "running", told != _NOTHING
+
+
+def processes_of(record: Path, problems: Problems, now: float | None = None) -> Processes:
+    """The processes whose files are in the folder of a record."""
+    found: list[Process] = []
+    for path in sorted(record.glob("process-*.json")):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | _NO_LINK)
+        except OSError as error:
+            problems.add(str(path), None, error.strerror or str(error))
+            continue
+        try:
+            if not (data := os.read(descriptor, _LARGEST).strip()):
+                continue  # It is being made, and nothing is written before.
+            told = parse(data)
+            if type(told.get("pid")) is not int:
+                raise DamagedError("it names no pid")
+            silent = (time.time() if now is None else now) - os.fstat(descriptor).st_mtime
+            held = None if told.get("locked") is False else _held(descriptor, path)
+            found.append(_process(path, told, silent, held))
+        except (OSError, DamagedError) as error:
+            problems.add(str(path), None, str(error))
+        finally:
+            os.close(descriptor)
+    return Processes(found, otherwise=("unknown", "its end was not recorded"))
+
+
+def held_by_any(file: Path) -> Processes:
+    """What is known of a record that is one file, of an earlier version: whoever writes to it shares a lock on it."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | _NO_LINK)
+    except OSError:
+        return Processes()
+    try:
+        return Processes(otherwise=("running", "")) if _held(descriptor, file, alone=True) else Processes()
+    finally:
+        os.close(descriptor)
+
+
+def pid_of(name: str | None) -> int | None:
+    """The process id in what names a process."""
+    digits = (name or "").partition("-")[0]
+    return int(digits) if digits.isdecimal() and len(digits) < 18 else None
+
+
+def _process(path: Path, told: dict[str, Any], silent: float, held: bool | None) -> Process:
+    state, note = _state(told, silent, held)
+    parent = told.get("ppid")
+    return Process(
+        path.stem.removeprefix("process-"), told["pid"], parent if type(parent) is int else None, state, note
+    )
+
+
+def _state(told: dict[str, Any], silent: float, held: bool | None) -> tuple[State, str]:
+    if told.get("ended") is not None:
+        return "done", _end(told)
+    if told.get("crashed") is not None:  # Another program has found it so.
+        return "crashed", "is gone without a word"
+    if told.get("boot_id") == _boot_id():
+        return _state_here(told, silent, held)
+    if told.get("host") == socket.gethostname():
+        return "crashed", "is gone: the machine was started anew since"
+    return "unknown", f"runs on {told.get('host') or 'another machine'}, or did: that cannot be known here"
+
+
+def _state_here(told: dict[str, Any], silent: float, held: bool | None) -> tuple[State, str]:
+    """The state of one that has not said that it ends, on this machine since it was last started."""
+    alive = _lives(told)
+    if alive is False or (held is False and alive is not True):
+        return "crashed", "is gone without a word"
+    if held is False and silent > SILENT:  # Not at once: a program may close what it finds open, and it opens it again.
+        return "crashed", "has let go of the record"
+    if held is None and alive is None:
+        return "unknown", "may run or not: its file is on a network file system, where that cannot be known"
+    if alive == "stopped" or silent > SILENT:
+        return "stalled", "is stopped" if alive == "stopped" else f"is silent for {silent:.0f} s"
+    return "running", ""
+
+
+def _end(told: dict[str, Any]) -> str:
+    number, code = told.get("signal"), told.get("exit_code")
+    if type(number) is int:
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(number).name}"
+    return f"ended with exit code {code}" if type(code) is int else "has ended"
+
+
+def _boot_id() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def _lives(told: dict[str, Any]) -> bool | str | None:
+    """Whether the process is there (`stopped`: but does not go on); None where its number says nothing here."""
+    try:
+        if told.get("pid_namespace") != os.readlink("/proc/self/ns/pid"):  # noqa: PTH115 - it is no path
+            return None
+        # Behind the name, which may hold anything: the state, ..., and as the twentieth field from there the start.
+        fields = Path(f"/proc/{told['pid']}/stat").read_bytes().rpartition(b")")[2].split()
+    except FileNotFoundError:
+        return False if Path("/proc/self/stat").exists() else None
+    except (OSError, ValueError):
+        return None
+    if fields[0] in {b"Z", b"X"} or told.get("start_ticks") not in {None, int(fields[19])}:
+        return False
+    return "stopped" if fields[0] in {b"T", b"t"} else True
+
+
+def _held(descriptor: int, path: Path, *, alone: bool = False) -> bool | None:
+    """Whether its process holds the file; None where a lock says nothing."""
+    if fcntl is None or _is_on_network(path):
+        return None
+    try:
+        # Shared where that is enough, so that two who look do not see each other.
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
+def _is_on_network(path: Path) -> bool:
+    try:
+        mounts = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    place = str(path.resolve())
+    kinds = [
+        (len(point), kind)
+        for _, point, kind, *_ in (line.split() for line in mounts)
+        if place == point or place.startswith(point.rstrip("/") + "/")
+    ]
+    return bool(kinds) and max(kinds)[1] in _NETWORK

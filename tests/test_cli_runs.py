@@ -1,0 +1,319 @@
+"""`otel-progress runs` and `otel-progress show`: what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_progress.cli.main import main
+from otel_progress.recording.times import timestamp
+
+from .records import RUN, SECOND, START, TRACE, campaign, event, record, span, visit_event, write
+
+FAILED, OPEN = "b" * 32, "c" * 32
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own, in a zone of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setattr("otel_progress.cli.output.Console", lambda file: type("Plain", (), {"color_system": None}))
+    return tmp_path / ".otel-progress"
+
+
+@pytest.fixture
+def folder(here: Path) -> Path:
+    """Three runs: one that went well, one that failed, and one that has no end."""
+    record(here, "20250828T104500Z-app-0a0a0a", spans=campaign())
+    failed = [
+        span(
+            "attempt", "at1", "s1", at=101, takes=0.5, run=FAILED, message="OSError: no\x1b[2J", error__type="OSError"
+        ),
+        span(
+            "stage fetch", "s1", "r1", at=101, takes=30.0, run=FAILED, stage__result="failure", error__type="OSError",
+            stage__attempts=2, stage__retries=1, stage__wait=29.0, stage__revision=2,
+        ),
+        span("run campaign", "r1", at=100, takes=125.0, run=FAILED, result="failure", error__type="OSError"),
+    ]  # fmt: skip
+    record(here, "20250828T104640Z-app-0b0b0b", spans=failed)
+    going_on = [
+        event("run.started", run=OPEN, at=200.0, span_id="r2"),
+        visit_event("started", "craft", "7-a.1", run=OPEN, at=201.0, stage__items__total=6),
+        visit_event("progress", "craft", "7-a.1", run=OPEN, at=202.0, stage__items__done=2, item__platform="x"),
+        visit_event("started", "translate", "7-a.2", run=OPEN, at=203.0, parent__visit_id="7-a.1"),
+    ]
+    record(here, "20250828T104820Z-app-0c0c0c", events=going_on)
+    return here
+
+
+def run(*arguments: str) -> int:
+    try:
+        return main(arguments)
+    except SystemExit as error:
+        assert isinstance(error.code, int)
+        return error.code
+
+
+def lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def test_the_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("runs") == 0
+    out, err = capsys.readouterr()
+    assert lines(out) == [
+        "run       started              workflow    time  state          stages  visits  revisions  retries",
+        "cccccccc  2025-08-28 10:48:20  campaign       -  unknown             2       2          -        0",
+        "bbbbbbbb  2025-08-28 10:46:40  campaign  2m 05s  done: failure       1       1          2        1",
+        "01234567  2025-08-28 10:45:00  campaign  8.00 s  done: success       2       2          -        0",
+    ]
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--state", "failure"], [FAILED]),
+        (["--state", "failure", "--state", "unknown"], [OPEN, FAILED]),
+        (["--since", "2025-08-28T10:46:00"], [OPEN, FAILED]),
+        (["--since", "2025-08-28T12:46:00+02:00", "--until", "2025-08-28T10:47:00Z"], [FAILED]),
+        (["--since", "1w"], []),
+        (["--until", "1s"], [OPEN, FAILED, RUN]),
+        (["--workflow", "camp*"], [OPEN, FAILED, RUN]),
+        (["--workflow", "other"], []),
+        (["--limit", "1"], [OPEN]),
+        (["--limit", "0"], [OPEN, FAILED, RUN]),
+    ],
+)
+def test_what_is_asked_for(
+    arguments: list[str], expected: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("runs", "--json", *arguments) == 0
+    out, err = capsys.readouterr()
+    assert [each["id"] for each in json.loads(out)] == expected
+    assert ("more than these 1" in err) == (arguments == ["--limit", "1"])
+
+
+def test_the_list_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("runs", "--json", "--state", "failure") == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "id": FAILED,
+            "workflow": "campaign",
+            "started": timestamp(START + 100 * SECOND),
+            "ended": timestamp(START + 225 * SECOND),
+            "seconds": 125.0,
+            "state": "done",
+            "note": "",
+            "result": "failure",
+            "stages": 1,
+            "visits": 1,
+            "revision": 2,
+            "retries": 1,
+            "source": "20250828T104640Z-app-0b0b0b",
+        }
+    ]
+
+
+def test_the_tree_of_the_newest(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show") == 0
+    assert lines(capsys.readouterr().out) == [
+        "campaign  unknown  -",
+        "its end was not recorded",
+        f"run {OPEN}, started 2025-08-28 10:48:20, trace {TRACE}, service studio",
+        "from 20250828T104820Z-app-0c0c0c",
+        "",
+        "     after             time  stage",
+        "   +1.00 s                -  craft  unknown (its end was not recorded); x; 2 of 6 items",
+        "   +3.00 s                -    translate  unknown (its end was not recorded)",
+    ]
+
+
+def test_the_tree_of_one_that_failed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "bbb") == 0
+    assert lines(capsys.readouterr().out) == [
+        "campaign  done: failure, OSError  2m 05s",
+        f"run {FAILED}, started 2025-08-28 10:46:40, trace {TRACE}, service studio",
+        "from 20250828T104640Z-app-0b0b0b",
+        "",
+        "     after             time  stage",
+        "   +1.00 s          30.00 s  fetch  failure OSError; 1 retry after 29.00 s; revision 2",
+        "   +1.00 s           500 ms    attempt 1 failed: OSError: no\\x1b[2J",
+    ]
+
+
+def test_the_tree_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "bbb", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["id"], shown["seconds"], shown["retries"]) == (FAILED, 125.0, 1)
+    (visit,) = shown["visits"]
+    assert (visit["stage"], visit["started"], visit["seconds"]) == ("fetch", timestamp(START + 101 * SECOND), 30.0)
+    assert [attempt["error"] for attempt in visit["failed"]] == ["OSError"]
+
+
+def test_of_many_visits_the_first_are_shown_and_the_stages_with_their_totals(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spans = [span("stage draft", f"s{number}", "r1", at=number, takes=0.5) for number in range(30)]
+    record(here, spans=[*spans, span("run campaign", "r1", takes=40.0)])
+    assert run("show", "--visits", "2") == 0
+    assert lines(capsys.readouterr().out)[4:] == [
+        "     after             time  stage",
+        "   +0.0 ms           500 ms  draft",
+        "   +1.00 s           500 ms  draft",
+        "                             and 28 more visits",
+        "",
+        "    visits             time  stage",
+        "        30          15.00 s  draft  30 success",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["show", "zz"], 1, "no run begins with zz"),
+        (["show", "zz\x1b[2J"], 1, "no run begins with zz\\x1b[2J"),
+        (["show", ""], 2, "several runs begin with : "),
+        (["show", "--from", "nothing.jsonl"], 2, "nothing.jsonl: No such file or directory"),
+        (["runs", "--from", "nothing.jsonl"], 2, "nothing.jsonl: No such file or directory"),
+        (["runs", "--state", "odd"], 2, "invalid choice"),
+        (["runs", "--since", "soon"], 2, "'soon' is neither a time nor how long ago"),
+        (["runs", "--since", "9999999999999w"], 2, "is neither a time nor how long ago"),
+        (["runs", "--limit", "-1"], 2, "'-1' is no whole number"),
+        (["show", "--visits", "many"], 2, "'many' is no whole number"),
+        (["runs", "--workflow", "other"], 0, "no run is recorded there that is asked for"),
+        (["runs", "--from", "foreign.txt"], 2, "foreign.txt:1: not JSON: Expecting value at character 1"),
+        (["show", "--from", "foreign.txt"], 2, "foreign.txt:1: not JSON: Expecting value at character 1"),
+        (["show", "--from", "empty.txt"], 1, "there is no run"),
+        (["runs", "--from", "http://127.0.0.1:9"], 2, "http://127.0.0.1:9/api/v3/services: Connection refused"),
+        (["runs", "--from", "http://me:secret@127.0.0.1:9?key=secret"], 2, "http://127.0.0.1:9/api/v3/services: "),
+        (["runs", "--from", "http://[::1"], 2, "Invalid IPv6 URL"),
+        (["runs", "--from", "http://"], 2, "http://"),
+    ],
+)
+def test_what_is_wrong_is_said_and_told_by_the_exit_code(
+    arguments: list[str], code: int, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("foreign.txt").write_text("hello\n")
+    Path("empty.txt").touch()
+    assert run(*arguments) == code
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+    assert "Traceback" not in err
+    assert "secret" not in err
+
+
+@pytest.mark.parametrize("command", ["runs", "show"])
+def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(command, "--help") == 0
+    out = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert f"examples:\n  otel-progress {command}" in out
+    assert "--from SOURCE" in out
+
+
+def test_where_nothing_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("runs") == 0
+    assert "no run is recorded there: `otel-progress run app.py` records one" in capsys.readouterr().err
+    assert run("runs", "--json") == 0
+    assert capsys.readouterr().out == "[]\n"
+    assert run("show") == 1
+    assert "no run is recorded here" in capsys.readouterr().err
+    assert list(Path().iterdir()) == []  # To look makes nothing.
+
+
+def test_what_is_damaged_is_said_beside_what_is_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = write(Path("t.jsonl"), ["no", *campaign()])
+    assert run("runs", "--from", str(broken)) == 0
+    out, err = capsys.readouterr()
+    assert len(lines(out)) == 2
+    assert err == "otel-progress: t.jsonl:1: not JSON: Expecting value at character 1\n"
+
+
+def test_names_do_nothing_to_a_terminal(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b]52;c;cm0=\x07\u202egnp"
+    spans = [
+        span("stage x", "s1", "r1", stage__name=evil, stage__action=evil, stage__result=evil, item__platform=evil,
+             error__type=evil, workflow__name=evil),
+        span("run x", "r1", run=RUN, workflow__name=evil, result=evil, error__type=evil),
+    ]  # fmt: skip
+    record(here, spans=spans, name="20250828T104500Z-\x1b[2J-0a0a0a")
+    for arguments in (["runs"], ["show"], ["show", "--visits", "0"], ["runs", "--from", ".otel-progress"]):
+        assert run(*arguments) == 0
+        out, err = capsys.readouterr()
+        assert "\\x1b]52;c;cm0=\\x07\\u202egnp" in out
+        assert not {"\x1b", "\x07", "\u202e"} & set(out + err)
+
+
+def test_a_visit_that_lies_in_itself(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a damaged record. Each is shown once."""
+    events = [
+        event("run.started", span_id="r1"),
+        visit_event("started", "one", "a", parent__visit_id="b"),
+        visit_event("started", "two", "b", parent__visit_id="a"),
+        visit_event("started", "self", "c", parent__visit_id="c"),
+    ]
+    record(here, events=events)
+    assert run("show") == 0
+    out = capsys.readouterr().out
+    assert [out.count(f" {name}  unknown") for name in ("one", "two", "self")] == [1, 1, 1]
+
+
+def in_a_process(*arguments: str, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONIOENCODING"}
+    return subprocess.run(
+        [sys.executable, "-m", "otel_progress", *arguments],
+        capture_output=True, timeout=60, check=False, env=environment | how.pop("env", {}), **how,
+    )  # fmt: skip
+
+
+def test_where_the_terminal_has_not_every_character(here: Path) -> None:
+    record(here, spans=[span("run x", "r1", workflow__name="Übersetzung 訳")])
+    done = in_a_process("runs", env={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert b"\\xdcbersetzung \\u8a33" in done.stdout
+
+
+def test_a_reader_that_has_seen_enough(here: Path) -> None:
+    record(here, spans=[span("run x", f"r{number}", run=f"{number:032x}") for number in range(3000)])
+    head = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.readline()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    assert head.stdin is not None
+    done = subprocess.run(
+        [sys.executable, "-m", "otel_progress", "runs", "--limit", "0"],
+        stdout=head.stdin, stderr=subprocess.PIPE, timeout=60, check=False,
+    )  # fmt: skip
+    head.communicate()
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_from_standard_input(folder: Path) -> None:
+    done = in_a_process("show", "--from", "-", input="\n".join(campaign()).encode())
+    assert done.returncode == 0
+    assert b"campaign  done: success  8.00 s" in done.stdout
+
+
+def test_a_list_brings_nothing_of_the_sdk(folder: Path) -> None:
+    code = "import sys; from otel_progress.cli.main import main; main(['runs']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"opentelemetry.sdk", "pocketflow", "http.client"}.isdisjoint(done.stdout.split())
+
+
+def test_coloured_on_a_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_progress.cli.output.Console", lambda file: type("Tty", (), {"color_system": "standard"}))
+    assert run("runs") == 0
+    out = capsys.readouterr().out
+    assert "\x1b[31mbbbbbbbb" in out
+    assert "\x1b[31m01234567" not in out

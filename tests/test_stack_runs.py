@@ -1,0 +1,55 @@
+"""A run read from the real Jaeger is the run that was recorded."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from otel_progress.runs import Run, read
+from otel_progress.stack.run import Stack
+
+from . import otlp
+from .servers import new_stack, until
+
+pytestmark = pytest.mark.stack
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def jaeger(tmp_path: Path) -> Generator[Stack]:
+    """Jaeger alone, up."""
+    stack = new_stack(tmp_path / "stack")
+    stack.up("jaeger")
+    yield stack
+    stack.down()
+
+
+def told(run: Run) -> Run:
+    """A run without what only one of the two sources has."""
+    visits = tuple(replace(visit, id="", process=None, parent=None, links=()) for visit in run.visits)
+    return replace(run, source="", processes=(), visits=visits)
+
+
+def test_jaeger_tells_what_the_record_does(jaeger: Stack, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for _ in range(3):
+        done = otlp.run(
+            tmp_path,
+            ["-m", "otel_progress", "run", "--service-name", "studio", "examples/pr_campaign.py"],
+            OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=jaeger.url("jaeger_otlp"),
+            OTEL_EXPORTER_OTLP_TRACES_PROTOCOL="grpc",
+            OTEL_METRICS_EXPORTER="none",
+        )
+        assert done.returncode == 0, done.stderr
+    recorded = [told(run) for run in read(tmp_path)]
+    for address in (jaeger.url("jaeger"), f"{jaeger.url('jaeger')}/?service=studio"):
+        shown = until(lambda address=address: [told(run) for run in read(address)], lambda runs: runs == recorded)
+        assert [len(run.visits) for run in shown] == [10, 10, 10]
+    assert list(read(f"{jaeger.url('jaeger')}/?service=nobody")) == []
+    last = [link.kind for run in read(jaeger.url("jaeger")) for visit in run.visits for link in visit.links]
+    assert last == ["repeats"] * 12
