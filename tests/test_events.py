@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,46 @@ def test_told_before_the_code_runs_and_before_anything_else_knows(telemetry: Tel
             seen.append(len(lines.written))
         seen.append(len(lines.written))
     assert [*seen, len(lines.written)] == [1, 2, 3, 4]
+
+
+def test_threads_that_begin_at_once_lose_nothing(told: Told) -> None:
+    lines, _ = told
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow() -> bool:
+        inside.set()
+        return go_on.wait(10)
+
+    def work() -> None:
+        with workflow("w"):
+            pass
+
+    lines.begin = slow  # type: ignore[method-assign]
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads[0].start()
+    assert inside.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert len(lines.written) == 8
+
+
+def test_a_beginning_that_a_handler_breaks_off_is_made_again(telemetry: Telemetry, told: Told) -> None:
+    lines, _ = told
+    begin = lines.begin
+
+    def broken() -> bool:
+        lines.begin = begin  # type: ignore[method-assign]
+        raise TimeoutError
+
+    lines.begin = broken  # type: ignore[method-assign]
+    with suppress(TimeoutError), workflow("w"):
+        pass
+    with workflow("w"):
+        pass
+    assert [event["event"] for event in lines.events()][-2:] == ["run.started", "run.ended"]
 
 
 def test_what_the_official_encoder_makes_of_the_same(telemetry: Telemetry, told: Told) -> None:

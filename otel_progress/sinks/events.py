@@ -7,9 +7,11 @@ parser. The order of what is in a line is such that what changes stands together
 
 from __future__ import annotations
 
+import _thread
 import functools
 import itertools
 import json
+import time
 from collections import deque
 from typing import Protocol
 
@@ -26,6 +28,7 @@ from ..recording.visits import Visit
 from .keeper import GATHER
 from .spans import SpanSink
 
+_LONGEST_BEGINNING = 1.0  # Seconds.
 _MOST_TEXTS = 1000  # For each run.
 _GATHER = int(GATHER * NANO)
 _FINE = ("success", "fallback")
@@ -69,6 +72,8 @@ class EventSink(Sink):
     def forget(self) -> None:
         """Begin anew: at first, and in a forked child, where what was open is the parent's."""
         self._may_write: bool | None = None
+        self._beginner: dict[int, object] = {}
+        """The threads that came before that was known: the first finds it out."""
         self._lead = ""
         self._numbers = itertools.count(1)
         self._runs: dict[Run, _RunTexts] = {}
@@ -198,10 +203,23 @@ class EventSink(Sink):
     def _begins(self) -> bool:
         """Whether lines can be written; found out with the first."""
         if self._may_write is None:
-            self._may_write = False  # While it is found out, which the handler of a signal may interrupt.
-            self._may_write = self._out.begin()
+            me, mine = _thread.get_ident(), object()
+            if self._beginner.setdefault(me, mine) is not mine:
+                return False  # The handler of a signal came while this thread finds it out.
+            try:
+                self._find_out(mine)
+            finally:
+                self._beginner.pop(me, None)
+        return self._may_write is True
+
+    def _find_out(self, mine: object) -> None:
+        if next(iter(self._beginner.values())) is mine and self._may_write is None:
+            may = self._out.begin()
             self._lead = f'{self._out.head}{{"timeUnixNano":"'
-        return self._may_write
+            self._may_write = may
+        end = time.monotonic() + _LONGEST_BEGINNING
+        while self._may_write is None and time.monotonic() < end:  # Another thread does.
+            time.sleep(0.001)
 
     def _of_run(self, run: Run) -> _RunTexts:
         texts = self._runs.get(run)

@@ -30,7 +30,8 @@ class Keeper:
         """Begin anew: at first, and in a forked child, which has not the thread."""
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_asked = False
-        self._runs = False
+        self._thread: dict[None, object] = {}
+        """Something, while there is one: several may ask for it at once."""
 
     def wake(self) -> None:
         """Have `soon` called soon."""
@@ -41,13 +42,13 @@ class Keeper:
 
     def start(self) -> None:
         """Start the thread, if there is none."""
-        if not self._runs:
-            self._runs = True
+        me = object()
+        if not self._thread and self._thread.setdefault(None, me) is me:
             try:
                 # Not by `threading`, which holds a plain lock of its own while it starts one.
                 _thread.start_new_thread(self._work, (self._wake,))
             except RuntimeError:  # The interpreter is on its way out.
-                self._runs = False
+                self._thread.clear()
 
     def _work(self, wake: queue.SimpleQueue[None]) -> None:
         last = time.monotonic()
@@ -56,10 +57,10 @@ class Keeper:
                 wake.get(timeout=_SECOND if self._each_second else _IDLE)
             except queue.Empty:
                 if self._each_second is None:
-                    self._runs = False
-                    if not self._is_asked:
-                        return
-                    self._runs = True
+                    self._thread.clear()
+                    if self._is_asked:  # Meanwhile.
+                        self.start()
+                    return
             else:
                 time.sleep(GATHER)
                 self._is_asked = False
