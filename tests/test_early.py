@@ -35,7 +35,7 @@ def spans_of(folder: Path, code: str, **variables: str) -> list[dict[str, Any]]:
     assert "Traceback" not in ended.stderr
     return [
         span
-        for file in (folder / ".otel-progress" / "runs").glob("*.jsonl")
+        for file in (folder / ".otel-progress" / "runs").glob("*/spans.jsonl")
         for line in file.read_text("utf-8").splitlines()
         for resource in json.loads(line).get("resourceSpans", ())
         for scope in resource["scopeSpans"]
@@ -157,14 +157,14 @@ def test_the_set_up_is_not_in_the_time_of_the_first_run(tmp_path: Path) -> None:
         tmp_path,
         """
 import time
-import otel_progress.cli.recording as recording
-start, ended = recording.start, []
+import otel_progress.cli.providers as providers
+start, ended = providers.start, []
 
 def slow(*arguments, **more):
     start(*arguments, **more)
     ended.append(time.time_ns())
 
-recording.start = slow
+providers.start = slow
 with workflow("w", shared={}) as run:
     pass
 assert run.started >= ended[0]

@@ -16,7 +16,7 @@ from typing import Protocol
 from opentelemetry import trace
 
 from .. import names
-from ..recording.faults import passes, report
+from ..recording.faults import report
 from ..recording.live import Recorded, Run
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
@@ -123,14 +123,8 @@ class EventSink(Sink):
         told = self._open.get(visit) or self._begin(visit)
         if told.waits:
             told.waits = False
-        try:
-            self._end(visit, told)
-        except BaseException as error:
-            if passes(error):  # A signal's handler raised: the end is told all the same.
-                self._end(visit, told)
-            raise
-        finally:
-            self._open.pop(visit, None)
+        self._end(visit, told)
+        self._open.pop(visit, None)  # Not before it is told: the call is made again where a handler interrupts it.
 
     def _begin(self, visit: Visit) -> _Told:
         code, of_run = visit.code, self._of_run(visit.run)
