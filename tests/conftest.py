@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from opentelemetry import context
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.resources import Resource
@@ -156,6 +158,12 @@ def make_telemetry(settings: Settings | None = None, time: ManualTime | None = N
     recorder.workflow = "tests"
     recorder.sinks = usual_sinks(recorder, tracer_provider, meter_provider)
     return Telemetry(recorder, time, exporter, reader, tracer_provider)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_current() -> None:  # pyright: ignore[reportUnusedFunction]
+    """What a test that fails leaves current is not around the next one."""
+    context.attach(Context())
 
 
 @pytest.fixture
