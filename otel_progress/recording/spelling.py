@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 
 _MARKS = "_- "
 
 
-def spellings(name: str, *, of_class: bool = False) -> list[str]:
+@functools.lru_cache(4096)  # Names beyond those that a run tells apart are asked for at every visit.
+def spellings(name: str, *, of_class: bool = False) -> tuple[str, ...]:
     """What `name` may have in common with another one, the closest first: they are one name if they have any of it.
 
     They differ in case, `_`, `-` and white space only, or in a final `Node` where one of the two is a class's.
     """
     whole, stem = _folded(name), _without_node(name)
     if of_class:
-        return [whole, _folded(stem) if stem else f"{whole} node"]
-    return [whole, f"{_folded(stem)} node"] if stem else [whole]
+        return whole, _folded(stem) if stem else f"{whole} node"
+    return (whole, f"{_folded(stem)} node") if stem else (whole,)
 
 
 def _folded(name: str) -> str:
