@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import re
 from datetime import datetime, timezone
 
 NANO = 1_000_000_000
+_FRACTION = re.compile(r"\.(\d+)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -29,7 +31,9 @@ def now_timestamp() -> str:
 def parse_timestamp(value: object) -> int | None:
     """Nanoseconds since the Unix epoch in an ISO 8601 text; one without a zone is taken as UTC; None if it is none."""
     try:
-        moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        # Before Python 3.11 a fraction had three digits or six, and no zone was called Z.
+        text = _FRACTION.sub(lambda found: f".{found[1][:6]:0<6}", str(value).replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
         since = moment - _EPOCH  # A float of seconds would be off by some hundred nanoseconds.
