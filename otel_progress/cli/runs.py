@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -81,10 +82,10 @@ def runs(options: argparse.Namespace) -> int:
         say(f"otel-progress: {visible(str(error))}")
         return 2
     problems = Problems()
-    index = Index(None if source is None else source.index)
-    index.update([] if source is None else source.inputs, problems)
     limit = options.limit or None
-    found = index.runs(wanted, None if limit is None else limit + 1)
+    with closing(Index(None if source is None else source.index)) as index:
+        index.update([] if source is None else source.inputs, problems)
+        found = index.runs(wanted, None if limit is None else limit + 1)
     if options.json:
         put([(json.dumps([_json(run) for run in found[:limit]], indent=1), "")])
     elif found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from contextlib import closing
 
 from ..recording.visible import visible
 from ..report.tree import tree
@@ -58,13 +59,14 @@ def show(options: argparse.Namespace) -> int:
         say("otel-progress: no run is recorded here: `otel-progress run app.py` records one")
         return 1
     problems = Problems()
-    index = Index(source.index)
-    index.update(source.inputs, problems)
-    found = _found(index, options.run)
+    with closing(Index(source.index)) as index:
+        index.update(source.inputs, problems)
+        found = _found(index, options.run)
+        names = index.inputs_of(found[0]) if found else set[str]()
     if len(found) != 1:
         say_problems(problems)
         return _not_one(options.run, found, problems)
-    run = source.run(found[0], Problems(), visits=options.visits, names=index.inputs_of(found[0]))
+    run = source.run(found[0], Problems(), visits=options.visits, names=names)
     if options.json:
         put([(json.dumps(to_json(run), indent=1), "")])
     else:
