@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -204,7 +205,8 @@ def test_whatever_is_wrong_with_it_it_is_made_anew(damage: Callable[[Path], Any]
     damage(folder / "index.sqlite")
     assert listed(folder) == expected
     assert listed(folder) == expected
-    assert sqlite3.connect(folder / "index.sqlite").execute("SELECT count(*) FROM runs").fetchone() == (3,)
+    with contextlib.closing(sqlite3.connect(folder / "index.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (3,)
 
 
 def test_a_ledger_that_is_damaged(folder: Path) -> None:
