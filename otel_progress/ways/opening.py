@@ -192,10 +192,13 @@ class Scope(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # One object may be entered by several tasks or threads at once: each leaves what is current where it is.
-        key = default.get().current() if len(self._open) > 1 else None
-        opening = self._open.get(key)
-        if opening is None or key is None:
-            key, opening = list(self._open.items())[-1]
+        entered = list(self._open.items())  # Others may enter and leave meanwhile; where there is one, it is this one.
+        key, opening = entered[-1]
+        if len(entered) > 1:
+            current = default.get().current()
+            for other, each in entered:
+                if other is current:
+                    key, opening = other, each
         try:
             self._open.pop(key, None)
         finally:
