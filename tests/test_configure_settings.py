@@ -158,6 +158,16 @@ PARTIAL = ExportTraceServiceResponse(
 ).SerializeToString()
 
 
+def test_over_grpc_it_is_said_that_it_was_sent(tmp_path: Path) -> None:
+    """What a collector refuses of a batch that it takes is not known there."""
+    program = otlp.write(tmp_path, STAGES)
+    with otlp.receiver() as received:
+        settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.grpc, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+        ended = otlp.run(tmp_path, [*RUN, str(program)], **settings, OTEL_METRICS_EXPORTER="none")
+    assert "Sent: 2 spans to" in ended.stderr
+    assert "Exported" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind", "taken"),
     [

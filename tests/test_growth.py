@@ -66,6 +66,22 @@ def test_a_tracker_marks_stages_beyond_those_that_are_told_apart(telemetry: Tele
     assert len(telemetry.spans("stage")) == MOST_TOLD_APART + 3
 
 
+def test_a_stage_beyond_costs_what_the_last_that_is_told_apart_does(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+
+    def visit(name: str) -> None:
+        with stage(name, shared=shared):
+            pass
+
+    with workflow("w", shared=shared):
+        for number in range(MOST_TOLD_APART + 1):
+            visit(f"user {number}")
+        late = f"user {MOST_TOLD_APART - 1}"  # As far beyond what metrics and span names tell apart.
+        visit(late)
+        assert calls(lambda: visit(f"user {MOST_TOLD_APART}")) <= calls(lambda: visit(late)) + 5  # To look it up there.
+    assert shared["progress_metrics"]["other"]["visits"] == 2
+
+
 def test_a_stage_that_is_itself_called_other(telemetry: Telemetry) -> None:
     with workflow("w") as run:
         for name in ("other", *map(str, range(MOST_TOLD_APART)), "last"):

@@ -147,10 +147,11 @@ class Recording(Sink):
         for exporter in telemetry.exporters:
             if exporter.endpoint is None:
                 continue
+            done = "Exported" if exporter.reads_answers else "Sent"
             if telemetry.complete and not exporter.failed:
-                console.print(f"Exported: {exporter.exported} spans to {exporter.endpoint}", style="dim")
+                console.print(f"{done}: {exporter.exported} spans to {exporter.endpoint}", style="dim")
             else:
-                what = f"Exported: {exporter.exported} spans to {exporter.endpoint}, which did not take the rest"
+                what = f"{done}: {exporter.exported} spans to {exporter.endpoint}, which did not take the rest"
                 console.print(what, style="red")
 
     def _why_there_is_none(self) -> str:

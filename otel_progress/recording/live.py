@@ -121,6 +121,8 @@ class Run(Recorded):
         self.beginning = threading.RLock()
         """Held until the run's span is made, so that no visit is begun before it."""
         self.stages: dict[str, StageRecord] = {}
+        self.beyond: set[tuple[str, bool, bool]] = set()
+        """Names beyond those that are told apart, as far as they were asked for: they are found at once again."""
         self.spellings: dict[str, str] = {}
         """The name of each stage by what its spellings have in common."""
         self.open: dict[Visit, None] = {}
@@ -168,11 +170,15 @@ class Run(Recorded):
 
     def stage(self, name: object, *, loose: bool, of_class: bool = False) -> StageRecord:
         """The record of a stage, made if need be; shown when its first visit has begun."""
+        if isinstance(name, str) and (name, loose, of_class) in self.beyond:
+            return self.stages[OTHER]
         known = self.stage_name(name, loose=loose, of_class=of_class)
         found = self.stages.get(known)
         if found is None and len(self.stages) >= MOST_TOLD_APART:
             found = self.stages.setdefault(OTHER, StageRecord(self, OTHER))
             found.of_others = True
+            if len(self.beyond) < MOST_TOLD_APART and isinstance(name, str) and name == known:
+                self.beyond.add((known, loose, of_class))
         return found or self.stages.setdefault(known, StageRecord(self, known))
 
     def load(self, saved: Any) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from opentelemetry.sdk.environment_variables import OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED
 from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetricReader
@@ -60,6 +61,10 @@ def _named(kind: Signal, endpoint: str | None, default: str) -> Sequence[Callabl
     return found
 
 
+_read: WeakSet[Callable[[], Any]] = WeakSet()
+"""What makes exporters whose answers are read."""
+
+
 def _over_http(exporter: Callable[..., Any], kind: Signal) -> Callable[[], Any]:
     """`exporter`, with a session that reads the answers, unless the user has one with credentials."""
     variables = ("", f"{kind.upper()}_")
@@ -71,6 +76,7 @@ def _over_http(exporter: Callable[..., Any], kind: Signal) -> Callable[[], Any]:
 
         return exporter(session=Session(kind))
 
+    _read.add(make)
     return make
 
 
@@ -140,6 +146,8 @@ class Exporter(SpanExporter):
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
+        self.reads_answers = make in _read
+        """Whether it is known what the collector takes of what is sent: over gRPC the SDK's exporter does not tell."""
         self._made = {os.getpid(): make()}  # The parent's stays here, so that the child does not close it.
         self.exported = 0
         self.failed = 0
