@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -33,18 +34,28 @@ MANY = 3 * MOST_TOLD_APART
 
 
 def calls(run: Callable[[], object]) -> int:
-    """How many functions are called meanwhile, Python's own in C among them."""
+    """How many functions are called meanwhile, Python's own in C among them: the fewest of three times.
+
+    Now and then a thread has to be woken, and that says nothing about what grows.
+    """
+    return min(calls_of_one(run) for _ in range(3))
+
+
+def calls_of_one(run: Callable[[], object]) -> int:
     count = 0
 
     def note(_frame: Any, event: str, _argument: Any) -> None:
         nonlocal count
         count += event in ("call", "c_call")
 
+    gc.collect()
+    gc.disable()  # What others left lying about is not what this one costs.
     sys.setprofile(note)
     try:
         run()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return count
 
 
@@ -79,7 +90,7 @@ def test_a_stage_beyond_costs_what_the_last_that_is_told_apart_does(telemetry: T
         late = f"user {MOST_TOLD_APART - 1}"  # As far beyond what metrics and span names tell apart.
         visit(late)
         assert calls(lambda: visit(f"user {MOST_TOLD_APART}")) <= calls(lambda: visit(late)) + 5  # To look it up there.
-    assert shared["progress_metrics"]["other"]["visits"] == 2
+    assert shared["progress_metrics"]["other"]["visits"] == 4
 
 
 def test_a_stage_that_is_itself_called_other(telemetry: Telemetry) -> None:
