@@ -7,6 +7,7 @@ means for spans, metrics or the shared store is the sinks' business.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import threading
 import weakref
@@ -65,6 +66,7 @@ class Recorder(Teller):
         clock = clock or Clock()
         self._wall, self._monotonic = clock.wall, clock.monotonic
         self._new_run_id = new_run_id
+        self._serials = itertools.count(1)
         self._at_exit = False
         if hasattr(os, "register_at_fork"):
             forked = weakref.WeakMethod(self._forked)
@@ -152,8 +154,10 @@ class Recorder(Teller):
         started = self._wall()
         recorded.clock = self._monotonic()
         if around is not None:
-            started = max(started, around.started)
-            started = max(started, around.run.last_activity)
+            if started < around.started:  # noqa: PLR1730 - `max` would be a call, as below
+                started = around.started
+            if started < around.run.last_activity:  # noqa: PLR1730
+                started = around.run.last_activity
         recorded.started = started
 
     # --- runs ---------------------------------------------------------------------------------------------------------
@@ -314,10 +318,11 @@ class Recorder(Teller):
 
     def begin(self, visit: Visit, ambient: Recorded | None, context: Context) -> Visit | None:
         """Begin a visit where the code that starts it runs; None where another thread has ended the run meanwhile."""
-        run = visit.run
+        run, visit.serial = visit.run, next(self._serials)
         self._place(visit, ambient, context)
         self._start(visit, visit.parent)
         visit.versions_before = self.look(visit).versions
+        visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
         try:
             if not visit.record.begin(visit):
                 return None

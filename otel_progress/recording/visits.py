@@ -26,6 +26,8 @@ class Visit(Recorded):
     Its methods tell what only the workflow knows. None raises, and all do nothing after the end.
     """
 
+    serial = 0
+    """Tells the visits of one process apart, in the order in which they started."""
     number = 1
     """1 for the first visit of the stage for this item, 2 for its first repeat."""
     by_tracker = False
@@ -49,6 +51,9 @@ class Visit(Recorded):
     fell_back = False
     action: str | None = None
     versions: Sequence[Version] = ()
+    platforms_before: Platforms = NO_PLATFORMS
+    """What was known at the start, as the two below."""
+    revision_before: int | None = None
     versions_before = 0
 
     def __init__(self, recorder: Recorder, record: StageRecord, call: Call) -> None:

@@ -42,6 +42,7 @@ class Writer:
         self._service_name = service_name
         self._folder = folder
         self.file = Appending(folder / EVENTS)
+        self._append = self.file.append
         self.sink = EventSink(self)
         self._keeper = Keeper(self._soon, self._touch)
         self._own: ProcessFile | None = None
@@ -82,7 +83,7 @@ class Writer:
         if self._is_behind and self._later(line):
             return
         begun = perf_counter()
-        self.file.append(line)
+        self._append(line)
         if perf_counter() - begun > _SLOW:
             self._look_whether_it_is_slow(perf_counter() - begun)
         elif self._slow_writes:

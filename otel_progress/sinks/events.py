@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import _thread
 import functools
-import itertools
 import json
 import time
 from collections import deque
@@ -18,10 +17,12 @@ from typing import Protocol
 from opentelemetry import trace
 
 from .. import names
+from ..recording.call import Code
 from ..recording.faults import report
 from ..recording.live import Recorded, Run
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
+from ..recording.stages import StageRecord
 from ..recording.store import MOST_NAMES, printable
 from ..recording.times import NANO
 from ..recording.visits import Visit
@@ -29,10 +30,14 @@ from .keeper import GATHER
 from .spans import SpanSink
 
 _LONGEST_BEGINNING = 1.0  # Seconds.
-_MOST_TEXTS = 1000  # For each run.
 _GATHER = int(GATHER * NANO)
 _FINE = ("success", "fallback")
 _TAIL = "}]}]}]}\n"
+# What stands between the values of a visit.
+_VISIT = f'"}}}},{{"key":"{names.STAGE_VISIT}","value":{{"intValue":"'
+_RESULT = f',{{"key":"{names.STAGE_RESULT}","value":{{"stringValue":"'
+_ATTEMPTS = f'"}}}},{{"key":"{names.STAGE_ATTEMPTS}","value":{{"intValue":"'
+_DURATION = f'"}}}},{{"key":"{names.DURATION}","value":{{"doubleValue":'
 
 
 class Out(Protocol):
@@ -75,11 +80,12 @@ class EventSink(Sink):
         self._beginner: dict[int, object] = {}
         """The threads that came before that was known: the first finds it out."""
         self._lead = ""
-        self._numbers = itertools.count(1)
         self._runs: dict[Run, _RunTexts] = {}
         self._open: dict[Visit, _Told] = {}
-        self._waiting: deque[_Told] = deque()
-        """Visits whose last progress has not been told."""
+        self._progress: dict[Visit, _Progress] = {}
+        """Of the open visits that have made some."""
+        self._waiting: deque[_Progress] = deque()
+        """Progress that has not been told."""
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
@@ -112,91 +118,91 @@ class EventSink(Sink):
         """Tell it."""
         if not self._may_write and not self._begins():
             return
-        told = self._open[visit] = self._begin(visit)
+        texts, own, ids = self._open[visit] = self._begin(visit)
         more, parent = _state(visit), visit.parent
-        if parent is not visit.run and isinstance(parent, Visit) and (around := self._open.get(parent)) is not None:
-            more += _text(names.PARENT_VISIT_ID, f"{self._out.process}.{around.number}")
-        above = getattr(visit.span, "parent", None)  # Mostly the span of what it is in.
-        if above is not None and parent is not None and above is not parent.span.get_span_context():
-            more += _parent_span(above.span_id)
-        self._out.write(f"{self._lead}{visit.started}{told.texts.started}{told.own}{more}]{told.ids}{_TAIL}".encode())
+        if parent is not visit.run and isinstance(parent, Visit) and parent in self._open:
+            more += _text(names.PARENT_VISIT_ID, f"{self._out.process}.{parent.serial}")
+        if parent is not None and parent.context is not visit.parent_context:  # Then there may be a span between them.
+            above = trace.get_current_span(visit.parent_context).get_span_context()
+            if above != parent.span.get_span_context():
+                more += _parent_span(above.span_id)
+        self._out.write(f"{self._lead}{visit.started}{texts.started}{own}{more}]{ids}{_TAIL}".encode())
 
     def visit_ended(self, visit: Visit) -> None:
         """Tell it."""
         if not self._may_write and not self._begins():
             return
-        told = self._open.get(visit) or self._begin(visit)
-        if told.waits:
-            told.waits = False
-        self._end(visit, told)
+        texts, own, ids = self._open.get(visit) or self._begin(visit)
+        ended, result, more = visit.ended or 0, visit.result, _outcome(visit)
+        if self._progress and (progress := self._progress.get(visit)) is not None:
+            progress.waits = False
+        self._out.write(
+            f"{self._lead}{ended}{texts.ended if result in _FINE else texts.failed}{own}{_RESULT}{result}{_ATTEMPTS}"
+            f"{visit.attempts}{_DURATION}{(ended - visit.started) / NANO!r}}}}}{more}]{ids}{_TAIL}".encode()
+        )
         self._open.pop(visit, None)  # Not before it is told: the call is made again where a handler interrupts it.
+        if self._progress:
+            self._progress.pop(visit, None)
 
     def _begin(self, visit: Visit) -> _Told:
-        code, of_run = visit.code, self._of_run(visit.run)
-        key = (visit.stage, code.function, code.budget)
-        texts = of_run.stages.get(key) or of_run.add(key, self._out.process)
+        of_run = self._runs.get(visit.run) or self._of_run(visit.run)
+        texts = of_run.stages.get(visit.record)
+        if texts is None or texts.code is not visit.code:
+            texts = of_run.texts_of(visit, self._out.process)
         context = visit.span.get_span_context()
-        if context.trace_id != of_run.trace_id:
-            of_run.trace_id, of_run.trace = context.trace_id, _trace(context)
-        number = next(self._numbers)
-        return _Told(
-            visit,
-            number,
-            texts,
-            f'{number}"}}}},{{"key":"{names.STAGE_VISIT}","value":{{"intValue":"{visit.number}"}}}}',
-            f'{of_run.trace}{context.span_id:016x}"' if context.trace_id else "",
-        )
-
-    def _end(self, visit: Visit, told: _Told) -> None:
-        ended, texts, result = visit.ended or 0, told.texts, visit.result
-        self._out.write(
-            f"{self._lead}{ended}{texts.ended if result in _FINE else texts.failed}{told.own},"
-            f'{{"key":"{names.STAGE_RESULT}","value":{{"stringValue":"{result}"}}}},'
-            f'{{"key":"{names.STAGE_ATTEMPTS}","value":{{"intValue":"{visit.attempts}"}}}},'
-            f'{{"key":"{names.DURATION}","value":{{"doubleValue":{(ended - visit.started) / NANO!r}}}}}'
-            f"{_outcome(visit, told)}{_state(visit)}]{told.ids}{_TAIL}".encode()
-        )
+        trace_id = context.trace_id
+        if trace_id != of_run.trace_id:
+            of_run.trace_id, of_run.trace = trace_id, _trace(context)
+        ids = f'{of_run.trace}{context.span_id:016x}"' if trace_id else ""
+        return texts, f'{visit.serial}{_VISIT}{visit.number}"}}}}', ids
 
     # --- progress -----------------------------------------------------------------------------------------------------
 
     def stage_changed(self, visit: Visit) -> None:
         """Tell it soon, or now where nothing was told for a while."""
-        told = self._open.get(visit)
-        if told is None or told.waits:
+        if visit not in self._open:
+            return
+        progress = self._progress_of(visit)
+        if progress.waits:
             return
         now = visit.recorder.now(visit)
-        if now - (told.at or visit.started) >= _GATHER:
-            self._progress(told, now)
+        if now - (progress.at or visit.started) >= _GATHER:
+            self._tell_progress(progress, now)
         else:
-            told.waits = True
-            self._waiting.append(told)
+            progress.waits = True
+            self._waiting.append(progress)
             self._out.soon()
 
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:  # noqa: ARG002 - as a sink is called
         """Note why. That something changed is told next."""
-        if (told := self._open.get(visit)) is not None:
-            told.retries += 1
-            told.error_type = error_type
+        if visit in self._open:
+            self._progress_of(visit).error_type = error_type
 
     def flush(self) -> None:
         """Tell the progress that waits; called by another thread."""
         waiting = self._waiting
         while waiting:
-            told = waiting.popleft()
-            if told.waits:
-                told.waits = False
+            progress = waiting.popleft()
+            if progress.waits:
+                progress.waits = False
                 try:
-                    self._progress(told, told.visit.recorder.now(told.visit))
+                    self._tell_progress(progress, progress.visit.recorder.now(progress.visit))
                 except Exception as error:
                     report("progress could not be told", error)
 
-    def _progress(self, told: _Told, now: int) -> None:
-        visit, told.at = told.visit, now
-        more = _state(visit) + _items(visit) + _whole(names.STAGE_ATTEMPTS, visit.attempts)
-        if told.error_type is not None:
-            more += _text(names.ERROR_TYPE, told.error_type)
-            told.error_type = None
-        self._out.write(f"{self._lead}{now}{told.texts.progress}{told.own}{more}]{told.ids}{_TAIL}".encode())
+    def _progress_of(self, visit: Visit) -> _Progress:
+        return self._progress.get(visit) or self._progress.setdefault(visit, _Progress(visit))
+
+    def _tell_progress(self, progress: _Progress, now: int) -> None:
+        visit, progress.at = progress.visit, now
+        texts, own, ids = self._open.get(visit) or self._begin(visit)
+        more = _state(visit) + _whole(names.STAGE_ATTEMPTS, visit.attempts)
+        if visit.items_total is not None or visit.items_done or visit.items_failed:
+            more += _items(visit)
+        if progress.error_type is not None:
+            more += _text(names.ERROR_TYPE, progress.error_type)
+            progress.error_type = None
+        self._out.write(f"{self._lead}{now}{texts.progress}{own}{more}]{ids}{_TAIL}".encode())
 
     # --- texts --------------------------------------------------------------------------------------------------------
 
@@ -237,54 +243,51 @@ class _RunTexts:
 
     def __init__(self, run: Run) -> None:
         self.base = f"{_text(names.RUN_ID, run.id)[1:]}{_text(names.WORKFLOW_NAME, run.workflow)}"
-        self.stages: dict[tuple[str, str | None, float | None], _StageTexts] = {}
+        self.stages: dict[StageRecord, _StageTexts] = {}
         self.trace_id = 0
         self.trace = ""
 
-    def add(self, key: tuple[str, str | None, float | None], process: str) -> _StageTexts:
-        """The texts of one more stage."""
-        stage, function, budget = key
-        texts = _StageTexts(self.base + _text(names.STAGE_NAME, stage), process, function, budget)
-        if len(self.stages) < _MOST_TEXTS:
-            self.stages[key] = texts
+    def texts_of(self, visit: Visit, process: str) -> _StageTexts:
+        """The texts of a visit's stage; kept, unless it is one of those that share a record."""
+        texts = _StageTexts(f"{self.base}{_text(names.STAGE_NAME, visit.stage)}", process, visit.code)
+        if not visit.record.of_others:
+            self.stages[visit.record] = texts
         return texts
 
 
 class _StageTexts:
     """What stands in the lines of a stage, from behind the time to the process in the id of a visit."""
 
-    __slots__ = ("ended", "failed", "progress", "started")
+    __slots__ = ("code", "ended", "failed", "progress", "started")
 
-    def __init__(self, base: str, process: str, function: str | None, budget: float | None) -> None:
-        known = "" if function is None else _text(names.CODE_FUNCTION_NAME, function)
-        if budget is not None:
-            known += _number(names.STAGE_BUDGET, budget)
+    def __init__(self, base: str, process: str, code: Code) -> None:
+        known = "" if code.function is None else _text(names.CODE_FUNCTION_NAME, code.function)
+        if code.budget is not None:
+            known += _number(names.STAGE_BUDGET, code.budget)
         visit = f',{{"key":"{names.STAGE_VISIT_ID}","value":{{"stringValue":"{process}.'
+        self.code = code
         self.started = f"{_event(names.EVENT_STAGE_STARTED)}{base}{known}{visit}"
         self.progress = f"{_event(names.EVENT_STAGE_PROGRESS)}{base}{visit}"
         self.ended = f"{_event(names.EVENT_STAGE_ENDED)}{base}{visit}"
         self.failed = f"{_event(names.EVENT_STAGE_ENDED, 13)}{base}{visit}"
 
 
-class _Told:
-    """What has been told of an open visit."""
+_Told = tuple[_StageTexts, str, str]
+"""What is the same in all lines of a visit: the texts of its stage, what follows its id, and the ids of its span."""
+
+
+class _Progress:
+    """What has been told of the progress of an open visit."""
 
     at = 0
-    """When something was told last, if not at its start."""
+    """When, if anything."""
     waits = False
-    """Whether there is progress that has not been told."""
-    retries = 0
+    """Whether there is some that has not been told."""
     error_type: str | None = None
     """Why it was tried again, until that is told."""
 
-    def __init__(self, visit: Visit, number: int, texts: _StageTexts, own: str, ids: str) -> None:
+    def __init__(self, visit: Visit) -> None:
         self.visit = visit
-        self.number = number
-        self.texts = texts
-        self.own = own
-        """From the number in its id on."""
-        self.ids = ids
-        """Those of its span."""
 
 
 def _event(name: str, severity: int = 9) -> str:
@@ -345,20 +348,21 @@ def _state(visit: Visit) -> str:
 
 
 def _items(visit: Visit) -> str:
-    total, done, failed = visit.items_total, visit.items_done, visit.items_failed
-    if total is None and not done and not failed:
-        return ""
+    total = visit.items_total
     text = "" if total is None else _whole(names.STAGE_ITEMS_TOTAL, total)
-    return text + _whole(names.STAGE_ITEMS_DONE, done) + _whole(names.STAGE_ITEMS_FAILED, failed)
+    text += _whole(names.STAGE_ITEMS_DONE, visit.items_done)
+    return text + _whole(names.STAGE_ITEMS_FAILED, visit.items_failed)
 
 
-def _outcome(visit: Visit, told: _Told) -> str:
-    """What of an end is rare."""
+def _outcome(visit: Visit) -> str:
+    """What of an end is rare, and its state."""
     text = "" if visit.error_type is None else _text(names.ERROR_TYPE, visit.error_type)
     if visit.action is not None:
         text += _text(names.STAGE_ACTION, visit.action)
-    if told.retries:
-        text += _whole(names.STAGE_RETRY_COUNT, told.retries)
+    if visit.retries:
+        text += _whole(names.STAGE_RETRY_COUNT, visit.retries)
     if visit.wait:
         text += _number(names.STAGE_WAIT, visit.wait)
-    return text + _items(visit)
+    if visit.items_total is not None or visit.items_done or visit.items_failed:
+        text += _items(visit)
+    return text + _state(visit)

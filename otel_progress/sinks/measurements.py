@@ -10,14 +10,24 @@ from opentelemetry.context import Context
 
 from ..recording.later import Later
 
-_NO_SPAN = Context()
-
 
 class Record(Protocol):
     """`Histogram.record`, `Counter.add`."""
 
-    def __call__(self, amount: int | float, attributes: Any = None, context: Context | None = None) -> None:
+    def __call__(self, amount: int | float, attributes: Any = None, context: Any = None) -> None:
         """Record it."""
+
+
+class _Ended(trace.NonRecordingSpan):
+    """The span that a measurement belongs to, for exemplars: one object that is each of them in turn."""
+
+    def __init__(self) -> None:
+        super().__init__(trace.INVALID_SPAN_CONTEXT)
+        self.context = trace.INVALID_SPAN_CONTEXT
+
+    def get_span_context(self) -> trace.SpanContext:
+        """What it stands for at this moment."""
+        return self.context
 
 
 class Measurements(Later):
@@ -27,11 +37,16 @@ class Measurements(Later):
     """
 
     def __init__(self) -> None:
-        super().__init__(_record, "measurements")
+        super().__init__(self._record, "measurements")
+        self._span = _Ended()
+        self._context = trace.set_span_in_context(self._span, Context())
 
-
-def _record(
-    record: Record, amount: int | float, attributes: Mapping[str, str], span: trace.SpanContext | None = None
-) -> None:
-    context = _NO_SPAN if span is None else trace.set_span_in_context(trace.NonRecordingSpan(span), _NO_SPAN)
-    record(amount, attributes, context)
+    def _record(
+        self,
+        record: Record,
+        amount: int | float,
+        attributes: Mapping[str, str],
+        span: trace.SpanContext = trace.INVALID_SPAN_CONTEXT,
+    ) -> None:
+        self._span.context = span  # Only one thread at a time records what waits.
+        record(amount, attributes, self._context)

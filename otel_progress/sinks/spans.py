@@ -38,6 +38,8 @@ class SpanSink(Sink):
 
     def __init__(self, recorder: Recorder, bound: NameBound, tracer_provider: TracerProvider | None = None) -> None:
         self._recorder = recorder
+        self._given_provider = tracer_provider
+        self._provider = tracer_provider or trace.get_tracer_provider()
         self._tracer = trace.get_tracer(names.SCOPE, __version__, tracer_provider, SCHEMA_URL)
         self._bound = bound
         self._names: dict[str, str] = {}
@@ -49,6 +51,10 @@ class SpanSink(Sink):
 
     def run_started(self, run: Run) -> None:
         """Start the run's span."""
+        provider = self._given_provider or trace.get_tracer_provider()
+        if provider is not self._provider:  # Set meanwhile. The tracer from before it hands every call on to that.
+            self._provider = provider
+            self._tracer = trace.get_tracer(names.SCOPE, __version__, provider, SCHEMA_URL)
         if run.owned:
             name = f"{names.SPAN_RUN} {self._bound.workflow(run.workflow)}"
             self._start(run, name, {names.WORKFLOW_NAME: run.workflow, names.RUN_ID: run.id})
@@ -58,7 +64,7 @@ class SpanSink(Sink):
     def run_ended(self, run: Run) -> None:
         """End it."""
         if run.owned:
-            self._end(run, lambda run: {names.RESULT: run.result or "success"})
+            self._end(run, lambda run: run.span.set_attribute(names.RESULT, run.result or "success"))
 
     def visit_started(self, visit: Visit) -> None:
         """Start the visit's span, with a link to the visit that it repeats."""
@@ -90,7 +96,7 @@ class SpanSink(Sink):
             if version.action is not None:
                 event[names.VERSION_ACTION] = version.action
             visit.span.add_event(names.EVENT_VERSION, event, visit.ended)
-        self._end(visit, _outcome)
+        self._end(visit, _say_outcome)
 
     def part_started(self, part: Part) -> None:
         """Start the span of a phase or an item."""
@@ -101,7 +107,7 @@ class SpanSink(Sink):
 
     def part_ended(self, part: Part) -> None:
         """End it."""
-        self._end(part, lambda _: {})
+        self._end(part, lambda _: None)
 
     def attempt_failed(self, visit: Visit, attempt: Attempt) -> None:
         """Make the span of a failed attempt, afterwards: most attempts succeed and need none."""
@@ -157,7 +163,7 @@ class SpanSink(Sink):
         if recorded.span is not trace.INVALID_SPAN:
             recorded.context = trace.set_span_in_context(recorded.span, recorded.context)
 
-    def _end(self, recorded: T, attributes_of: Callable[[T], Attributes]) -> None:
+    def _end(self, recorded: T, say_outcome: Callable[[T], None]) -> None:
         span, error = recorded.span, recorded.exception
         inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
         if self._pending:
@@ -165,7 +171,7 @@ class SpanSink(Sink):
         if not span.is_recording():
             return
         try:
-            span.set_attributes(attributes_of(recorded))
+            say_outcome(recorded)
             if error is not None and recorded.result in ("failure", "cancelled"):
                 self._fail(span, error, recorded.ended, inside)
                 self._pass_on(error, recorded.parent)
@@ -232,41 +238,51 @@ def _known(visit: Visit) -> Attributes:
         names.RUN_ID: run.id,
         names.STAGE_NAME: visit.stage,
         names.STAGE_VISIT: visit.number,
+        names.STAGE_ATTEMPTS: visit.attempts,
+        names.STAGE_PLATFORM_COUNT: visit.platforms.count,
     }
     if code.function is not None:
         attributes[names.CODE_FUNCTION_NAME] = code.function
     if code.budget is not None:
         attributes[names.STAGE_BUDGET] = code.budget
+    if visit.platforms.names:
+        attributes[names.STAGE_PLATFORMS] = visit.platforms.names
     if visit.revision is not None:
         attributes[names.STAGE_REVISION] = visit.revision
+    if visit.own_platforms:
+        attributes.update(_platforms(visit))
     return attributes
 
 
-def _outcome(visit: Visit) -> Attributes:
-    """The attributes that are known when a visit has ended."""
-    own = visit.own_platforms
-    attributes: Attributes = {
-        names.STAGE_RESULT: visit.result or "success",
-        names.STAGE_ATTEMPTS: visit.attempts,
-        names.STAGE_PLATFORM_COUNT: len(own) or visit.platforms.count,
-    }
-    if platforms := tuple(own)[:MOST_NAMES] or visit.platforms.names:
-        attributes[names.STAGE_PLATFORMS] = platforms
-    if visit.item_platform is not None:
-        attributes[names.ITEM_PLATFORM] = visit.item_platform
-    if visit.revision is not None:
-        attributes[names.STAGE_REVISION] = visit.revision
+def _platforms(visit: Visit) -> Attributes:
+    own, seen = visit.own_platforms, visit.platforms
+    named = tuple(own)[:MOST_NAMES] or seen.names
+    count: Attributes = {names.STAGE_PLATFORM_COUNT: len(own) or seen.count}
+    return {**count, names.STAGE_PLATFORMS: named} if named else count
+
+
+def _say_outcome(visit: Visit) -> None:
+    """Say on the span how a visit ended, and what has changed since it started."""
+    span = visit.span
+    span.set_attribute(names.STAGE_RESULT, visit.result or "success")
     if visit.handed_over:
-        attributes.update(_known(visit))
+        span.set_attributes(_known(visit))
+    elif visit.revision is not visit.revision_before:
+        span.set_attribute(names.STAGE_REVISION, visit.revision or 0)
+    if visit.attempts != visit.code.attempts:
+        span.set_attribute(names.STAGE_ATTEMPTS, visit.attempts)
+    if visit.own_platforms or visit.platforms is not visit.platforms_before:
+        span.set_attributes(_platforms(visit))
+    if visit.item_platform is not None:
+        span.set_attribute(names.ITEM_PLATFORM, visit.item_platform)
     if visit.action is not None:
-        attributes[names.STAGE_ACTION] = visit.action
+        span.set_attribute(names.STAGE_ACTION, visit.action)
     if visit.retries:
-        attributes[names.STAGE_RETRY_COUNT] = visit.retries
+        span.set_attribute(names.STAGE_RETRY_COUNT, visit.retries)
     if visit.wait:
-        attributes[names.STAGE_WAIT] = visit.wait
+        span.set_attribute(names.STAGE_WAIT, visit.wait)
     if visit.items_total is not None or visit.items_done or visit.items_failed:
         if visit.items_total is not None:
-            attributes[names.STAGE_ITEMS_TOTAL] = visit.items_total
-        attributes[names.STAGE_ITEMS_DONE] = visit.items_done
-        attributes[names.STAGE_ITEMS_FAILED] = visit.items_failed
-    return attributes
+            span.set_attribute(names.STAGE_ITEMS_TOTAL, visit.items_total)
+        span.set_attribute(names.STAGE_ITEMS_DONE, visit.items_done)
+        span.set_attribute(names.STAGE_ITEMS_FAILED, visit.items_failed)
