@@ -19,6 +19,7 @@ CORE = (
     "mirror",
     "nodes",
     "odd_code",
+    "order",
     "report",
     "runs",
     "signatures",

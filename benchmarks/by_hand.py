@@ -22,6 +22,7 @@ STAGE = "draft"
 RUN_SPAN = f"run {WORKFLOW}"
 STAGE_SPAN = f"stage {STAGE}"
 Attributes = dict[str, AttributeValue]
+_FOLLOWS = {names.LINK: names.LINK_FOLLOWS}
 
 
 class ByHand:
@@ -128,7 +129,7 @@ class ByHand:
         return attributes
 
     def _links(self) -> list[Link] | None:
-        return None if self._before is None else [Link(self._before)]
+        return None if self._before is None else [Link(self._before, _FOLLOWS)]
 
     def _end(self, span: Span, started: float, result: str = "success", error_type: str | None = None) -> None:
         self._before = span.get_span_context()

@@ -28,7 +28,7 @@ Attributes = dict[str, Any]
 
 def floor(hand: ByHand, calls: int) -> Case:
     """The SDK's calls and nothing else: attributes, labels and context are there already."""
-    tracer = trace.get_tracer("floor")
+    tracer, follows = trace.get_tracer("floor"), {names.LINK: names.LINK_FOLLOWS}
     record = (
         metrics.get_meter("floor")
         .create_histogram("floor.duration", "s", explicit_bucket_boundaries_advisory=names.DURATION_BUCKETS)
@@ -49,7 +49,7 @@ def floor(hand: ByHand, calls: int) -> Case:
         with hand.run_around():
             for _ in range(calls):
                 started = perf_counter()
-                links = None if before is None else [Link(before)]
+                links = None if before is None else [Link(before, follows)]
                 span = tracer.start_span(STAGE_SPAN, None, SpanKind.INTERNAL, known, links, time_ns())
                 around = trace.set_span_in_context(span)
                 token = context.attach(around)

@@ -6,6 +6,7 @@ import atexit
 import gc
 import itertools
 import os
+import signal
 import socket
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.trace import SpanContext
 
 from otel_progress.recording import default
 from otel_progress.recording.faults import forget
@@ -41,6 +43,11 @@ for _name in ("http_proxy", "grpc_proxy"):
     os.environ[_name] = f"http://127.0.0.1:{_refusing.getsockname()[1]}"
 for _name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
     os.environ[_name] = "127.0.0.1"
+
+# Nor is what whoever started the tests ignores: a shell's `&` and `nohup` ignore signals, for all that they start.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL)
 
 START = 1_756_377_900_000_000_000  # 2025-08-28T10:45:00Z
 SECOND = 1_000_000_000
@@ -74,6 +81,11 @@ class CountingIds(IdGenerator):
 
     def is_trace_id_random(self) -> bool:
         return False
+
+
+def linked(span: ReadableSpan, kind: str) -> list[SpanContext]:
+    """What a span links to as what it `repeats`, or `follows`."""
+    return [link.context for link in span.links if (link.attributes or {})["otel_progress.link"] == kind]
 
 
 @dataclass

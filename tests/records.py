@@ -74,6 +74,11 @@ def span(
     return json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [scoped]}]})
 
 
+def link(span_id: str, kind: str) -> dict[str, Any]:
+    """A link of a span to another one."""
+    return {"traceId": TRACE, "spanId": span_id, "attributes": attributes({names.LINK: kind})}
+
+
 def event(
     name: str, *, at: float = 0.0, run: str = RUN, process: str = "7-abcdef", span_id: str = "", **values: Any
 ) -> str:

@@ -636,3 +636,12 @@ def test_an_end_is_told_though_a_handler_raises_while_it_is(telemetry: Telemetry
         signal.signal(signal.SIGUSR1, before)
     assert [event["stage.result"] for event in lines.events("stage.ended")] == ["success"]
     assert sink._open == {}
+
+
+def test_what_a_visit_follows(telemetry: Telemetry, told: Told) -> None:
+    with workflow("w"):
+        for name in ("a", "b", "a"):
+            with stage(name):
+                pass
+    started = told[0].events("stage.started")
+    assert [event.get("stage.follows") for event in started] == [None, ["1-aaaaaa.1"], ["1-aaaaaa.2"]]

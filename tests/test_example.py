@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Telemetry
+from .conftest import Telemetry, linked
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPT, BRIEF = EXAMPLES / "pr_campaign.py", EXAMPLES / "brief.json"
@@ -229,7 +229,7 @@ def test_each_visit_is_one_span(example: Example, telemetry: Telemetry) -> None:
         assert attribute(telemetry, repeated, "stage.visit") == [1, 2, 3]
         assert attribute(telemetry, repeated, "stage.revision") == [0, 1, 2]
         visits = telemetry.spans(repeated)
-        assert [[link.context for link in span.links] for span in visits] == [
+        assert [linked(span, "repeats") for span in visits] == [
             [],
             [visits[0].context],
             [visits[1].context],

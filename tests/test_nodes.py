@@ -14,7 +14,7 @@ from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, BatchFlow, 
 from otel_progress import stage, workflow
 from otel_progress.recording.settings import Settings
 
-from .conftest import Telemetry
+from .conftest import Telemetry, linked
 
 Shared = dict[str, Any]
 
@@ -358,7 +358,7 @@ def test_the_items_of_a_batch_flow_are_no_repeats(telemetry: Telemetry) -> None:
     ]
     assert visits == [("twitter", 1), ("linkedin", 1), ("twitter", 2)]
     first, _, third = telemetry.spans("stage")
-    assert [link.context for link in third.links] == [first.context]
+    assert linked(third, "repeats") == [first.context]
     assert shared["progress_metrics"]["draft"]["platforms"] == 2
     assert shared["progress_metrics"]["draft"]["visits"] == 3
     labels = {"workflow.name": "w", "stage.name": "draft", "result": "success"}

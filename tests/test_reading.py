@@ -28,6 +28,7 @@ from .records import (
     campaign,
     event,
     everything,
+    link,
     only,
     record,
     shown,
@@ -116,6 +117,31 @@ def test_what_lies_in_a_visit(tmp_path: Path) -> None:
     assert (outer.attempts, outer.retries, outer.wait, outer.budget) == (3, 1, 0.25, 60.0)
     assert (outer.items_done, outer.items_failed, outer.items_total) == (2, 1, 3)
     assert (outer.action, outer.function) == ("default", "app.Outer")
+
+
+def test_what_a_visit_follows_by_its_events(tmp_path: Path) -> None:
+    lines = [
+        event("run.started"),
+        visit_event("started", "a", "7-abcdef.1"),
+        visit_event("ended", "a", "7-abcdef.1"),
+        visit_event("started", "b", "7-abcdef.2", stage__follows=["7-abcdef.1"]),
+    ]
+    first, second = only(write(tmp_path / "e.jsonl", lines)).visits
+    assert (first.links, second.links) == ((), (Link("follows", visit="7-abcdef.1"),))
+
+
+def test_a_visit_that_repeats_the_one_that_it_follows(tmp_path: Path) -> None:
+    """Its span has one link for both."""
+    follows = [link("s1", "follows")]
+    lines = [
+        span("stage a", "s1"),
+        span("stage a", "s2", at=2.0, links=follows, stage__visit=2),
+        span("stage a", "s3", at=4.0, links=[link("s2", "follows")], item__platform="x"),
+        span("run campaign", "r1", takes=9.0),
+    ]
+    _, again, other = only(write(tmp_path / "t.jsonl", lines)).visits
+    assert again.links == (Link("follows", TRACE, "s1", "s1"), Link("repeats", TRACE, "s1", "s1"))
+    assert other.links == (Link("follows", TRACE, "s2", "s2"),)  # For another item: no repeat.
 
 
 def _text(key: str, value: str) -> dict[str, Any]:

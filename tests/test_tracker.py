@@ -11,7 +11,7 @@ from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
 from otel_progress import ProgressTrackerNode, stage, workflow
 
-from .conftest import Telemetry
+from .conftest import Telemetry, linked
 
 Shared = dict[str, Any]
 
@@ -107,7 +107,7 @@ def test_a_completed_stage_is_visited_again(telemetry: Telemetry) -> None:
     assert shared["progress_metrics"]["edit"]["seconds"] == 2.0
     first, _, third = telemetry.spans("stage")
     assert (third.attributes or {})["otel_progress.stage.visit"] == 2
-    assert [link.context for link in third.links] == [first.context]
+    assert linked(third, "repeats") == [first.context]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pocketflow import BatchFlow, Flow, Node
 
 from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, stage, workflow
 
-from .conftest import Telemetry
+from .conftest import Telemetry, linked
 
 Shared = dict[str, Any]
 
@@ -122,7 +122,7 @@ def test_a_visit_that_code_takes_over_for_an_item_counts_for_that_item(telemetry
         Each(tracker).run(shared)
     assert number_and_label(telemetry) == ([1, 1, 2], {"first": 2, "repeat": 1})
     first, other, again = telemetry.spans("stage craft")
-    assert [[link.context for link in span.links] for span in (first, other, again)] == [[], [], [first.context]]
+    assert [linked(span, "repeats") for span in (first, other, again)] == [[], [], [first.context]]
     entry = shared["progress_metrics"]["craft"]
     assert (entry["visits"], entry["platforms"]) == (3, 2)
 

@@ -23,6 +23,7 @@ from .store import MOST_TOLD_APART, NO_PLATFORMS, Platforms, name_of
 from .times import NANO
 
 if TYPE_CHECKING:
+    from .order import Ends
     from .recorder import Recorder
     from .sink import Sink
     from .visits import Visit
@@ -41,6 +42,11 @@ class Recorded:
     span: trace.Span = trace.INVALID_SPAN
     before: Context
     """What was current where the code began it."""
+    worker: object = None
+    """The task or thread that began it."""
+    ends: Ends | None = None
+    """What has ended inside it, once something has."""
+    part_of: Recorded | None = None
     parent_context: Context
     context: Context
     """To be attached while the workflow's own code runs."""

@@ -18,6 +18,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, get_current, set_value
 
 from ..names import PROGRESS_METRICS, Result
+from . import order
 from .call import Call, Code
 from .faults import from_handler, report
 from .live import Beginning, Recorded, Run
@@ -229,6 +230,7 @@ class Recorder(Teller):
             self.prepare()
         self._start(run, None)
         run.last_activity = run.started
+        run.worker = order.main_worker() if run.implicit else order.worker()
         run.context = set_value(RECORDED, run, run.parent_context)
         if not run.fresh:
             run.load(read(run.shared, PROGRESS_METRICS))
@@ -278,7 +280,7 @@ class Recorder(Teller):
         self.tell("run_ended", run, to=run.untold)
         self.registry.remove(run)
         run.context, run.parent_context = _NOWHERE, span_only(run.parent_context)
-        run.before, run.node, run.exception, run.untold = _NOWHERE, None, None, None
+        run.before, run.node, run.exception, run.untold, run.ends = _NOWHERE, None, None, None, None
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
@@ -321,6 +323,7 @@ class Recorder(Teller):
         run, visit.serial = visit.run, next(self._serials)
         self._place(visit, ambient, context)
         self._start(visit, visit.parent)
+        order.starts(visit)
         visit.versions_before = self.look(visit).versions
         visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
         try:
@@ -344,6 +347,8 @@ class Recorder(Teller):
         if self.look(visit).versions != visit.versions_before:
             visit.versions = versions_since(visit.store, visit.versions_before)
         if visit.record.end(visit, ended, outcome, error):
+            if outcome != "abandoned":
+                order.ended(visit)
             self._finish_visit(visit)
 
     def _finish_visit(self, visit: Visit) -> None:
@@ -353,7 +358,7 @@ class Recorder(Teller):
             self.end(run, visit.exception, None, visit.ended)
         elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None:
             self.rest(run, visit.store)
-        visit.exception = visit.shared = visit.node = visit.untold = None
+        visit.exception = visit.shared = visit.node = visit.untold = visit.worker = visit.ends = None
         visit.context = visit.parent_context = visit.before = _NOWHERE
 
     def _end_items(self, visit: Visit, error: BaseException | None, result: Result) -> None:

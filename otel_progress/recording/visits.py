@@ -17,6 +17,7 @@ from .stages import StageRecord
 from .store import NO_PLATFORMS, Platforms, Version, name_of, whole_number
 
 if TYPE_CHECKING:
+    from .order import Followed
     from .recorder import Recorder
 
 
@@ -28,6 +29,8 @@ class Visit(Recorded):
 
     serial = 0
     """Tells the visits of one process apart, in the order in which they started."""
+    follows: tuple[Followed, ...] = ()
+    """The visits that it is known to follow."""
     number = 1
     """1 for the first visit of the stage for this item, 2 for its first repeat."""
     by_tracker = False
@@ -171,7 +174,7 @@ class Part(Recorded):
     def __init__(self, owner: Visit | Run, name: str, platform: str | None = None) -> None:
         self.recorder = owner.recorder
         self.run = owner.run
-        self.owner = owner
+        self.owner = self.part_of = owner
         self.parent = owner
         self.name = name
         self.platform = platform

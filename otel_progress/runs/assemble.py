@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from .. import names
 from .ledger import Fields, Ledger, Totals
 from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit
 from .states import Processes, pid_of
@@ -120,11 +123,36 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
         known["process"] = pid_of(known.get("process"))
         known["platforms"] = tuple(known.get("platforms", ()))
         known["versions"] = tuple(Version(*each) for each in known.get("versions", ()))
-        known["links"] = tuple(Link(*each, visit=spans.get(each[2])) for each in known.get("links", ()))
+        known["links"] = _links(known, known.pop("follows", ()), spans)
         known["failed"] = tuple(sorted(attempts, key=lambda each: (each.started, each.number)))
         known["items"] = tuple(sorted(items, key=lambda each: each.started))
         visits.append(Visit(key, **known))
-    return tuple(sorted(visits, key=lambda visit: visit.started))
+    return _with_repeats(tuple(sorted(visits, key=lambda visit: visit.started)))
+
+
+def _with_repeats(visits: tuple[Visit, ...]) -> tuple[Visit, ...]:
+    """The same with a link to what each repeats, also where it has one link for both because it follows that too."""
+    by_id = {visit.id: visit for visit in visits}
+    found: list[Visit] = []
+    for visit in visits:
+        links = visit.links
+        if visit.number > 1 and not any(link.kind == names.LINK_REPEATS for link in links):
+            before = (link for link in links if _is_before(by_id.get(link.visit or ""), visit))
+            links += tuple(replace(link, kind=names.LINK_REPEATS) for link in before)
+        found.append(visit if links is visit.links else replace(visit, links=links))
+    return tuple(found)
+
+
+def _is_before(other: Visit | None, visit: Visit) -> bool:
+    same = other is not None and (other.stage, other.item_platform) == (visit.stage, visit.item_platform)
+    return same and other is not None and other.number == visit.number - 1
+
+
+def _links(fields: dict[str, Any], follows: Sequence[str], spans: dict[str, str]) -> tuple[Link, ...]:
+    """What the span of a visit says that it points to, and what its events say where that does not."""
+    links = [Link(*each, visit=spans.get(each[2])) for each in fields.get("links", ())]
+    known = {link.visit for link in links if link.kind == names.LINK_FOLLOWS}
+    return (*links, *(Link(names.LINK_FOLLOWS, visit=each) for each in follows if each not in known))
 
 
 def _state_of(fields: Fields, processes: Processes) -> tuple[State, str]:

@@ -11,8 +11,6 @@ from ..recording.times import NANO
 from .ledger import Fields, Ledger, Part, Totals
 from .otlp import Attributes, EventFact, Fact, SpanFact, count, optional_count, seconds, text, texts
 
-_LINK = "otel_progress.link"
-
 _HELD = 1000
 _REMEMBERED = 20_000
 _INSIDE = 10
@@ -130,7 +128,7 @@ class Collector:
                 for version in span.versions
             ]
         if span.links:
-            fields["links"] = [(text(found.get(_LINK)) or "repeats", *to) for *to, found in span.links]
+            fields["links"] = [(text(found.get(names.LINK)) or names.LINK_REPEATS, *to) for *to, found in span.links]
         ledger.trace_id = ledger.trace_id or span.trace_id
         ledger.began(span.started)
         ledger.by_spans.setdefault(fields["stage"], Totals()).end(fields)
@@ -229,6 +227,7 @@ class Collector:
         fields["span_id"] = event.span_id or None
         fields["parent"] = text(event.attributes.get(names.PARENT_VISIT_ID))
         fields["parent_span"] = text(event.attributes.get(names.PARENT_SPAN_ID))
+        fields["follows"] = list(texts(event.attributes.get(names.STAGE_FOLLOWS))) or None
         return fields
 
     _ENTER: ClassVar[dict[str, Callable[[Collector, Ledger, EventFact], None]]] = {

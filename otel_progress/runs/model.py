@@ -24,8 +24,9 @@ class Link:
 
     kind: str
     """`repeats`: the visit before it of the same stage for the same item. `follows`: one that it is known to follow."""
-    trace_id: str
-    span_id: str
+    trace_id: str | None = None
+    span_id: str | None = None
+    """Those of its span, where it has one."""
     visit: str | None = None
     """The id of that visit, where it is in the same run."""
 

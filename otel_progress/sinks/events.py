@@ -35,6 +35,7 @@ _FINE = ("success", "fallback")
 _TAIL = "}]}]}]}\n"
 # What stands between the values of a visit.
 _VISIT = f'"}}}},{{"key":"{names.STAGE_VISIT}","value":{{"intValue":"'
+_FOLLOWS = f',{{"key":"{names.STAGE_FOLLOWS}","value":{{"arrayValue":{{"values":[{{"stringValue":"'
 _RESULT = f',{{"key":"{names.STAGE_RESULT}","value":{{"stringValue":"'
 _ATTEMPTS = f'"}}}},{{"key":"{names.STAGE_ATTEMPTS}","value":{{"intValue":"'
 _DURATION = f'"}}}},{{"key":"{names.DURATION}","value":{{"doubleValue":'
@@ -126,6 +127,9 @@ class EventSink(Sink):
             above = trace.get_current_span(visit.parent_context).get_span_context()
             if above != parent.span.get_span_context():
                 more += _parent_span(above.span_id)
+        if visit.follows:
+            ids_before = '"},{"stringValue":"'.join(f"{self._out.process}.{serial}" for serial, _ in visit.follows)
+            more += f'{_FOLLOWS}{ids_before}"}}]}}}}}}'
         self._out.write(f"{self._lead}{visit.started}{texts.started}{own}{more}]{ids}{_TAIL}".encode())
 
     def visit_ended(self, visit: Visit) -> None:

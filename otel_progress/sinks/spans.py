@@ -30,6 +30,7 @@ Attributes = dict[str, AttributeValue]
 _Described = dict[object, object]
 T = TypeVar("T", bound=Recorded)
 _NOTHING: _Described = {}
+_REPEATS, _FOLLOWS = {names.LINK: names.LINK_REPEATS}, {names.LINK: names.LINK_FOLLOWS}
 _MOST_DESCRIBED = 16  # Exceptions that a workflow catches, over and over, in one long run.
 
 
@@ -67,14 +68,22 @@ class SpanSink(Sink):
             self._end(run, lambda run: run.span.set_attribute(names.RESULT, run.result or "success"))
 
     def visit_started(self, visit: Visit) -> None:
-        """Start the visit's span, with a link to the visit that it repeats."""
+        """Start the visit's span, with links to the visits that it repeats and follows."""
         record = visit.record
         before = record.last_spans.get(visit.item)
+        links: list[Link] = []
+        is_followed = before is None
+        for _, span in visit.follows:
+            if span.is_valid:
+                links.append(Link(span, _FOLLOWS))
+                is_followed = is_followed or span == before
+        if not is_followed and before is not None:  # One link is enough: that it repeats its number says.
+            links.append(Link(before, _REPEATS))
         self._start(
             visit,
             self._names.get(visit.stage) or self._name_for(visit.stage),
             _known(visit),
-            None if before is None else [Link(before)],
+            links,
         )
         if visit.span is trace.INVALID_SPAN:
             return

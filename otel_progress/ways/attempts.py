@@ -7,8 +7,6 @@ argument, is a retry.
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Sized
 from contextvars import Token
 from typing import Any
@@ -17,8 +15,9 @@ from opentelemetry.context import get_current
 
 from ..names import SPAN_ITEM, Result
 from ..recording.context import attach, detach
-from ..recording.faults import Harmless, from_handler
+from ..recording.faults import Harmless
 from ..recording.live import Run
+from ..recording.order import worker
 from ..recording.raised import is_a
 from ..recording.sources import result_of
 from ..recording.store import name_of, read, type_name
@@ -26,29 +25,14 @@ from ..recording.times import NANO
 from ..recording.visits import Attempt, Item, Part, Visit
 
 
-def worker(in_tasks: bool) -> object:
-    """Who works on an item: the task where there may be one, else the thread."""
-    asyncio = sys.modules.get("asyncio") if in_tasks else None  # Where nobody has imported it, there is no task.
-    if asyncio is not None:
-        try:
-            task = asyncio.current_task(asyncio.get_running_loop())
-        except RuntimeError as error:
-            if from_handler(error):
-                raise
-            task = None
-        if task is not None:
-            return task
-    return threading.get_ident()
-
-
 class _Call(Harmless[None]):
     """One call of exec or exec_fallback on the item of this task or thread, as a context manager."""
 
-    def __init__(self, visit: Visit, subject: Any, in_tasks: bool) -> None:
+    def __init__(self, visit: Visit, subject: Any) -> None:
         self._recorder = visit.recorder
         self._visit = visit
         self._subject = subject
-        self._worker = worker(in_tasks)
+        self._worker = worker()
         self._item: Item | None = None
         self._token: Token[Any] | None = None
 

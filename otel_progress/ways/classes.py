@@ -43,8 +43,6 @@ class NodeClass:
         self.is_flow = any(name in owners for name in FLOWS)
         """Whether it runs other nodes."""
         self.is_batch = any(base.__name__ == "BatchNode" for base in bases)
-        self.in_tasks = any(each.endswith("_async") for each in owners)
-        """Whether several tasks may work on one visit."""
         self.is_batch_flow = any(base.__name__ == "BatchFlow" for base in bases)
         """Whether it runs its nodes once for each item that prep returns."""
         self._own_names = _OWN_NAMES_OF_FLOWS if self.is_flow else _OWN_NAMES

@@ -166,7 +166,7 @@ def _at_hand(node: object) -> Visit | Run | None:
 def _step(info: NodeClass, visit: Visit, name: str, subject: Any) -> Harmless[Any] | None:
     phase = PHASES.get(name)
     if phase is None:
-        call = (Fallback if name in FALLBACKS else Exec)(visit, subject, info.in_tasks)
+        call = (Fallback if name in FALLBACKS else Exec)(visit, subject)
         return None if call.is_inside() else call
     if phase == "exec" and info.is_batch and visit.items_total is None and isinstance(subject, Sized):
         visit.expect(len(subject))
