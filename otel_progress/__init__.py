@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .telemetry.configure import configure
     from .telemetry.lifetime import Telemetry
     from .tracker import ProgressTrackerNode
+    from .ways.gathering import gather
 
 __all__ = [
     "PocketFlowInstrumentor",
@@ -43,6 +44,7 @@ __all__ = [
     "__version__",
     "add_sink",
     "configure",
+    "gather",
     "progress",
     "remove_sink",
     "stage",
@@ -59,6 +61,7 @@ if _default.get().settings.record is not None:
 _LATER = {
     "Telemetry": "telemetry.lifetime",
     "configure": "telemetry.configure",
+    "gather": "ways.gathering",
     "PocketFlowInstrumentor": "instrumentor",
     "ProgressTrackerNode": "tracker",
 }

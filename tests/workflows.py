@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry import trace
 from pocketflow import AsyncBatchFlow, AsyncFlow, AsyncNode, AsyncParallelBatchFlow
 
-from otel_progress import stage
+from otel_progress import gather, stage
 
 if TYPE_CHECKING:
     AnyNode = AsyncNode[Any, Any, Any]
@@ -28,7 +28,7 @@ else:
 Before = frozenset[tuple[int, str]]
 """Visits, by the ids of their spans, and the kind of the step that leads on from them."""
 NOTHING: Before = frozenset()
-SURE = ("sequence", "branch", "loop", "flow edge")
+SURE = ("sequence", "branch", "loop", "flow edge", "gather")
 """Kinds of which nothing may be missed."""
 
 
@@ -39,7 +39,7 @@ def by(kind: str, before: Before) -> Before:
 
 def onward(kind: str, before: Before) -> Before:
     """The same; a step to or from another task or thread stays one."""
-    return frozenset((visit, known if known in ("join", "fork") else kind) for visit, known in before)
+    return frozenset((visit, known if known in ("join", "fork", "gather") else kind) for visit, known in before)
 
 
 def union(parts: Iterable[Before]) -> Before:
@@ -195,6 +195,19 @@ class Workflow:
 
         return part
 
+    def _our_gather(self, depth: int) -> Part:
+        parts, late = self._parts(depth), self._random.random() < 0.3
+
+        async def part(before: Before) -> Before:
+            made = [each(onward("gather", before)) for each in parts]
+            if late:  # One that runs on its own before it is waited for.
+                task = asyncio.create_task(parts[0](by("fork", before)))
+                await asyncio.sleep(0)
+                return onward("gather", before | union(await gather(*made, task)))
+            return onward("gather", union(await gather(*made)))
+
+        return part
+
     def _wait_for(self, depth: int) -> Part:
         inside = self._part(depth)
 
@@ -317,8 +330,11 @@ class Workflow:
         _nested,
         _sequence,
         _branch,
+        _branch,
+        _branch,
         _loop,
         _gather,
+        _our_gather,
         _wait_for,
         _task_group,
         _as_completed,

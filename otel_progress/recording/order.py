@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -102,3 +103,23 @@ def _whole(part: Recorded) -> Recorded:
     while part.part_of is not None:
         part = part.part_of
     return part
+
+
+def fork(around: Recorded, tasks: Iterable[object]) -> None:
+    """Tasks begin where this code runs: what they do follows what has ended here."""
+    inside, who = _whole(around), worker()
+    if inside.ends is not None and (before := inside.ends.get(who, ())):
+        for task in tasks:
+            inside.ends.setdefault(ref(task), before)
+
+
+def join(around: Recorded, tasks: Iterable[object], all_forked: bool) -> None:
+    """Tasks have been waited for where this code runs: what comes next follows what they have done."""
+    inside, who = _whole(around), worker()
+    if inside.ends is None or inside.ended is not None:
+        return
+    found = {} if all_forked else dict(inside.ends.get(who, ()))
+    for task in tasks:
+        found.update(inside.ends.pop(ref(task), ()))
+    if found:
+        inside.ends[who] = tuple(found.items())[-MOST_FOLLOWED:]
