@@ -14,6 +14,7 @@ TIME = q.series(names.STAGE_DURATION, "_sum")
 REPEATED = q.series(names.STAGE_DURATION, "_count", q.REPEAT)
 REPEAT_TIME = q.series(names.STAGE_DURATION, "_sum", q.REPEAT)
 WAIT = q.series(names.STAGE_WAIT_METRIC)
+RETRY_WAIT = q.series(names.STAGE_WAIT_METRIC, "", q.RETRY)
 RETRIES = q.series(names.STAGE_RETRIES)
 ITEMS = q.series(names.STAGE_ITEMS, "", q.HAS_PLATFORM)
 ITEMS_NOT_COMPLETED = q.series(names.STAGE_ITEMS, "", q.HAS_PLATFORM, q.NOT_COMPLETED)
@@ -24,6 +25,7 @@ LAST_WEEK = q.rule("stage", names.STAGE_DURATION, ":p95_7d")
 NO_VISIT = "No visit ended in this time range, or no metrics arrive."
 NO_PAST = "No stage completed a visit in the last hour and in the days before: there is nothing to compare."
 NO_REPEAT = "No visit ended in this time range."
+NO_WAIT = "Nothing waited in this time range, neither for another attempt nor for what a stage says."
 NO_RETRY = "No attempt was repeated in this time range."
 NO_ITEM = "No item that names a platform ended in this time range."
 
@@ -125,15 +127,16 @@ def _past() -> list[p.AnyPanel]:
 
 
 def _waiting() -> list[p.AnyPanel]:
-    waited, retried = q.total(WAIT, *q.BY_STAGE), q.count(RETRIES, *q.BY_STAGE)
+    waited, retried = q.total(RETRY_WAIT, *q.BY_STAGE), q.count(RETRIES, *q.BY_STAGE)
+    by = (*q.BY_STAGE, q.REASON)
     return [
         p.bars(
-            "Waiting between attempts",
-            p.Target(q.amount_per_bar(WAIT, *q.BY_STAGE), p.legend(q.WORKFLOW, q.STAGE)),
-            description="Time between failed attempts and the next ones.",
-            no_data=NO_RETRY,
+            "Waiting by reason",
+            p.Target(q.amount_per_bar(WAIT, *by), p.legend(q.WORKFLOW, q.STAGE, q.REASON)),
+            description="Time between failed attempts and the next ones (retry), and what stages said that they wait for.",
+            no_data=NO_WAIT,
             unit=p.SECONDS,
-            by=q.BY_STAGE,
+            by=by,
         ),
         p.bars(
             "Retries",

@@ -18,6 +18,7 @@ RESULT = names.label(names.RESULT)
 VISIT = names.label(names.VISIT)
 PLATFORM = names.label(names.ITEM_PLATFORM)
 ERROR = names.label(names.ERROR_TYPE)
+REASON = names.label(names.WAIT_REASON)
 
 BY_WORKFLOW = (JOB, WORKFLOW)
 BY_STAGE = (JOB, WORKFLOW, STAGE)
@@ -29,6 +30,7 @@ FALLBACK = f'{RESULT}="fallback"'
 NOT_COMPLETED = f'{RESULT}!~"{COMPLETED}"'
 FIRST = f'{VISIT}="{names.VISIT_FIRST}"'
 REPEAT = f'{VISIT}="{names.VISIT_REPEAT}"'
+RETRY = f'{REASON}="{names.WAIT_RETRY}"'
 HAS_ERROR = f'{ERROR}!=""'
 HAS_PLATFORM = f'{PLATFORM}!=""'
 NONE = 'le=~"0(.0)?"'

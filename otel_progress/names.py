@@ -20,6 +20,7 @@ SPAN_RUN: Final = "run"
 SPAN_STAGE: Final = "stage"
 SPAN_ATTEMPT: Final = "attempt"
 SPAN_ITEM: Final = "item"
+SPAN_WAIT: Final = "wait"
 SPAN_PHASES: Final = ("prep", "exec", "post")
 
 EVENT_VERSION: Final = "version"
@@ -52,6 +53,7 @@ STAGE_ITEMS_TOTAL: Final = "otel_progress.stage.items.total"
 STAGE_ITEMS_DONE: Final = "otel_progress.stage.items.done"
 STAGE_ITEMS_FAILED: Final = "otel_progress.stage.items.failed"
 STAGE_WAIT: Final = "otel_progress.stage.wait"
+WAIT_REASON: Final = "otel_progress.wait.reason"
 STAGE_BUDGET: Final = "otel_progress.stage.budget"
 ITEM_PLATFORM: Final = "otel_progress.item.platform"
 VERSION_ID: Final = "otel_progress.version.id"
@@ -84,6 +86,8 @@ CODE_FUNCTION_NAME: Final = code_attributes.CODE_FUNCTION_NAME
 Result = Literal["success", "fallback", "failure", "cancelled", "abandoned"]
 """How a visit or a run ended; see docs/reference.md."""
 
+WAIT_RETRY: Final = "retry"
+"""The reason of the wait between a failed attempt and the next."""
 LINK_REPEATS: Final = "repeats"
 LINK_FOLLOWS: Final = "follows"
 VISIT_FIRST: Final = "first"
@@ -158,7 +162,18 @@ STAGE_RETRIES: Final = Metric(
     "otel_progress.stage.retries", "counter", "{retry}", "Attempts after the first.", (*_STAGE, ERROR_TYPE)
 )
 STAGE_WAIT_METRIC: Final = Metric(
-    "otel_progress.stage.wait", "counter", "s", "Time between a failed attempt and the next.", _STAGE
+    "otel_progress.stage.wait",
+    "counter",
+    "s",
+    "Time that visits waited: for the next attempt after a failed one, or for what they said.",
+    (*_STAGE, WAIT_REASON),
+)
+STAGE_WAITING: Final = Metric(
+    "otel_progress.stage.waiting",
+    "observable up-down counter",
+    "{stage}",
+    "Visits going on that wait.",
+    (*_STAGE, WAIT_REASON),
 )
 STAGE_ITEMS: Final = Metric(
     "otel_progress.stage.items", "counter", "{item}", "Items of batches that ended.", (*_STAGE, RESULT, ITEM_PLATFORM)
@@ -181,6 +196,7 @@ METRICS: Final = (
     STAGE_BUDGET_METRIC,
     STAGE_RETRIES,
     STAGE_WAIT_METRIC,
+    STAGE_WAITING,
     STAGE_ITEMS,
     RUN_REVISIONS,
     RUN_PLATFORMS,
@@ -207,6 +223,7 @@ MIRROR_FIELDS: Final = (
     "versions",
     "error",
     "trace_id",
+    "waiting",
 )
 RUN_FIELDS: Final = ("run_id", "workflow", "traceparent", "started", "tracestate")
 

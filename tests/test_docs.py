@@ -146,6 +146,7 @@ def test_spans() -> None:
         [f"{names.SPAN_STAGE} {{stage}}"],
         [names.SPAN_ATTEMPT],
         list(names.SPAN_PHASES),
+        [names.SPAN_WAIT],
         [names.SPAN_ITEM],
     ]
     assert "`INTERNAL`" in REFERENCE.read_text("utf-8")
@@ -192,6 +193,7 @@ def test_attributes() -> None:
     events = {name for key in table("Span events", "event", "attribute") for name in key.split()[1:]}
     told = {
         *table("Pending spans", "attribute"),
+        *table("Links", "attribute"),
         *table("Event attributes", "attribute"),
         *table("Event resource", "attribute"),
     } - {
@@ -313,6 +315,8 @@ def exercise(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> Emitted:
         with stage("publish") as visit:
             visit.platform("twitter")
             visit.advance(total=2)
+            with visit.waiting("approval"):
+                telemetry.time.passes(1)
             found.entries += json.loads(json.dumps(shared["progress_metrics"])).values()
             read_points(telemetry.reader, found)
         with suppress(KeyboardInterrupt), stage("wait"):
@@ -535,7 +539,7 @@ def test_the_options_of_the_command_line(command: str, heading: str, tmp_path: P
 
 def test_the_model_of_a_run() -> None:
     said = {name: code(row["fields"]) for name, row in table("The model", "object").items()}
-    objects = (model.Run, model.Stage, model.Visit, model.Attempt, model.Item, model.Version, model.Link)
+    objects = (model.Run, model.Stage, model.Visit, model.Attempt, model.Wait, model.Item, model.Version, model.Link)
     assert said == {each.__name__: [field.name for field in fields(each)] for each in objects}
 
 

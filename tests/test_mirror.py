@@ -208,6 +208,7 @@ def test_the_fields_and_their_order(telemetry: Telemetry) -> None:
         "versions",
         "error",
         "trace_id",
+        "waiting",
     ]
 
 

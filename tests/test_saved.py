@@ -115,7 +115,7 @@ ODD: list[Any] = [
 ]
 FIELDS = (
     *("end_time", "platforms", "revisions", "completed", "visits", "seconds", "result", "results", "retries"),
-    *("items_done", "items_total", "versions", "error", "trace_id", "new"),
+    *("items_done", "items_total", "versions", "error", "trace_id", "waiting", "new"),
 )
 
 

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parents[1]
 RESULT, VISIT = names.label(names.RESULT), names.label(names.VISIT)
 ERROR, PLATFORM = names.label(names.ERROR_TYPE), names.label(names.ITEM_PLATFORM)
+REASON = names.label(names.WAIT_REASON)
 BY_WORKFLOW = ("job", WORKFLOW)
 BY_STAGE = ("job", WORKFLOW, STAGE)
 RANGE = 900
@@ -86,7 +87,7 @@ MIXED = """
     with workflow("bad"):
         for error in (KeyError, KeyError, KeyboardInterrupt):
             try:
-                with stage("broken"):
+                with stage("broken") as visit, visit.waiting("approval"):
                     time.sleep(0.02)
                     raise error("gone")
             except (KeyError, KeyboardInterrupt): pass
@@ -181,6 +182,7 @@ def facts_of(spans: Spans, at: float) -> Facts:
     retries, dead_ends = retries_in(spans), dead_ends_in(spans)
     facts = Facts(at, [], [], [], [], [], [], [], retries, [], [], dead_ends)
     stages: dict[str, list[dict[str, Any]]] = {}
+    waits = [span for _, span in spans if span["name"] == names.SPAN_WAIT]
     for job, span in spans:
         own, kind = attributes_of(span), span["name"].partition(" ")[0]
         start, end = int(span["startTimeUnixNano"]) / 1e9, int(span["endTimeUnixNano"]) / 1e9
@@ -189,8 +191,10 @@ def facts_of(spans: Spans, at: float) -> Facts:
             stages.setdefault(own[names.RUN_ID], []).append(own)
             if names.STAGE_BUDGET in own:
                 facts.budgets.append(Fact(labels, own[names.STAGE_BUDGET]))
-            if names.STAGE_WAIT in own:
-                facts.waits.append(Fact(labels, own[names.STAGE_WAIT]))
+            said = [s for s in waits if s["parentSpanId"] == span["spanId"]]
+            between = own.get(names.STAGE_WAIT, 0.0) - sum(seconds_of(each) for each in said)
+            if between > CLOCKS:
+                facts.waits.append(Fact({**labels, REASON: names.WAIT_RETRY}, between))
             if end > at:
                 facts.open.append(Fact(labels, start))
                 continue
@@ -208,10 +212,17 @@ def facts_of(spans: Spans, at: float) -> Facts:
             facts.revisions.extend([Fact(labels, max(revisions))] if revisions else [])
             platforms = {name for each in own_stages for name in each.get(names.STAGE_PLATFORMS, ())}
             facts.platforms.append(Fact(labels, len(platforms)))
+        elif kind == "wait":
+            facts.waits.append(Fact({**labels, REASON: own[names.WAIT_REASON]}, end - start))
         elif kind == "item":
             result = "failure" if names.ERROR_TYPE in own else "success"
             facts.items.append(Fact({**labels, RESULT: result, PLATFORM: own.get(names.ITEM_PLATFORM, "")}))
     return facts
+
+
+def seconds_of(span: Json) -> float:
+    """How long a span took."""
+    return (int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"])) / 1e9
 
 
 def labels_of(job: str, attributes: dict[str, Any]) -> Labels:
@@ -440,6 +451,7 @@ def oldest(facts: Facts) -> Answer:
 VISITS, RUNS, REVISIONS, RETRIES, WAITS, DEAD_ENDS, OPEN, BUDGETS, PLATFORMS = map(
     every, ("visits", "runs", "revisions", "retries", "waits", "dead_ends", "open", "budgets", "platforms")
 )
+BETWEEN = only(WAITS, REASON, names.WAIT_RETRY)
 NOT_COMPLETED = ("failure", "cancelled", "abandoned")
 FIRST, REPEATS = only(VISITS, VISIT, "first"), only(VISITS, VISIT, "repeat")
 CLEAN, FALLBACKS = only(FIRST, RESULT, "success"), only(VISITS, RESULT, "fallback")
@@ -501,12 +513,12 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
             ],
             "Slower than usual": [no_past, no_past, no_past, no_past],
             "p95 of the hour against the week": no_past,
-            "Waiting between attempts": amount(WAITS, *BY_STAGE),
+            "Waiting by reason": amount(WAITS, *BY_STAGE, REASON),
             "Retries": count(RETRIES, *BY_STAGE),
             "Cost of retries": [
-                within(amount(WAITS, *BY_STAGE), count(RETRIES, *BY_STAGE)),
+                within(amount(BETWEEN, *BY_STAGE), count(RETRIES, *BY_STAGE)),
                 lambda facts: {
-                    group: amount(WAITS, *BY_STAGE)(facts).get(group, 0) / amount(VISITS, *BY_STAGE)(facts)[group]
+                    group: amount(BETWEEN, *BY_STAGE)(facts).get(group, 0) / amount(VISITS, *BY_STAGE)(facts)[group]
                     for group in count(RETRIES, *BY_STAGE)(facts)
                 },
                 count(RETRIES, *BY_STAGE),

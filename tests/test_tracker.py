@@ -79,6 +79,7 @@ def test_passing_it_opens_one_stage_and_completes_the_others(telemetry: Telemetr
         "versions": [],
         "error": None,
         "trace_id": f"{1:032x}",
+        "waiting": None,
     }
     assert (write["platforms"], write["seconds"], write["completed"]) == (2, 3.0, True)
     assert repr(telemetry.trees()) == "[run w[stage plan, stage write]]"

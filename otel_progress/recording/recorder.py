@@ -342,6 +342,8 @@ class Recorder(Teller):
         outcome = result or ("success" if error is None else result_of(error))
         if visit.items:
             self._end_items(visit, error, outcome)
+        for waiting in list(visit.waits):
+            waiting.end(ended)
         if outcome == "success" and visit.fell_back:
             outcome = "fallback"
         if self.look(visit).versions != visit.versions_before:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..names import Result
     from .live import Run
     from .visits import Attempt, Part, Visit
+    from .waiting import Waiting
 
 
 class Sink:
@@ -55,6 +56,12 @@ class Sink:
 
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:
         """Exec is tried again, `wait` seconds after it failed with `error_type`."""
+
+    def wait_started(self, visit: Visit, waiting: Waiting) -> None:
+        """A visit waits, as its code says."""
+
+    def wait_ended(self, visit: Visit, waiting: Waiting) -> None:
+        """It goes on: `waiting.ended` is set."""
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:
         """The node of `stage` returned an action that no edge takes, and its flow (`owner`) ended there."""

@@ -17,6 +17,7 @@ from .times import NANO, parse_timestamp, timestamp
 if TYPE_CHECKING:
     from .live import Run
     from .visits import Visit
+    from .waiting import Waiting
 
 _ODD = "a store was loaded whose progress_metrics holds what is no count or no result: that is ignored"
 MOST_ITEMS = 10_000
@@ -62,6 +63,8 @@ class StageRecord:
         self.results: dict[Result, int] = {}
         """Visits that have ended, by result."""
         self.versions: list[str] = []
+        self.waits: dict[Waiting, None] = {}
+        """What its visits wait for at this moment."""
         self.own_platforms: dict[str, None] = {}
         """Platforms that visits named one by one; they win over the count in the store."""
         self.by_item: OrderedDict[object, int] = OrderedDict()
@@ -156,6 +159,26 @@ class StageRecord:
                 visit.wait += wait
                 self.retries += 1
 
+    def wait(self, waiting: Waiting) -> None:
+        """A visit waits."""
+        with self.run.lock:
+            visit = waiting.visit
+            if "waits" not in visit.__dict__:
+                visit.waits = {}
+            visit.waits[waiting] = self.waits[waiting] = None
+
+    def wait_no_more(self, waiting: Waiting, at: int) -> bool:
+        """It goes on; False where it has done so before."""
+        with self.run.lock:
+            if waiting not in self.waits:
+                return False
+            ended = max(waiting.started, at)
+            waiting.visit.wait += (ended - waiting.started) / NANO
+            waiting.ended = ended
+            waiting.visit.waits.pop(waiting, None)
+            self.waits.pop(waiting, None)
+            return True
+
     def end(self, visit: Visit, ended: int, result: Result, error: BaseException | None) -> bool:
         """A visit ends; False where it has ended before."""
         run = self.run
@@ -236,6 +259,7 @@ class StageRecord:
                 "versions": self.versions[:],
                 "error": None if self.open else self.error,
                 "trace_id": self.trace_id,
+                "waiting": next(reversed(self.waits)).reason if self.waits else None,
             }
         return {
             "start_time": self.start_time,
@@ -253,6 +277,7 @@ class StageRecord:
             "versions": self.versions[:],
             "error": self.error,
             "trace_id": self.trace_id,
+            "waiting": None,
         }
 
     @classmethod

@@ -15,6 +15,7 @@ from .faults import report
 from .live import Recorded, Run
 from .stages import StageRecord
 from .store import NO_PLATFORMS, Platforms, Version, name_of, whole_number
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from .order import Followed
@@ -48,6 +49,9 @@ class Visit(Recorded):
     latest_revision: int | None = None
     retries = 0
     wait = 0.0
+    """Seconds that it has waited, for the next attempt or for what it said; those of several at once are added."""
+    waits: MutableMapping[Waiting, None] = cast("MutableMapping[Waiting, None]", MappingProxyType({}))
+    """What it waits for at this moment."""
     items_total: int | None = None
     items_done = 0
     items_failed = 0
@@ -132,6 +136,25 @@ class Visit(Recorded):
         if self.recorder.is_open(self):
             self._expect(total)
             self.recorder.tell("stage_changed", self)
+
+    def waiting(self, reason: str) -> Waiting:
+        """Say what the visit waits for, as long as a block takes: a person, a queue, a rate limit.
+
+        Its time counts as waiting, not as work, and the stage is shown to wait meanwhile. For `with` and `async with`.
+
+            with visit.waiting("approval"):
+                answer = ask_the_editor(draft)
+
+        Args:
+            reason: a word or two, the same for the same kind of waiting: it is an attribute of metrics.
+        """
+        return Waiting(self, reason)
+
+    @property
+    def waiting_for(self) -> str | None:
+        """What it waits for; where that is several things, the last that it said."""
+        waits = list(self.waits)
+        return waits[-1].reason if waits else None
 
     def add_platform(self, name: str) -> None:
         """Keep what it has named. In place: a copy for each of many would be long."""

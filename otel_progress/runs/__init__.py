@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .listed import Filter, Listed
-    from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit, to_json
+    from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit, Wait, to_json
     from .problems import Problem, Problems, SourceError
     from .reading import Reading, read
 
@@ -31,13 +31,14 @@ __all__ = [
     "State",
     "Version",
     "Visit",
+    "Wait",
     "read",
     "to_json",
 ]
 
 _MODULES = {
     "listed": ("Filter", "Listed"),
-    "model": ("Attempt", "Item", "Link", "Run", "Stage", "State", "Version", "Visit", "to_json"),
+    "model": ("Attempt", "Item", "Link", "Run", "Stage", "State", "Version", "Visit", "Wait", "to_json"),
     "problems": ("Problem", "Problems", "SourceError"),
     "reading": ("Reading", "read"),
 }

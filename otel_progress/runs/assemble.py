@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import names
 from .ledger import Fields, Ledger, Totals
-from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit
+from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit, Wait
 from .states import Processes, pid_of
 
 _CLIMB = 100  # Spans between a visit and the one around it.
@@ -54,10 +54,20 @@ def _state(ledger: Ledger, processes: Processes) -> tuple[State, str]:
         return "unknown", ledger.note
     own = [processes.state_of_open(part.process) for part in ledger.open_parts.values() if not part.joined]
     if own:  # Nobody else can write the end of the run itself.
-        return _liveliest(own)
+        state, note = _liveliest(own)
+        reasons = _waits_of_all(ledger) if state == "running" else ()
+        return ("waiting", f"for {', '.join(reasons)}") if reasons else (state, note)
     joined = [processes.state_of_open(part.process) for part in ledger.open_parts.values()]
     found = joined + [processes.state_of_open(each.get("process")) for each in ledger.open.values()]
     return _liveliest(found) if found else processes.state_of_open(None)
+
+
+def _waits_of_all(ledger: Ledger) -> tuple[str, ...]:
+    """What a run waits for: where all that is open in it waits, or has something open inside that does."""
+    around = {fields.get("parent") for fields in ledger.open.values()}
+    reasons = [_waits_for(fields) for visit, fields in ledger.open.items() if visit not in around]
+    found = dict.fromkeys(reason for reason in reasons if reason is not None)
+    return tuple(found) if reasons and None not in reasons else ()
 
 
 def _liveliest(found: list[tuple[State, str]]) -> tuple[State, str]:
@@ -106,16 +116,19 @@ def _stage(name: str, events: Totals | None, spans: Totals | None, going_on: lis
 
 def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
     spans = {**ledger.spans, **ledger.open_spans}
-    inside: dict[str, tuple[list[Attempt], list[Item]]] = {}
+    inside: dict[str, tuple[list[Attempt], list[Item], list[Wait]]] = {}
     for span, fields in ledger.attempts:
         if (visit := _around(ledger, spans, span)) is not None:
-            inside.setdefault(visit, ([], []))[0].append(Attempt(**fields))
+            inside.setdefault(visit, ([], [], []))[0].append(Attempt(**fields))
     for span, fields in ledger.items:
         if (visit := _around(ledger, spans, span)) is not None:
-            inside.setdefault(visit, ([], []))[1].append(Item(**fields))
+            inside.setdefault(visit, ([], [], []))[1].append(Item(**fields))
+    for span, fields in ledger.waits:
+        if (visit := _around(ledger, spans, span)) is not None:
+            inside.setdefault(visit, ([], [], []))[2].append(Wait(**fields))
     visits: list[Visit] = []
     for key, fields in (*ledger.kept.items(), *ledger.open.items()):
-        attempts, items = inside.get(key, ([], []))
+        attempts, items, waits = inside.get(key, ([], [], []))
         known: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
         around: str | None = known.pop("parent_span", None)
         known["parent"] = known.get("parent") or (around and _around(ledger, spans, around))
@@ -126,6 +139,8 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
         known["links"] = _links(known, known.pop("follows", ()), spans)
         known["failed"] = tuple(sorted(attempts, key=lambda each: (each.started, each.number)))
         known["items"] = tuple(sorted(items, key=lambda each: each.started))
+        told = [Wait(*each) for each in known.get("waits", ())]
+        known["waits"] = tuple(sorted(told or waits, key=lambda each: each.started))
         visits.append(Visit(key, **known))
     return _with_repeats(tuple(sorted(visits, key=lambda visit: visit.started)))
 
@@ -158,7 +173,14 @@ def _links(fields: dict[str, Any], follows: Sequence[str], spans: dict[str, str]
 def _state_of(fields: Fields, processes: Processes) -> tuple[State, str]:
     if fields.get("ended") is not None:
         return "done", ""
-    return processes.state_of_open(fields.get("process"))
+    state, note = processes.state_of_open(fields.get("process"))
+    reason = _waits_for(fields)
+    return ("waiting", f"for {reason}") if state == "running" and reason is not None else (state, note)
+
+
+def _waits_for(fields: Fields) -> str | None:
+    waits = fields.get("waits")
+    return waits[-1][0] if waits and waits[-1][2] is None else None
 
 
 def _around(ledger: Ledger, spans: dict[str, str], span: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .. import names
 from ..recording.times import NANO
@@ -13,6 +13,8 @@ from .otlp import Attributes, EventFact, Fact, SpanFact, count, optional_count, 
 
 _HELD = 1000
 _REMEMBERED = 20_000
+_MOST_WAITS = 100
+"""Of one visit."""
 _INSIDE = 10
 """Spans inside visits, for each visit that is kept."""
 
@@ -148,6 +150,9 @@ class Collector:
         if span.kind == "attempt":
             number = count(span.attributes, names.STAGE_ATTEMPTS) or 1
             ledger.attempts.append((span.parent_id, fields | {"number": number, "message": span.message}))
+        elif span.kind == "wait":
+            reason = text(span.attributes.get(names.WAIT_REASON)) or ""
+            ledger.waits.append((span.parent_id, {"reason": reason, "started": span.started, "ended": span.ended}))
         elif span.kind == "item":
             platform = text(span.attributes.get(names.ITEM_PLATFORM))
             ledger.items.append((span.parent_id, fields | {"platform": platform}))
@@ -202,6 +207,7 @@ class Collector:
         if known is not None:
             fresh = _from_attributes(event.attributes, ended=False)
             known.update({name: value for name, value in fresh.items() if value is not None})
+            _wait(known, text(event.attributes.get(names.WAIT_REASON)), event.at)
 
     def _stage_ended(self, ledger: Ledger, event: EventFact) -> None:
         visit = _visit_id(event)
@@ -209,6 +215,7 @@ class Collector:
             return
         told = {name: value for name, value in self._of_event(event, ended=True).items() if value is not None}
         known = ledger.close_visit(visit)
+        _wait(known, None, event.at)
         fields: Fields = {"started": event.at - _lasted(event), **known, **told, "ended": event.at}
         ledger.began(fields["started"])
         ledger.by_events.setdefault(fields["stage"], Totals()).end(fields)
@@ -242,6 +249,16 @@ class Collector:
 def _part_of(event: EventFact, joined: bool) -> str:
     """Which part of a run it is: by its span, or by its process, as one that joins a run has the span of that run."""
     return f"joined {event.process}" if joined else event.span_id or event.process or ""
+
+
+def _wait(visit: Fields, reason: str | None, at: int) -> None:
+    """A visit waits for something from now on, or, with None, for nothing any more."""
+    waits: list[list[Any]] = visit.setdefault("waits", []) if reason is not None else visit.get("waits") or []
+    before = waits[-1] if waits and waits[-1][2] is None else None
+    if before is not None and before[0] != reason:
+        before[2] = at
+    if reason is not None and (before is None or before[0] != reason) and len(waits) < _MOST_WAITS:
+        waits.append([reason, at, None])
 
 
 def _lasted(event: EventFact) -> int:

@@ -130,6 +130,7 @@ class Ledger:
     """Of spans between visits, so that a visit finds the one around it."""
     attempts: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     items: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
+    waits: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     """Each with the span that it lies in."""
 
     def began(self, started: int) -> None:
@@ -180,6 +181,7 @@ class Ledger:
             getattr(self, name).update(getattr(other, name))
         self.attempts += other.attempts
         self.items += other.items
+        self.waits += other.waits
 
     def dump(self) -> str:
         """All of it as a text."""

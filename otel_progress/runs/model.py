@@ -62,6 +62,16 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """A time in which a visit waited, as its code said."""
+
+    reason: str
+    started: int
+    ended: int | None = None
+    """None while it goes on, or where its end was not told."""
+
+
+@dataclass(frozen=True)
 class Visit:
     """One execution of a stage."""
 
@@ -86,6 +96,7 @@ class Visit:
     attempts: int = 1
     retries: int = 0
     wait: float = 0.0
+    """Seconds that it waited: between attempts, and in `waits` that have ended."""
     budget: float | None = None
     function: str | None = None
     items_done: int = 0
@@ -96,6 +107,7 @@ class Visit:
     """The id of the visit around it; None: directly in its run, or not told."""
     span_id: str | None = None
     failed: tuple[Attempt, ...] = ()
+    waits: tuple[Wait, ...] = ()
     items: tuple[Item, ...] = ()
     versions: tuple[Version, ...] = ()
     links: tuple[Link, ...] = ()

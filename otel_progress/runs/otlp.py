@@ -12,11 +12,12 @@ from ..recording.times import NANO
 from ..recording.visible import printable
 
 Attributes = dict[str, Any]
-SpanKind = Literal["run", "stage", "attempt", "item", "other"]
+SpanKind = Literal["run", "stage", "attempt", "wait", "item", "other"]
 _KINDS: dict[str, SpanKind] = {
     names.SPAN_RUN: "run",
     names.SPAN_STAGE: "stage",
     names.SPAN_ATTEMPT: "attempt",
+    names.SPAN_WAIT: "wait",
     names.SPAN_ITEM: "item",
 }
 _LATEST = 2**63

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..names import OTEL_PROGRESS_NAME_LIMIT, OTHER
+from ..names import OTEL_PROGRESS_NAME_LIMIT, OTHER, WAIT_RETRY
 from ..recording.faults import report
 from ..recording.recorder import Recorder
 
@@ -12,7 +12,13 @@ class NameBound:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._seen: dict[str, set[str]] = {"workflow": set(), "stage": set(), "platform": set(), "error type": set()}
+        self._seen: dict[str, set[str]] = {
+            "workflow": set(),
+            "stage": set(),
+            "platform": set(),
+            "error type": set(),
+            "wait reason": {WAIT_RETRY},
+        }
 
     def workflow(self, name: str) -> str:
         """The name of a workflow."""
@@ -25,6 +31,10 @@ class NameBound:
     def platform(self, name: str) -> str:
         """The name of a platform."""
         return self._within("platform", name)
+
+    def wait_reason(self, reason: str) -> str:
+        """What a visit waits for."""
+        return self._within("wait reason", reason)
 
     def error_type(self, name: str) -> str:
         """The name of an exception's type."""

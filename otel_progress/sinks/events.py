@@ -26,6 +26,7 @@ from ..recording.stages import StageRecord
 from ..recording.store import MOST_NAMES, printable
 from ..recording.times import NANO
 from ..recording.visits import Visit
+from ..recording.waiting import Waiting
 from .keeper import GATHER
 from .spans import SpanSink
 
@@ -182,6 +183,15 @@ class EventSink(Sink):
         if visit in self._open:
             self._progress_of(visit).error_type = error_type
 
+    def wait_started(self, visit: Visit, waiting: Waiting) -> None:  # noqa: ARG002 - the visit says what for
+        """Tell it now: it may wait for long."""
+        if visit in self._open:
+            progress = self._progress_of(visit)
+            progress.waits = False
+            self._tell_progress(progress, visit.recorder.now(visit))
+
+    wait_ended = wait_started
+
     def flush(self) -> None:
         """Tell the progress that waits; called by another thread."""
         waiting = self._waiting
@@ -203,6 +213,8 @@ class EventSink(Sink):
         more = _state(visit) + _whole(names.STAGE_ATTEMPTS, visit.attempts)
         if visit.items_total is not None or visit.items_done or visit.items_failed:
             more += _items(visit)
+        if visit.waits and (reason := visit.waiting_for) is not None:
+            more += _text(names.WAIT_REASON, reason)
         if progress.error_type is not None:
             more += _text(names.ERROR_TYPE, progress.error_type)
             progress.error_type = None

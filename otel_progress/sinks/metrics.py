@@ -14,7 +14,9 @@ from ..names import Metric, Result
 from ..recording.live import Run
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
+from ..recording.times import NANO
 from ..recording.visits import Visit
+from ..recording.waiting import Waiting
 from .bound import NameBound
 from .measurements import Measurements, Record
 
@@ -48,6 +50,8 @@ class MetricSink(Sink):
         self._workflows: set[_Key] = set()
         self._stages: dict[tuple[str, str], Mapping[str, str]] = {}
         """The attributes of the stages that are known, by workflow and stage."""
+        self._waits: dict[tuple[str, str], dict[str, None]] = {}
+        """What visits have waited for, by workflow and stage."""
         self._outcomes: dict[tuple[str, str, Result, bool], Mapping[str, str]] = {}
         """The same with the result, and whether it was the stage's first visit: they are asked for again and again."""
         meter = metrics.get_meter(names.SCOPE, __version__, meter_provider, SCHEMA_URL)
@@ -77,6 +81,7 @@ class MetricSink(Sink):
         self._dead_ends = counter(names.DEAD_ENDS)
         observed(meter.create_observable_up_down_counter, names.RUN_ACTIVE, self._active_runs)
         observed(meter.create_observable_up_down_counter, names.STAGE_ACTIVE, self._active_stages)
+        observed(meter.create_observable_up_down_counter, names.STAGE_WAITING, self._waiting_stages)
         observed(meter.create_observable_gauge, names.STAGE_OLDEST_START, self._oldest_starts)
         observed(meter.create_observable_gauge, names.STAGE_BUDGET_METRIC, self._budgets)
 
@@ -140,7 +145,18 @@ class MetricSink(Sink):
         """Count a retry and the wait before it."""
         labels = self._labels(visit.run.workflow, visit.stage)
         self._count(self._retries, 1, {**labels, names.ERROR_TYPE: self._bound.error_type(error_type)})
-        self._count(self._wait, wait, labels)
+        self._count(self._wait, wait, {**labels, names.WAIT_REASON: names.WAIT_RETRY})
+
+    def wait_started(self, visit: Visit, waiting: Waiting) -> None:
+        """From now on it is known that one may wait for that."""
+        reasons = self._waits.setdefault(self._key(visit), {})
+        reasons[self._bound.wait_reason(waiting.reason)] = None
+
+    def wait_ended(self, visit: Visit, waiting: Waiting) -> None:
+        """Count the time."""
+        seconds = ((waiting.ended or waiting.started) - waiting.started) / NANO
+        reason = self._bound.wait_reason(waiting.reason)
+        self._count(self._wait, seconds, {**self._labels(visit.run.workflow, visit.stage), names.WAIT_REASON: reason})
 
     def items_ended(self, visit: Visit, count: int, result: Result, platform: str | None) -> None:
         """Count items."""
@@ -190,6 +206,18 @@ class MetricSink(Sink):
             key = self._key(visit)
             count[key] = count.get(key, 0) + 1
         return [Observation(number, self._labels(*key)) for key, number in count.items()]
+
+    def _waiting_stages(self) -> Iterable[Observation]:
+        known = list(self._waits.items())
+        count = {(*stage, reason): 0 for stage, reasons in known for reason in list(reasons)}
+        for visit in self._recorder.registry.visits():
+            if (reason := visit.waiting_for) is not None:
+                key = (*self._key(visit), self._bound.wait_reason(reason))
+                count[key] = count.get(key, 0) + 1
+        return [
+            Observation(number, {**self._labels(workflow, stage), names.WAIT_REASON: reason})
+            for (workflow, stage, reason), number in count.items()
+        ]
 
     def _oldest_starts(self) -> Iterable[Observation]:
         oldest: dict[tuple[str, str], int] = {}

@@ -12,6 +12,7 @@ from ..recording.registry import saved_run, to_save
 from ..recording.sink import Sink
 from ..recording.store import read, type_of, write
 from ..recording.visits import Visit
+from ..recording.waiting import Waiting
 
 
 class _Desk:
@@ -100,6 +101,12 @@ class MirrorSink(Sink):
                 self._hand_in(owner, run, mirrored, visit.record.name, own)
 
     stage_changed = visit_ended = visit_started
+
+    def wait_started(self, visit: Visit, waiting: Waiting) -> None:  # noqa: ARG002 - the entry says what for
+        """Show that it waits, or goes on."""
+        self.visit_started(visit)
+
+    wait_ended = wait_started
 
     def run_ended(self, run: Run) -> None:
         """Let go of what was mirrored; of the runs that go on over the same store the last is said again."""

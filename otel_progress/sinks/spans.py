@@ -20,6 +20,7 @@ from ..recording.recorder import Recorder
 from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, type_name
 from ..recording.visits import Attempt, Part, Visit
+from ..recording.waiting import Waiting
 from .bound import NameBound
 from .exceptions import message_of, stacktrace, whole_name
 
@@ -128,6 +129,14 @@ class SpanSink(Sink):
         self._fail(span, attempt.error, attempt.ended, self._described.get(within, {}))
         self._pass_on(attempt.error, within)
         aside(span.end, attempt.ended)
+
+    def wait_ended(self, visit: Visit, waiting: Waiting) -> None:
+        """Make the span of a wait, afterwards."""
+        attributes = {**_place(visit), names.WAIT_REASON: waiting.reason}
+        span = self._tracer.start_span(
+            names.SPAN_WAIT, waiting.context, SpanKind.INTERNAL, attributes, start_time=waiting.started
+        )
+        aside(span.end, waiting.ended)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:
         """Say it on the span of the flow, as an event."""

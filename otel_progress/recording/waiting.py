@@ -1,0 +1,56 @@
+"""Waiting that is none of the stage's own work: for a person, a queue, a rate limit."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from opentelemetry.context import Context, get_current
+
+from .faults import Harmless
+from .store import name_of
+
+if TYPE_CHECKING:
+    from .visits import Visit
+
+
+class Waiting(Harmless[None]):
+    """What `visit.waiting("approval")` gives, for `with` and `async with`: meanwhile the visit waits."""
+
+    started = 0
+    """Nanoseconds since the Unix epoch, as `ended`."""
+    ended: int | None = None
+
+    def __init__(self, visit: Visit, reason: object) -> None:
+        self.visit = visit
+        self.reason = name_of(reason) or "waiting"
+        self.context = Context()
+        """What was current where it began."""
+
+    def enter(self) -> None:
+        """The visit waits, if it is open."""
+        visit = self.visit
+        if visit.recorder.is_open(visit):
+            self.started, self.context = visit.recorder.now(visit), get_current()
+            visit.record.wait(self)
+            visit.recorder.tell("wait_started", visit, self)
+
+    def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
+        """It goes on."""
+        visit = self.visit
+        if self.started:
+            self.end(visit.recorder.now(visit))
+
+    def end(self, at: int) -> None:
+        """It waited until then. A second end does nothing, and what its visit has ended before it is over."""
+        visit = self.visit
+        if visit.record.wait_no_more(self, at):
+            visit.recorder.tell("wait_ended", visit, self)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
