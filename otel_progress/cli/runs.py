@@ -18,7 +18,7 @@ from ..runs import Filter, Listed, Problems, SourceError, State
 from ..runs.index import Index
 from ..runs.place import FOLDER
 from ..runs.reading import Source, open_source
-from .output import put, say_problems
+from .output import put, room, say_problems
 from .said import say
 
 _MOST = 50
@@ -89,7 +89,7 @@ def runs(options: argparse.Namespace) -> int:
     if options.json:
         put([(json.dumps([_json(run) for run in found[:limit]], indent=1), "")])
     elif found:
-        put(listing(found[:limit], time.time_ns()))
+        put(listing(found[:limit], time.time_ns(), room()))
     say_problems(problems)
     if not found and not options.json and not problems:
         say(f"otel-progress: no run {'is recorded' if options.source is None else 'is'} there" + _advice(options))

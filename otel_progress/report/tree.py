@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
+
+from rich.cells import cell_len
 
 from ..recording.times import NANO
 from ..recording.visible import visible
 from ..runs.model import Attempt, Item, Run, State, Visit
+from .fitting import folded
 from .table import duration
 
 Line = tuple[str, str]
@@ -23,6 +27,10 @@ STATE_STYLES: dict[State, str] = {
     "done": "",
 }
 _MOST_NAMES = 4
+_NAMES = 24
+"""Columns that names have before there are others."""
+_HANGS = 2
+"""How far what goes on below is set in."""
 
 
 def style_of(state: State, result: str | None) -> str:
@@ -52,22 +60,62 @@ def time_of(seconds: float | None, started: int | None, state: State, now: int) 
     return "-"
 
 
-def tree(run: Run, now: int, most: int) -> Iterator[Line]:
-    """The lines that show a run, with at most so many visits; what is open is always there."""
-    yield from _head(run, now)
+class _Row(NamedTuple):
+    """A line of the tree, in its columns."""
+
+    left: str
+    """How long after the run's start, or how many visits."""
+    time: str
+    text: str
+    style: str
+    depth: int = 0
+
+
+def tree(run: Run, now: int, most: int, room: int | None = None) -> Iterator[Line]:
+    """The lines that show a run, with at most so many visits; what is open is always there.
+
+    Args:
+        run: the run.
+        now: nanoseconds since the Unix epoch.
+        most: visits to show.
+        room: columns of the terminal; None where there is no margin.
+    """
+    for text, style in _head(run, now):
+        yield from ((part, style) for part in (folded(text, room) if room else (text,)))
     shown = _shown(run, most)
     inside: dict[str | None, list[Visit]] = {}
     known = {visit.id for visit in shown}
     for visit in shown:
         inside.setdefault(visit.parent if visit.parent in known else None, []).append(visit)
-    if shown:
-        yield f"{'after':>10} {'time':>16}  stage", "bold"
-    for visit, depth in _walk(inside):
-        yield from _visit(run, visit, depth, now)
+    rows = [_Row("after", "time", "stage", "bold")] if shown else []
+    rows += [row for visit, depth in _walk(inside) for row in _visit(run, visit, depth, now)]
     if left := run.visits_left_out + len(run.visits) - len(shown):
-        yield f"{'':>27}  and {left} more visit{'' if left == 1 else 's'}", "dim"
+        rows.append(_Row("", "", f"and {left} more visit{'' if left == 1 else 's'}", "dim"))
+    yield from _aligned(rows, room)
     if left or not run.visits:
-        yield from _totals(run)
+        yield "", ""
+        yield from _aligned([_Row("visits", "time", "stage", "bold"), *_totals(run)], room)
+
+
+def _aligned(rows: list[_Row], room: int | None) -> Iterator[Line]:
+    """Rows as lines. What does not fit goes on below, and the columns on the left go before the names are cut."""
+    names = min(_NAMES, max((cell_len(row.text.partition("  ")[0]) for row in rows), default=0)) + _HANGS
+    left, time = (
+        max(map(len, column), default=0) for column in ([row.left for row in rows], [row.time for row in rows])
+    )
+    if room and room - left - time - 4 < names:
+        left = 0
+    if room and room - time - 2 < names:
+        time = 0
+    for row in rows:
+        before = "".join(f"{text:>{width}}  " for text, width in ((row.left, left), (row.time, time)) if width)
+        inside = "  " * row.depth
+        if room is None:
+            yield f"{before}{inside}{row.text}".rstrip(), row.style
+            continue
+        inside = inside[: max(0, room - len(before) - names) // 2 * 2]
+        for number, part in enumerate(folded(row.text, max(1, room - len(before) - len(inside) - _HANGS))):
+            yield f"{before if number == 0 else ' ' * (len(before) + _HANGS)}{inside}{part}".rstrip(), row.style
 
 
 def _head(run: Run, now: int) -> Iterator[Line]:
@@ -100,28 +148,25 @@ def _walk(inside: dict[str | None, list[Visit]]) -> Iterator[tuple[Visit, int]]:
         waiting += [(each, min(depth + 1, _DEEPEST)) for each in reversed(inside.pop(visit.id, []))]
 
 
-def _visit(run: Run, visit: Visit, depth: int, now: int) -> Iterator[Line]:
+def _visit(run: Run, visit: Visit, depth: int, now: int) -> Iterator[_Row]:
     name = visible(visit.stage) + ("" if visit.number == 1 else f" #{visit.number}")
     took = time_of(visit.seconds, visit.started, visit.state, now)
     style = style_of(visit.state, visit.result)
-    yield _line(run, visit.started, took, depth, f"{name}  {'; '.join(_details(run, visit))}".rstrip()), style
+    yield _Row(_after(run, visit), took, f"{name}  {'; '.join(_details(run, visit))}".rstrip(), style, depth)
     inner: list[Attempt | Item] = sorted((*visit.failed, *visit.items), key=lambda each: each.started)
     for each in inner:
         took = duration(max(0, each.ended - each.started) / NANO)
         if isinstance(each, Attempt):
             why = visible(each.message or each.error or "")
-            yield _line(run, each.started, took, depth + 1, f"attempt {each.number} failed: {why}"), "red"
+            yield _Row(_after(run, each), took, f"attempt {each.number} failed: {why}", "red", depth + 1)
         else:
             text = f"item{f' {visible(each.platform)}' if each.platform else ''}"
-            yield (
-                _line(run, each.started, took, depth + 1, text + (f": {visible(each.error)}" if each.error else "")),
-                "red" if each.error else "",
-            )
+            error = f": {visible(each.error)}" if each.error else ""
+            yield _Row(_after(run, each), took, f"{text}{error}", "red" if error else "", depth + 1)
 
 
-def _line(run: Run, started: int, took: str, depth: int, text: str) -> str:
-    after = f"+{duration(max(0, started - (run.started or started)) / NANO)}"
-    return f"{after:>10} {took:>16}  {'  ' * depth}{text}"
+def _after(run: Run, what: Visit | Attempt | Item) -> str:
+    return f"+{duration(max(0, what.started - (run.started or what.started)) / NANO)}"
 
 
 def _details(run: Run, visit: Visit) -> Iterator[str]:
@@ -154,12 +199,10 @@ def _details(run: Run, visit: Visit) -> Iterator[str]:
         yield f"over its budget of {duration(visit.budget)}"
 
 
-def _totals(run: Run) -> Iterator[Line]:
-    """Every stage in one line, for a run of which not every visit is shown."""
-    yield "", ""
-    yield f"{'visits':>10} {'time':>16}  stage", "bold"
+def _totals(run: Run) -> Iterator[_Row]:
+    """Every stage in one row, for a run of which not every visit is shown."""
     for stage in run.stages:
         results = ", ".join(f"{count} {result}" for result, count in stage.results.items())
         opened = f"{stage.open} open" if stage.open else ""
         said = "; ".join(filter(None, (opened, results, f"retries {stage.retries}" if stage.retries else "")))
-        yield f"{stage.visits:>10} {duration(stage.seconds):>16}  {visible(f'{stage.name}  {said}')}", ""
+        yield _Row(str(stage.visits), duration(stage.seconds), visible(f"{stage.name}  {said}"), "")
