@@ -103,6 +103,17 @@ def test_what_is_asked_for(
     assert ("more than these 1" in err) == (arguments == ["--limit", "1"])
 
 
+def test_the_list_is_cut_and_json_is_not(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(here, spans=[span("run x", f"r{number}", run=f"{number:032x}") for number in range(60)])
+    assert run("runs") == 0
+    out, err = capsys.readouterr()
+    assert len(lines(out)) == 1 + 50
+    assert "more than these 50" in err
+    for arguments, expected in (([], 60), (["--limit", "0"], 60), (["--limit", "7"], 7)):
+        assert run("runs", "--json", *arguments) == 0
+        assert len(json.loads(capsys.readouterr().out)) == expected
+
+
 def test_the_list_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("runs", "--json", "--state", "failure") == 0
     assert json.loads(capsys.readouterr().out) == [

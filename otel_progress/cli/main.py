@@ -37,9 +37,9 @@ share is what to look at first. The record itself is a folder in
 .otel-progress/runs, which only you can read: in it, spans.jsonl is what Jaeger
 shows (Search > Upload).
 
-Nothing is sent unless OTEL_EXPORTER_OTLP_ENDPOINT (or that of a signal) is set:
-then traces and metrics are exported there as well. OTEL_TRACES_EXPORTER and
-OTEL_METRICS_EXPORTER ask for other exporters. A program that calls configure()
+Nothing is sent unless OTEL_EXPORTER_OTLP_ENDPOINT is set: then traces and
+metrics are exported there as well; that of a signal is for this signal alone.
+OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER ask for other exporters. A program that calls configure()
 or has OpenTelemetry providers of its own goes on exporting as it always does.
 
 The program keeps its arguments, its standard output, its exit code, Ctrl-C and

@@ -20,7 +20,6 @@ _DEEPEST = 40
 _STYLES = {"failure": "red", "cancelled": "yellow", "abandoned": "red", "fallback": "yellow"}
 STATE_STYLES: dict[State, str] = {
     "running": "cyan",
-    "waiting": "cyan",
     "stalled": "yellow",
     "crashed": "red",
     "unknown": "dim",
@@ -55,7 +54,7 @@ def time_of(seconds: float | None, started: int | None, state: State, now: int) 
     """How long something took, or takes until now; `-` where nobody can know."""
     if seconds is not None:
         return duration(max(0.0, seconds))
-    if started and state in {"running", "waiting", "stalled"}:
+    if started and state in {"running", "stalled"}:
         return f"{duration(max(0, now - started) / NANO)} so far"
     return "-"
 

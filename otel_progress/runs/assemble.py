@@ -12,7 +12,7 @@ from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit
 from .states import Processes, pid_of
 
 _CLIMB = 100  # Spans between a visit and the one around it.
-_ORDER: tuple[State, ...] = ("running", "waiting", "stalled", "unknown", "crashed")
+_ORDER: tuple[State, ...] = ("running", "stalled", "unknown", "crashed")
 """Which state of several parts tells of the whole: where one goes on, the whole does."""
 
 

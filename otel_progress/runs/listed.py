@@ -12,7 +12,7 @@ from .ledger import Ledger
 from .model import Run, State
 from .states import Processes
 
-_GOING_ON = ("running", "waiting", "stalled")
+_GOING_ON = ("running", "stalled")
 
 
 @dataclass(frozen=True)

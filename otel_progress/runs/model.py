@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from ..recording.times import NANO, timestamp
 
-State = Literal["running", "waiting", "stalled", "crashed", "done", "unknown"]
+State = Literal["running", "stalled", "crashed", "done", "unknown"]
 """What a run or a visit does now. `done`: its end was recorded. `crashed`: it was not, and its process is gone.
 `unknown`: the input tells no end, and nothing of the process either."""
 
