@@ -44,6 +44,9 @@ def left_for(widths: Mapping[str, int], name: str, room: int, gap: int) -> int:
 
 def folded(text: str, room: int) -> Iterator[str]:
     """`text` in lines of at most `room` columns: between words where they are short enough, else within them."""
+    if cell_len(text) <= room:
+        yield text
+        return
     line = ""
     for word in text.split(" "):
         if line and cell_len(line) + 1 + cell_len(word) > room:
