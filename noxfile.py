@@ -35,7 +35,7 @@ CORE = (
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """The quick tests: some fifteen seconds."""
+    """The quick tests: some twenty seconds."""
     files = [f"tests/test_{name}.py" for name in CORE]
     session.run(sys.executable, "-m", "pytest", "-q", *files, *session.posargs)
 

@@ -3,8 +3,8 @@
     python benchmarks/endurance.py [--quick] [NAME ...]
 
 Each line says what was tried, how often, and how often it went wrong: that has to be 0. Each runs in a process of its
-own. The whole takes about ten minutes; `--quick` tries a little of everything. The exit code is 1 where anything went
-wrong.
+own. The whole takes about a quarter of an hour; `--quick` tries a little of everything. The exit code is 1 where
+anything went wrong.
 """
 
 from __future__ import annotations

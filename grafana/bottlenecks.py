@@ -133,7 +133,7 @@ def _waiting() -> list[p.AnyPanel]:
         p.bars(
             "Waiting by reason",
             p.Target(q.amount_per_bar(WAIT, *by), p.legend(q.WORKFLOW, q.STAGE, q.REASON)),
-            description="Time between failed attempts and the next ones (retry), and what stages said that they wait for.",
+            description="Time between failed attempts and the next (retry), and what stages said that they wait for.",
             no_data=NO_WAIT,
             unit=p.SECONDS,
             by=by,

@@ -389,6 +389,18 @@ def test_a_collector_that_refuses_is_said_and_the_record_is_kept(tmp_path: Path)
     assert recorded(tmp_path) == ["run campaign", "stage draft"]
 
 
+@pytest.mark.parametrize("signal_of_it", ["traces", "metrics"])
+def test_a_signal_of_which_no_address_is_named_is_not_sent(
+    tmp_path: Path, receiver: otlp.Receiver, signal_of_it: str
+) -> None:
+    program = otlp.write(tmp_path, STAGES)
+    address = {f"OTEL_EXPORTER_OTLP_{signal_of_it.upper()}_ENDPOINT": f"{receiver.http}/v1/{signal_of_it}"}
+    ended = otlp.run(tmp_path, [*RUN, str(program)], **address)
+    assert (len(receiver.spans) > 0, len(receiver.points) > 0) == (signal_of_it == "traces", signal_of_it == "metrics")
+    assert ended.stderr.count("spans to") == (signal_of_it == "traces")
+    assert "localhost" not in ended.stderr
+
+
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 @pytest.mark.parametrize("secret", ["user:s3cret", "user:s3cret@s3cret", "s3cret", "user:s3cret/s3cret?s3cret"])
 def test_no_secret_reaches_a_line(tmp_path: Path, protocol: str, secret: str) -> None:

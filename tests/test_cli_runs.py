@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from otel_progress.cli.main import main
 from otel_progress.recording.times import timestamp
@@ -24,6 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own, in a zone of the test's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr("otel_progress.cli.output.Console", lambda file: type("Plain", (), {"color_system": None}))
     return tmp_path / ".otel-progress"
 
@@ -101,6 +103,17 @@ def test_what_is_asked_for(
     assert ("more than these 1" in err) == (arguments == ["--limit", "1"])
 
 
+def test_the_list_is_cut_and_json_is_not(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(here, spans=[span("run x", f"r{number}", run=f"{number:032x}") for number in range(60)])
+    assert run("runs") == 0
+    out, err = capsys.readouterr()
+    assert len(lines(out)) == 1 + 50
+    assert "more than these 50" in err
+    for arguments, expected in (([], 60), (["--limit", "0"], 60), (["--limit", "7"], 7)):
+        assert run("runs", "--json", *arguments) == 0
+        assert len(json.loads(capsys.readouterr().out)) == expected
+
+
 def test_the_list_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("runs", "--json", "--state", "failure") == 0
     assert json.loads(capsys.readouterr().out) == [
@@ -130,9 +143,9 @@ def test_the_tree_of_the_newest(folder: Path, capsys: pytest.CaptureFixture[str]
         f"run {OPEN}, started 2025-08-28 10:48:20, trace {TRACE}, service studio",
         "from 20250828T104820Z-app-0c0c0c",
         "",
-        "     after             time  stage",
-        "   +1.00 s                -  craft  unknown (its end was not recorded); x; 2 of 6 items",
-        "   +3.00 s                -    translate  unknown (its end was not recorded)",
+        "  after  time  stage",
+        "+1.00 s     -  craft  unknown (its end was not recorded); x; 2 of 6 items",
+        "+3.00 s     -    translate  unknown (its end was not recorded)",
     ]
 
 
@@ -143,9 +156,9 @@ def test_the_tree_of_one_that_failed(folder: Path, capsys: pytest.CaptureFixture
         f"run {FAILED}, started 2025-08-28 10:46:40, trace {TRACE}, service studio",
         "from 20250828T104640Z-app-0b0b0b",
         "",
-        "     after             time  stage",
-        "   +1.00 s          30.00 s  fetch  failure OSError; 1 retry after 29.00 s; revision 2",
-        "   +1.00 s           500 ms    attempt 1 failed: OSError: no\\x1b[2J",
+        "  after     time  stage",
+        "+1.00 s  30.00 s  fetch  failure OSError; 1 retry after 29.00 s; revision 2",
+        "+1.00 s   500 ms    attempt 1 failed: OSError: no\\x1b[2J",
     ]
 
 
@@ -165,14 +178,82 @@ def test_of_many_visits_the_first_are_shown_and_the_stages_with_their_totals(
     record(here, spans=[*spans, span("run campaign", "r1", takes=40.0)])
     assert run("show", "--visits", "2") == 0
     assert lines(capsys.readouterr().out)[4:] == [
-        "     after             time  stage",
-        "   +0.0 ms           500 ms  draft",
-        "   +1.00 s           500 ms  draft",
-        "                             and 28 more visits",
+        "  after    time  stage",
+        "+0.0 ms  500 ms  draft",
+        "+1.00 s  500 ms  draft",
+        "                 and 28 more visits",
         "",
-        "    visits             time  stage",
-        "        30          15.00 s  draft  30 success",
+        "visits     time  stage",
+        "    30  15.00 s  draft  30 success",
     ]
+
+
+def test_in_a_narrow_terminal_the_list_leaves_out_what_matters_least(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
+    assert run("runs", "--limit", "1") == 0
+    assert lines(capsys.readouterr().out) == [
+        "run       started              workflow  time  state    stages  visits",
+        "cccccccc  2025-08-28 10:48:20  campaign     -  unknown       2       2",
+    ]
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run("runs") == 0
+    assert lines(capsys.readouterr().out) == [
+        "run       workflow  state",
+        "cccccccc  campaign  unknown",
+        "bbbbbbbb  campaign  done: failure",
+        "01234567  campaign  done: success",
+    ]
+
+
+def test_in_a_narrow_terminal_the_tree_goes_on_below(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run("show", "bbb") == 0
+    assert lines(capsys.readouterr().out) == [
+        "campaign  done: failure, OSError  2m 05s",
+        f"run {FAILED},",
+        "started 2025-08-28 10:46:40, trace",
+        f"{TRACE},",
+        "service studio",
+        "from 20250828T104640Z-app-0b0b0b",
+        "",
+        "   time  stage",
+        "30.00 s  fetch  failure OSError; 1",
+        "           retry after 29.00 s; revision",
+        "           2",
+        " 500 ms    attempt 1 failed: OSError:",
+        "             no\\x1b[2J",
+    ]
+
+
+@pytest.mark.parametrize("width", [12, 20, 40, 60, 80, 200])
+@pytest.mark.parametrize("name", ["ж" * 18, "ж" * 198, "訳" * 9, "訳" * 198])
+def test_no_part_of_a_name_is_lost_at_any_width(
+    name: str, width: int, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: dict[str, Any] = {"stage__name": name, "workflow__name": name}
+    spans = [  # Each inside the one before.
+        span("stage x", f"s{number}", f"s{number - 1}" if number else "r1", at=number, **named) for number in range(60)
+    ]
+    record(here, spans=[*spans, span("run x", "r1", takes=70.0, **named)])
+    monkeypatch.setenv("COLUMNS", str(width))
+    for arguments, times in ((["runs"], 1), (["show"], 1 + 60), (["show", "--visits", "1"], 1 + 1 + 1)):
+        assert run(*arguments) == 0
+        out = capsys.readouterr().out
+        assert out.count(name[0]) == times * len(name)
+        assert max(cell_len(line) for line in out.splitlines()) <= width
+        if cell_len(name) <= width - 26:
+            assert out.count(name) == times  # In one line.
+
+
+def test_a_pipe_has_no_margin(here: Path) -> None:
+    name = "content_generation" * 11
+    record(here, spans=[span("stage x", "s1", "", stage__name=name, workflow__name=name)])
+    for command in ("runs", "show"):
+        assert name.encode() in in_a_process(command, env={"COLUMNS": ""}).stdout
 
 
 @pytest.mark.parametrize(
@@ -209,6 +290,19 @@ def test_what_is_wrong_is_said_and_told_by_the_exit_code(
     assert out == ""
     assert "Traceback" not in err
     assert "secret" not in err
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+@pytest.mark.parametrize("command", ["", "run", "runs", "show", "stack"])
+def test_the_prose_of_help_is_no_wider_than_the_terminal(
+    command: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run(*filter(None, [command]), "--help") == 0
+    usage, *prose = capsys.readouterr().out.partition("\n\noptions:")[0].split("\n\n")
+    assert usage.startswith("usage: otel-progress")
+    assert prose
+    assert all(len(line) <= width for part in prose if "\n  " not in part for line in part.splitlines())
 
 
 @pytest.mark.parametrize("command", ["runs", "show"])

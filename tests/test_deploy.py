@@ -89,6 +89,15 @@ def test_containers_and_native_servers_are_of_one_version() -> None:
     assert SERVICES["jaeger"]["image"].endswith(":2.13.0")
 
 
+def test_prometheus_keeps_as_much_with_containers_as_without(tmp_path: Path) -> None:
+    native = Stack(tmp_path).servers()["prometheus"].arguments
+    kept = {flag for flag in SERVICES["prometheus"]["command"] if "retention" in flag}
+    assert kept == {flag for flag in native if "retention" in flag}
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    assert "metrics for 30 days or 8 GB" in page
+    assert {flag.rpartition("=")[2] for flag in kept} == {"30d", "8GB"}
+
+
 def test_every_address_is_told_to_each_server(tmp_path: Path) -> None:
     """No variable that a configuration reads is forgotten by compose.yaml or by the native stack, and none is idle."""
     stack = Stack(tmp_path)

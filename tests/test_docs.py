@@ -712,6 +712,13 @@ def test_contributing_lists_every_module() -> None:
     )
 
 
+def test_the_layout_names_tests_that_there_are() -> None:
+    (rows,) = tables_of(ROOT / "CONTRIBUTING.md", "Layout")
+    said = {name for row in rows for name in code(row["tests"])}
+    assert said <= {path.stem for path in (ROOT / "tests").glob("test_*.py")}
+    assert all(row["tests"] for row in rows)
+
+
 def test_contributing_names_the_sessions_of_nox() -> None:
     (rows,) = tables_of(ROOT / "CONTRIBUTING.md", "Commands")
     said = {name.split(" -s ")[1] for row in rows for name in code(row["command"]) if " -s " in name}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from pocketflow import BatchFlow, Node
+from rich.cells import cell_len
 from rich.console import Console
 
 from otel_progress import PocketFlowInstrumentor, progress, stage, workflow
@@ -66,11 +67,37 @@ def test_with_more_room_headers_are_whole() -> None:
     ]
 
 
-def test_with_little_room_bars_are_left_out_and_names_folded() -> None:
+def test_with_little_room_bars_and_what_matters_least_are_left_out() -> None:
     assert "content_generation       3  2m 12s  77%      6     2       2 fallback" in shown(CAMPAIGN, width=70)
-    narrow = shown(CAMPAIGN, width=64)
-    assert "\ncontent_genera      3  2m 12s  77%      6     2       2 fallback\ntion\n" in narrow
-    assert "…" not in narrow
+    assert (
+        shown(CAMPAIGN, width=60)
+        == """\
+stage               visits    time share retries result
+engagement_manager       1 12.3 ms   0%        0 success
+content_generation       3  2m 12s  77%        2 fallback
+fact_check               3 38.40 s  23%        0 failure
+pr_campaign (1 run)      7  2m 50s             2 success"""
+    )
+    assert (
+        shown(CAMPAIGN, width=40)
+        == """\
+stage                  time result
+engagement_manager  12.3 ms success
+content_generation   2m 12s fallback
+fact_check          38.40 s failure
+pr_campaign (1 run)  2m 50s success"""
+    )
+
+
+@pytest.mark.parametrize("width", [*range(12, 100, 8), 120, 200])
+@pytest.mark.parametrize("name", ["content_generation", "content_generation" * 10, "訳" * 60])
+def test_names_of_stages_are_whole_at_every_width(name: str, width: int) -> None:
+    results = Counter({"success": 11, "abandoned": 1234})
+    campaign = WorkflowTotals("pr", 1, 170.0, Counter(["success"]), rework=96.0)
+    campaign.stages[name] = StageTotals(name, 1246, 131.5, 6, 2, 2, results, 96.0)
+    lines = shown(campaign, width=width).splitlines()
+    assert max(map(cell_len, lines)) <= width
+    assert name in "".join(line.split(" ")[0] for line in lines)
 
 
 def test_several_workflows_and_runs() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -31,14 +32,14 @@ _RUN_HELP = """\
 Run a Python program, unchanged, and record its staged workflows.
 
 When the program has ended, a table says for every stage how often it was
-visited, how long it took, its share of the time, and how it ended: the longest
-bar is what to look at first. The record itself is a folder in
+visited, how long it took, its share of the time, and how it ended: the largest
+share is what to look at first. The record itself is a folder in
 .otel-progress/runs, which only you can read: in it, spans.jsonl is what Jaeger
 shows (Search > Upload).
 
-Nothing is sent unless OTEL_EXPORTER_OTLP_ENDPOINT (or that of a signal) is set:
-then traces and metrics are exported there as well. OTEL_TRACES_EXPORTER and
-OTEL_METRICS_EXPORTER ask for other exporters. A program that calls configure()
+Nothing is sent unless OTEL_EXPORTER_OTLP_ENDPOINT is set: then traces and
+metrics are exported there as well; that of a signal is for this signal alone.
+OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER ask for other exporters. A program that calls configure()
 or has OpenTelemetry providers of its own goes on exporting as it always does.
 
 The program keeps its arguments, its standard output, its exit code, Ctrl-C and
@@ -98,12 +99,25 @@ def _stack(options: argparse.Namespace) -> int:
     return stack(options)
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Fits prose into a terminal that is narrower than the prose; what is set in, and examples, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        del indent  # There is none.
+        return "\n\n".join(
+            part
+            if "\n  " in part or max(map(len, part.splitlines())) <= width
+            else textwrap.fill(part, width, break_on_hyphens=False)
+            for part in text.split("\n\n")
+        )
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="otel-progress",
         description=_HELP,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"otel-progress {__version__}")
@@ -114,7 +128,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             help="run a Python program and record its workflows",
             description=_RUN_HELP,
             epilog=_RUN_EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
             allow_abbrev=False,
             usage="otel-progress run [options] (script.py | -m module) [its arguments ...]",
         )
@@ -124,14 +138,12 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             "stack",
             help="start the servers that show traces and metrics, or write their configuration",
             description=_STACK_HELP,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
             allow_abbrev=False,
         )
     )
     for name, what in _READING.items():
-        command = commands.add_parser(
-            name, help=what, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-        )
+        command = commands.add_parser(name, help=what, formatter_class=_Formatter, allow_abbrev=False)
         if name in arguments[:1]:
             import_module(f".{name}", __package__).add_to(command)
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -31,6 +32,14 @@ def put(lines: Iterable[tuple[str, str]]) -> None:
         out.flush()
     except BrokenPipeError:  # `| head` has seen enough. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+
+
+def room() -> int | None:
+    """Columns of the terminal that standard output is, or what COLUMNS says; None where there is no margin."""
+    out: Any = sys.stdout
+    if out is None or not (out.isatty() or os.environ.get("COLUMNS", "").isdecimal()):
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def say_problems(problems: Problems) -> None:

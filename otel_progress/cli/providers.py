@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.environment_variables import (
-    OTEL_EXPORTER_OTLP_ENDPOINT,
-    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,
-    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
-)
 from opentelemetry.sdk.resources import SERVICE_NAME
 
 from ..recording.sources import program_name
@@ -22,20 +16,13 @@ from ..telemetry.early import make_early_spans
 from ..telemetry.lifetime import process
 from .completing import note_what_children_export
 
-_ENDPOINTS = (OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT)
-
-
-def default_exporter() -> str:
-    """What is exported with, unless a variable says so: nothing, where none names a collector."""
-    return "otlp" if any(os.environ.get(name) for name in _ENDPOINTS) else "none"
-
 
 def set_up(service_name: str | None, *, at_exit: bool = False) -> None:
     """Set up what the program has not set up by itself."""
     if process.telemetry is not None:
         return
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        start(service_name, default_exporter=default_exporter(), at_exit=at_exit)
+        start(service_name, only_named=True, at_exit=at_exit)
         make_early_spans()
     else:
         _add_companions()

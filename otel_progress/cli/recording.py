@@ -29,7 +29,7 @@ from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
 from . import children
 from .completing import complete, note_what_children_export
 from .instrumented import instrument
-from .providers import default_exporter, service, set_up
+from .providers import service, set_up
 
 
 class Recording(Sink):
@@ -51,8 +51,7 @@ class Recording(Sink):
         """How the process ends, as far as that is known before it does."""
         self._setting_up = threading.RLock()
         # What is wrong is said before the program starts, and what takes long is not done in the first run's time.
-        exporters(None, default_exporter())
-        if default_exporter() == "otlp":
+        if any(exporters(None, only_named=True).values()):
             with contextlib.suppress(ImportError):
                 importlib.import_module("requests")
 

@@ -18,7 +18,7 @@ from ..runs import Filter, Listed, Problems, SourceError, State
 from ..runs.index import Index
 from ..runs.place import FOLDER
 from ..runs.reading import Source, open_source
-from .output import put, say_problems
+from .output import put, room, say_problems
 from .said import say
 
 _MOST = 50
@@ -26,9 +26,9 @@ _HELP = """\
 List the runs of workflows, the newest first: those that `otel-progress run` has
 recorded in this folder, or those of another source.
 
-A run is `running`, `waiting`, `stalled` (its process is stopped or silent),
-`crashed` (its process is gone, and no end was written), `done` with its result,
-or `unknown` where the source does not tell."""
+A run is `running`, `waiting`, `stalled` (its process is stopped or silent), `crashed` (its
+process is gone, and no end was written), `done` with its result, or `unknown`
+where the source does not tell."""
 
 _EXAMPLES = """\
 examples:
@@ -65,11 +65,9 @@ def add_to(command: argparse.ArgumentParser) -> None:
     command.add_argument("--since", type=moment, metavar="TIME", help=f"only runs that began then or later: {when}")
     command.add_argument("--until", type=moment, metavar="TIME", help="only runs that began before")
     command.add_argument(
-        "--limit", type=count, default=_MOST, metavar="N", help="at most so many (default: 50; 0: all)"
+        "--limit", type=count, metavar="N", help=f"at most so many (default: {_MOST}, with --json all; 0: all)"
     )
-    command.add_argument(
-        "--json", action="store_true", help="an array of objects, times in UTC; all runs unless --limit"
-    )
+    command.add_argument("--json", action="store_true", help="an array of objects, with whole ids and times in UTC")
     command.set_defaults(do=runs)
 
 
@@ -82,14 +80,14 @@ def runs(options: argparse.Namespace) -> int:
         say(f"otel-progress: {visible(str(error))}")
         return 2
     problems = Problems()
-    limit = options.limit or None
+    limit = (None if options.json else _MOST) if options.limit is None else options.limit or None
     with closing(Index(None if source is None else source.index)) as index:
         index.update([] if source is None else source.inputs, problems)
         found = index.runs(wanted, None if limit is None else limit + 1)
     if options.json:
         put([(json.dumps([_json(run) for run in found[:limit]], indent=1), "")])
     elif found:
-        put(listing(found[:limit], time.time_ns()))
+        put(listing(found[:limit], time.time_ns(), room()))
     say_problems(problems)
     if not found and not options.json and not problems:
         say(f"otel-progress: no run {'is recorded' if options.source is None else 'is'} there" + _advice(options))

@@ -11,7 +11,7 @@ from ..recording.visible import visible
 from ..report.tree import tree
 from ..runs import Filter, Problems, SourceError, to_json
 from ..runs.index import Index
-from .output import put, say_problems
+from .output import put, room, say_problems
 from .runs import SOURCE_HELP, count, source_of
 from .said import say
 
@@ -70,7 +70,7 @@ def show(options: argparse.Namespace) -> int:
     if options.json:
         put([(json.dumps(to_json(run), indent=1), "")])
     else:
-        put(tree(run, time.time_ns(), options.visits))
+        put(tree(run, time.time_ns(), options.visits, room()))
     say_problems(problems)
     return 0
 

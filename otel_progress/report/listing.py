@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.cells import cell_len
 
 from ..recording.visible import visible
 from ..runs.listed import Listed
+from .fitting import align, fitted, folded
 from .tree import Line, moment, state_text, style_of, time_of
 
 _HEADS = ("run", "started", "workflow", "time", "state", "stages", "visits", "revisions", "retries")
 _RIGHT = {"time", "stages", "visits", "revisions", "retries"}
+_LEAST_FIRST = ("retries", "revisions", "visits", "stages", "time", "started", "state", "run")
 _SHORTEST = 8
 """Digits of an id that are always shown."""
 
 
-def listing(runs: Sequence[Listed], now: int) -> Iterator[Line]:
-    """The lines that show `runs`."""
+def listing(runs: Sequence[Listed], now: int, room: int | None = None) -> Iterator[Line]:
+    """The lines that show `runs`, in `room` columns; None: as wide as they are."""
     length = shortest_ids([run.id for run in runs])
     rows = [_row(run, length, now) for run in runs]
-    widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
-    yield _line(_HEADS, widths), "bold"
+    widths = {head: max(map(cell_len, column)) for head, *column in zip(_HEADS, _HEADS, *rows, strict=True)}
+    widths = fitted(widths, "workflow", _LEAST_FIRST, room, gap=2)
+    yield from _lines(_HEADS, widths, "bold")
     for run, row in zip(runs, rows, strict=True):
-        yield _line(row, widths), style_of(run.state, run.result)
+        yield from _lines(row, widths, style_of(run.state, run.result))
 
 
 def shortest_ids(ids: Sequence[str]) -> int:
@@ -49,9 +54,10 @@ def _row(run: Listed, length: int, now: int) -> tuple[str, ...]:
     )
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    aligned = (
-        cell.rjust(width) if head in _RIGHT else cell.ljust(width)
-        for cell, width, head in zip(cells, widths, _HEADS, strict=True)
-    )
-    return "  ".join(aligned).rstrip()
+def _lines(row: Sequence[str], widths: Mapping[str, int], style: str) -> Iterator[Line]:
+    """A row: one line, and more where the name of its workflow is folded."""
+    cells = dict(zip(_HEADS, row, strict=True))
+    for number, part in enumerate(folded(cells["workflow"], widths["workflow"])):
+        shown = cells | {"workflow": part} if number == 0 else {"workflow": part}
+        aligned = (align(shown.get(head, ""), width, right=head in _RIGHT) for head, width in widths.items())
+        yield "  ".join(aligned).rstrip(), style

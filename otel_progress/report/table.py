@@ -3,85 +3,121 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..recording.visible import visible
+from .fitting import fitted, left_for
 from .totals import StageTotals, WorkflowTotals
 
-_BAR = 6
-_NARROW = 72  # Columns of a terminal below which there is no place for bars.
-_OTHERS = 42  # What the columns beside the first and the last take, without bars,
-_OTHERS_IN_ONE_LINE = 65  # and with bars and headers in one line.
-_REWORK = 9  # What that column takes.
 _COLUMNS = ("stage", "visits", "time", "share", "rework", "platforms", "revisions", "retries", "result")
-_COLUMNS_IN_TWO_LINES = (
-    "\nstage",
-    "\nvisits",
-    "\ntime",
-    "\nshare",
-    "\nrework",
-    "plat-\nforms",
-    "revi-\nsions",
-    "\nretries",
-    "\nresult",
-)
+_IN_TWO_LINES = {"platforms": "plat-\nforms", "revisions": "revi-\nsions"}
+_LEAST_FIRST = ("platforms", "revisions", "retries", "rework", "share", "visits", "result", "time")
+_BAR = 6
 _MOST_ROWS = 50
 _MOST_WORKFLOWS = 20
 Totals = TypeVar("Totals", StageTotals, WorkflowTotals)
+Part = tuple[WorkflowTotals, list[StageTotals], StageTotals]
+"""A workflow, the rows of its stages, and its own."""
 _STYLES = {"success": "green", "fallback": "yellow", "failure": "red", "cancelled": "yellow", "abandoned": "red"}
 
 
 def show(console: Console, workflows: Iterable[WorkflowTotals]) -> None:
     """Print one table with a row for every stage of every workflow; of very many workflows the slowest.
 
-    What revisions cost has a column only where they did.
+    What revisions cost has a column only where they did. In a narrow terminal headers and results take several lines,
+    then the bars go, then the columns that matter least: the names of the stages stay.
     """
     slowest, others = _slowest(list(workflows), _MOST_WORKFLOWS)
-    parts = [(workflow, _rows(workflow), _whole(workflow)) for workflow in slowest]
+    parts: list[Part] = [(workflow, _rows(workflow), _whole(workflow)) for workflow in slowest]
     if others:
         parts.append(_together(others))
-    every = [row for _, rows, whole in parts for row in (*rows, whole)]
-    longest = max((len(visible(row.name)) for row in every), default=0)
-    widest = max((_results(row, ", ").cell_len for row in every), default=0)
-    stacked = max((len(line) for row in every for line in _results(row, "\n").plain.splitlines()), default=0)
-    beside = _OTHERS + max(stacked, 10)
-    rework = _REWORK if any(row.rework for row in every) and console.width >= beside + _REWORK + 12 else 0
-    beside += rework
-    wide = console.width >= longest + _OTHERS_IN_ONE_LINE + rework + widest
-    bar = 0 if console.width < _NARROW + 2 * rework else _BAR  # Names that are whole come first.
-    table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="bold")
-    stage, *counts, result = _COLUMNS if wide else _COLUMNS_IN_TWO_LINES
-    table.add_column(stage, overflow="fold", min_width=min(longest, max(12, console.width - beside - bar)))
-    for name in counts:
-        if rework or name.strip() != "rework":
-            table.add_column(name, justify="left" if name.strip() == "share" else "right", no_wrap=True)
-    table.add_column(result, no_wrap=True)
-    blocks = ("█", "░") if console.encoding.startswith("utf") else ("#", ".")
-    for workflow, rows, whole in parts:
+    look = _look(parts, console)
+    widths = fitted(look.widths, "stage", _LEAST_FIRST, console.width, look.gap)
+    above = "\n" if any("\n" in look.heads[column] for column in widths) else ""
+    table = Table(box=None, padding=(0, look.gap, 0, 0), pad_edge=False, header_style="bold")
+    for column, width in widths.items():
+        left = column in {"stage", "share", "result"}
+        head = look.heads[column]
+        table.add_column(
+            head if "\n" in head else f"{above}{head}",
+            justify="left" if left else "right",
+            overflow="fold",
+            width=width,
+        )
+    for rows in look.cells:
         if table.row_count:
             table.add_row()
-        slowest = max((row.seconds for row in rows), default=0.0)
-        for row in (*rows, whole):
-            is_whole = row is whole
-            share = Text() if is_whole else _share(row.seconds / (workflow.seconds or 1.0), bar, blocks)
-            table.add_row(
-                Text(visible(row.name), style="italic" if is_whole else "bold" if row.seconds == slowest else ""),
-                str(row.visits),
-                duration(row.seconds),
-                share,
-                *([_rework(row)] if rework else []),
-                str(row.platforms),
-                str(row.revisions),
-                str(row.retries),
-                _results(row, ", " if wide else "\n"),
-                style="dim" if is_whole else "",
-            )
+        for row in rows:
+            table.add_row(*(row[column] for column in widths), style="dim" if row is rows[-1] else "")
     console.print(table)
+
+
+class _Look(NamedTuple):
+    """The table with all its columns, in one of the ways in which it can look."""
+
+    heads: dict[str, str]
+    cells: list[list[dict[str, Text]]]
+    widths: dict[str, int]
+    gap: int
+
+
+def _look(parts: list[Part], console: Console) -> _Look:
+    """The first for which there is room, else the narrowest."""
+    rework = any(row.rework for _, rows, whole in parts for row in (*rows, whole))
+    columns = [column for column in _COLUMNS if rework or column != "rework"]
+    blocks = ("█", "░") if console.encoding.startswith("utf") else ("#", ".")
+    wide = _drawn(parts, {column: column for column in columns}, ", ", _BAR, blocks)
+    if _has_room(wide, console):
+        return wide
+    heads = {column: _IN_TWO_LINES.get(column, column) for column in columns}
+    narrow = _drawn(parts, heads, "\n", _BAR, blocks)
+    return narrow if _has_room(narrow, console) else _drawn(parts, heads, "\n", 0, blocks)
+
+
+def _has_room(look: _Look, console: Console) -> bool:
+    return left_for(look.widths, "stage", console.width, look.gap) >= look.widths["stage"]
+
+
+def _drawn(parts: list[Part], heads: dict[str, str], between: str, bar: int, blocks: tuple[str, str]) -> _Look:
+    cells = [
+        [
+            {
+                "stage": Text(visible(row.name), style=_style(row, rows, whole)),
+                "visits": Text(str(row.visits)),
+                "time": Text(duration(row.seconds)),
+                "share": Text() if row is whole else _share(row.seconds / (workflow.seconds or 1.0), bar, blocks),
+                "rework": Text(duration(row.rework) if row.rework else "-"),
+                "platforms": Text(str(row.platforms)),
+                "revisions": Text(str(row.revisions)),
+                "retries": Text(str(row.retries)),
+                "result": _results(row, between),
+            }
+            for row in (*rows, whole)
+        ]
+        for workflow, rows, whole in parts
+    ]
+    widths = {column: max(map(_width, (Text(head), *_column(cells, column)))) for column, head in heads.items()}
+    return _Look(heads, cells, widths, 1 if between == "\n" else 2)
+
+
+def _style(row: StageTotals, rows: list[StageTotals], whole: StageTotals) -> str:
+    if row is whole:
+        return "italic"
+    return "bold" if row.seconds == max(each.seconds for each in rows) else ""
+
+
+def _column(cells: list[list[dict[str, Text]]], column: str) -> Iterator[Text]:
+    return (row[column] for rows in cells for row in rows)
+
+
+def _width(text: Text) -> int:
+    return max((cell_len(line) for line in text.plain.split("\n")), default=0)
 
 
 def duration(seconds: float) -> str:
@@ -118,7 +154,7 @@ def _slowest(all_of_them: Sequence[Totals], most: int) -> tuple[list[Totals], li
     )
 
 
-def _together(workflows: list[WorkflowTotals]) -> tuple[WorkflowTotals, list[StageTotals], StageTotals]:
+def _together(workflows: list[WorkflowTotals]) -> Part:
     """Workflows as one, without its stages."""
     together = WorkflowTotals(f"{len(workflows)} more workflows")
     for workflow in workflows:
@@ -140,15 +176,15 @@ def _whole(workflow: WorkflowTotals) -> StageTotals:
     return whole
 
 
-def _rework(row: StageTotals) -> str:
-    """What was spent on repeats at higher revisions."""
-    return duration(row.rework) if row.rework else "-"
-
-
 def _share(share: float, bar: int, blocks: tuple[str, str]) -> Text:
     """Share of the runs' wall time. Stages that overlap or hold each other add up to more than the whole."""
     filled = min(bar, round(share * bar))
-    return Text.assemble(f"{share:4.0%} ", (blocks[0] * filled, "cyan"), (blocks[1] * (bar - filled), "dim"))
+    text = f"{share:4.0%}"
+    return (
+        Text.assemble(f"{text} ", (blocks[0] * filled, "cyan"), (blocks[1] * (bar - filled), "dim"))
+        if bar
+        else Text(text)
+    )
 
 
 def _results(row: StageTotals, between: str) -> Text:

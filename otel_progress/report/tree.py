@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
+from rich.cells import cell_len
+
+from .. import names
 from ..recording.times import NANO
 from ..recording.visible import visible
-from ..runs.model import Attempt, Item, Run, State, Visit
+from ..runs.model import Attempt, Item, Run, State, Visit, Wait
+from .fitting import folded
 from .table import duration
 
 Line = tuple[str, str]
@@ -23,6 +28,10 @@ STATE_STYLES: dict[State, str] = {
     "done": "",
 }
 _MOST_NAMES = 4
+_NAMES = 24
+"""Columns that names have before there are others."""
+_HANGS = 2
+"""How far what goes on below is set in."""
 
 
 def style_of(state: State, result: str | None) -> str:
@@ -52,22 +61,68 @@ def time_of(seconds: float | None, started: int | None, state: State, now: int) 
     return "-"
 
 
-def tree(run: Run, now: int, most: int) -> Iterator[Line]:
-    """The lines that show a run, with at most so many visits; what is open is always there."""
-    yield from _head(run, now)
+class _Row(NamedTuple):
+    """A line of the tree, in its columns."""
+
+    left: str
+    """How long after the run's start, or how many visits."""
+    time: str
+    text: str
+    style: str
+    depth: int = 0
+
+
+def tree(run: Run, now: int, most: int, room: int | None = None) -> Iterator[Line]:
+    """The lines that show a run, with at most so many visits; what is open is always there.
+
+    Args:
+        run: the run.
+        now: nanoseconds since the Unix epoch.
+        most: visits to show.
+        room: columns of the terminal; None where there is no margin.
+    """
+    for text, style in _head(run, now):
+        yield from ((part, style) for part in (folded(text, room) if room else (text,)))
     shown = _shown(run, most)
     inside: dict[str | None, list[Visit]] = {}
     known = {visit.id for visit in shown}
     for visit in shown:
         inside.setdefault(visit.parent if visit.parent in known else None, []).append(visit)
-    if shown:
-        yield f"{'after':>10} {'time':>16}  stage", "bold"
+    rows = [_Row("after", "time", "stage", "bold")] if shown else []
+    before: dict[str | None, str] = {}
+    """Of what each is said to follow, what stands right above it goes without saying."""
+    by_id = {visit.id: visit for visit in run.visits}
     for visit, depth in _walk(inside):
-        yield from _visit(run, visit, depth, now)
+        links = _links(visit, by_id, before.get(visit.parent))
+        rows += _visit(run, visit, links, depth, now)
+        before[visit.parent] = visit.id
     if left := run.visits_left_out + len(run.visits) - len(shown):
-        yield f"{'':>27}  and {left} more visit{'' if left == 1 else 's'}", "dim"
+        rows.append(_Row("", "", f"and {left} more visit{'' if left == 1 else 's'}", "dim"))
+    yield from _aligned(rows, room)
     if left or not run.visits:
-        yield from _totals(run)
+        yield "", ""
+        yield from _aligned([_Row("visits", "time", "stage", "bold"), *_totals(run)], room)
+
+
+def _aligned(rows: list[_Row], room: int | None) -> Iterator[Line]:
+    """Rows as lines. What does not fit goes on below, and the columns on the left go before the names are cut."""
+    words = min(_NAMES, max((cell_len(row.text.partition("  ")[0]) for row in rows), default=0)) + _HANGS
+    left, time = (
+        max(map(len, column), default=0) for column in ([row.left for row in rows], [row.time for row in rows])
+    )
+    if room and room - left - time - 4 < words:
+        left = 0
+    if room and room - time - 2 < words:
+        time = 0
+    for row in rows:
+        before = "".join(f"{text:>{width}}  " for text, width in ((row.left, left), (row.time, time)) if width)
+        inside = "  " * row.depth
+        if room is None:
+            yield f"{before}{inside}{row.text}".rstrip(), row.style
+            continue
+        inside = inside[: max(0, room - len(before) - words) // 2 * 2]
+        for number, part in enumerate(folded(row.text, max(1, room - len(before) - len(inside) - _HANGS))):
+            yield f"{before if number == 0 else ' ' * (len(before) + _HANGS)}{inside}{part}".rstrip(), row.style
 
 
 def _head(run: Run, now: int) -> Iterator[Line]:
@@ -100,31 +155,34 @@ def _walk(inside: dict[str | None, list[Visit]]) -> Iterator[tuple[Visit, int]]:
         waiting += [(each, min(depth + 1, _DEEPEST)) for each in reversed(inside.pop(visit.id, []))]
 
 
-def _visit(run: Run, visit: Visit, depth: int, now: int) -> Iterator[Line]:
+def _visit(run: Run, visit: Visit, links: list[str], depth: int, now: int) -> Iterator[_Row]:
     name = visible(visit.stage) + ("" if visit.number == 1 else f" #{visit.number}")
     took = time_of(visit.seconds, visit.started, visit.state, now)
     style = style_of(visit.state, visit.result)
-    yield _line(run, visit.started, took, depth, f"{name}  {'; '.join(_details(run, visit))}".rstrip()), style
-    inner: list[Attempt | Item] = sorted((*visit.failed, *visit.items), key=lambda each: each.started)
+    yield _Row(_after(run, visit), took, f"{name}  {'; '.join((*_details(visit), *links))}".rstrip(), style, depth)
+    inner: list[Attempt | Item | Wait] = sorted(
+        (*visit.failed, *visit.items, *visit.waits), key=lambda each: each.started
+    )
     for each in inner:
+        if each.ended is None:  # A wait that goes on: the state of the visit says it.
+            continue
         took = duration(max(0, each.ended - each.started) / NANO)
-        if isinstance(each, Attempt):
+        if isinstance(each, Wait):
+            yield _Row(_after(run, each), took, f"waited for {visible(each.reason)}", "cyan", depth + 1)
+        elif isinstance(each, Attempt):
             why = visible(each.message or each.error or "")
-            yield _line(run, each.started, took, depth + 1, f"attempt {each.number} failed: {why}"), "red"
+            yield _Row(_after(run, each), took, f"attempt {each.number} failed: {why}", "red", depth + 1)
         else:
             text = f"item{f' {visible(each.platform)}' if each.platform else ''}"
-            yield (
-                _line(run, each.started, took, depth + 1, text + (f": {visible(each.error)}" if each.error else "")),
-                "red" if each.error else "",
-            )
+            error = f": {visible(each.error)}" if each.error else ""
+            yield _Row(_after(run, each), took, f"{text}{error}", "red" if error else "", depth + 1)
 
 
-def _line(run: Run, started: int, took: str, depth: int, text: str) -> str:
-    after = f"+{duration(max(0, started - (run.started or started)) / NANO)}"
-    return f"{after:>10} {took:>16}  {'  ' * depth}{text}"
+def _after(run: Run, what: Visit | Attempt | Item | Wait) -> str:
+    return f"+{duration(max(0, what.started - (run.started or what.started)) / NANO)}"
 
 
-def _details(run: Run, visit: Visit) -> Iterator[str]:
+def _details(visit: Visit) -> Iterator[str]:
     if visit.state != "done":
         yield visit.state + (f" ({visible(visit.note)})" if visit.note else "")
     elif visit.result != "success":
@@ -137,29 +195,35 @@ def _details(run: Run, visit: Visit) -> Iterator[str]:
         yield f"{visit.items_done}{of} items{failed}"
     if visit.retries:
         again = "1 retry" if visit.retries == 1 else f"{visit.retries} retries"
-        yield again + (f" after {duration(visit.wait)}" if visit.wait else "")
+        said = sum((wait.ended or wait.started) - wait.started for wait in visit.waits) / NANO
+        yield again + (f" after {duration(visit.wait - said)}" if visit.wait > said else "")
     if visit.revision:
         yield f"revision {visit.revision}"
     if visit.versions:
-        names = [f"{each.id} {each.action}" if each.action else each.id for each in visit.versions[:_MOST_NAMES]]
-        yield visible(", ".join(names)) + (", …" if len(visit.versions) > _MOST_NAMES else "")
-    by_id = {each.id: each for each in run.visits} if visit.links else {}
-    for link in visit.links[:_MOST_NAMES]:
-        other = by_id.get(link.visit or "")
-        if link.kind == "repeats" and other is not None and other.stage == visit.stage:
-            yield f"repeats #{other.number}"
-        else:
-            yield visible(f"{link.kind} {other.stage if other else link.span_id}")
+        ids = [f"{each.id} {each.action}" if each.action else each.id for each in visit.versions[:_MOST_NAMES]]
+        yield visible(", ".join(ids)) + (", …" if len(visit.versions) > _MOST_NAMES else "")
     if visit.budget is not None and (visit.seconds or 0.0) > visit.budget:
         yield f"over its budget of {duration(visit.budget)}"
 
 
-def _totals(run: Run) -> Iterator[Line]:
-    """Every stage in one line, for a run of which not every visit is shown."""
-    yield "", ""
-    yield f"{'visits':>10} {'time':>16}  stage", "bold"
+def _links(visit: Visit, by_id: Mapping[str, Visit], before: str | None) -> list[str]:
+    """What it points to, but for what stands right above it, and the repeat that its number tells of."""
+    said: list[str] = []
+    for link in visit.links[:_MOST_NAMES]:
+        other = by_id.get(link.visit or "")
+        if other is None:
+            said.append(visible(f"{link.kind} {link.span_id or link.visit}"))
+        elif link.kind == names.LINK_FOLLOWS and other.id != before:
+            said.append(visible(f"follows {other.stage}{'' if other.number == 1 else f' #{other.number}'}"))
+        elif link.kind == names.LINK_REPEATS and (other.stage, other.number) != (visit.stage, visit.number - 1):
+            said.append(visible(f"repeats {other.stage} #{other.number}"))
+    return said
+
+
+def _totals(run: Run) -> Iterator[_Row]:
+    """Every stage in one row, for a run of which not every visit is shown."""
     for stage in run.stages:
         results = ", ".join(f"{count} {result}" for result, count in stage.results.items())
         opened = f"{stage.open} open" if stage.open else ""
         said = "; ".join(filter(None, (opened, results, f"retries {stage.retries}" if stage.retries else "")))
-        yield f"{stage.visits:>10} {duration(stage.seconds):>16}  {visible(f'{stage.name}  {said}')}", ""
+        yield _Row(str(stage.visits), duration(stage.seconds), visible(f"{stage.name}  {said}"), "")

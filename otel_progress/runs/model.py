@@ -12,8 +12,9 @@ from typing import Any, Literal, cast
 from ..recording.times import NANO, timestamp
 
 State = Literal["running", "waiting", "stalled", "crashed", "done", "unknown"]
-"""What a run or a visit does now. `done`: its end was recorded. `crashed`: it was not, and its process is gone.
-`unknown`: the input tells no end, and nothing of the process either."""
+"""What a run or a visit does now. `waiting`: it says so itself; a run: all that is open in it. `done`: its end was
+recorded. `crashed`: it was not, and its process is gone. `unknown`: the input tells no end, and nothing of the process
+either."""
 
 _TIMES = ("started", "ended")
 

@@ -86,6 +86,7 @@ class Stack:
                     f"--config.file={settings / 'prometheus.yaml'}",
                     f"--storage.tsdb.path={data / 'prometheus'}",
                     "--storage.tsdb.retention.time=30d",
+                    "--storage.tsdb.retention.size=8GB",
                     "--enable-feature=created-timestamp-zero-ingestion,exemplar-storage",
                     f"--web.listen-address={address('prometheus')}",
                     "--web.enable-otlp-receiver",
@@ -296,7 +297,7 @@ def run(folder: Path, say: Callable[[str], None]) -> None:
         say(
             f"""
 Jaeger        {stack.url("jaeger")}  (its API: this build has no web page)
-Prometheus    {stack.url("prometheus")}
+Prometheus    {stack.url("prometheus")}  (the same)
 Alertmanager  {stack.url("alertmanager")}
 OTLP          {stack.url("otlp_http")} (HTTP), {stack.address("otlp_grpc")} (gRPC)
 Data, logs    {stack.folder}

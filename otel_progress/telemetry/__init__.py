@@ -1,4 +1,4 @@
 """The OpenTelemetry SDK of this process: `configure`, exporters, exit and fork, signals.
 
-The one package that imports the SDK, but for run files. Nothing here knows how a stage is recorded.
+Beside it only records and the command line import the SDK. Nothing here knows how a stage is recorded.
 """

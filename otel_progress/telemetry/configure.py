@@ -99,7 +99,7 @@ def start(
     resource_attributes: Mapping[str, str | int | float | bool] | None = None,
     changes: Mapping[str, Any] | None = None,
     exit_timeout: float = EXIT_TIMEOUT,
-    default_exporter: str = "otlp",
+    only_named: bool = False,
     at_exit: bool = True,
 ) -> Telemetry:
     """`configure`, and what the command line needs beside it."""
@@ -113,7 +113,7 @@ def start(
     # Exporters first: a wrong setting shall raise before anything is set up.
     recorder = default.get()
     settings = replace(recorder.settings, **(changes or {}))
-    made = None if sdk_is_disabled() else exporters(endpoint, default_exporter, events=settings.events)
+    made = None if sdk_is_disabled() else exporters(endpoint, only_named=only_named, events=settings.events)
     attributes = {**(resource_attributes or {}), **({SERVICE_NAME: service_name} if service_name else {})}
     resource = _printable(Resource.create(attributes))
     service_name = str(resource.attributes[SERVICE_NAME])

@@ -27,14 +27,21 @@ _OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 _OTLP_DEFAULTS = {"otlp_proto_grpc": "http://localhost:4317", "otlp_proto_http": "http://localhost:4318"}
 
 
-def exporters(endpoint: str | None, default: str, *, events: bool = False) -> dict[Signal, list[Callable[[], Any]]]:
-    """What makes the exporters that the `OTEL_*_EXPORTER` variables name, for each signal.
+def exporters(
+    endpoint: str | None, *, only_named: bool = False, events: bool = False
+) -> dict[Signal, list[Callable[[], Any]]]:
+    """What makes the exporters that the `OTEL_*_EXPORTER` variables name, for each signal; where none is named, OTLP.
+
+    With `only_named` a signal of which no variable says where to, or with what, is not exported.
 
     Raises:
         ValueError: a variable names an exporter or a protocol that there is not.
     """
-    defaults: dict[Signal, str] = {"traces": default, "metrics": default, "logs": default if events else "none"}
-    return {kind: list(_named(kind, endpoint, names)) for kind, names in defaults.items()}
+    wanted: dict[Signal, bool] = {"traces": True, "metrics": True, "logs": events}
+    return {
+        kind: list(_named(kind, endpoint, "otlp" if is_wanted and not (only_named and not _given(kind)) else "none"))
+        for kind, is_wanted in wanted.items()
+    }
 
 
 def _named(kind: Signal, endpoint: str | None, default: str) -> Sequence[Callable[[], Any]]:
