@@ -193,7 +193,7 @@ def facts_of(spans: Spans, at: float) -> Facts:
                 facts.budgets.append(Fact(labels, own[names.STAGE_BUDGET]))
             said = [s for s in waits if s["parentSpanId"] == span["spanId"]]
             between = own.get(names.STAGE_WAIT, 0.0) - sum(seconds_of(each) for each in said)
-            if between > CLOCKS:
+            if between > 1e-6:
                 facts.waits.append(Fact({**labels, REASON: names.WAIT_RETRY}, between))
             if end > at:
                 facts.open.append(Fact(labels, start))
