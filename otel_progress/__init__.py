@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .recording import default as _default
-from .recording.default import add_sink, remove_sink
+from .recording.default import add_sink, current_run, current_stage, remove_sink
 from .recording.live import Run
 from .recording.sink import Sink
 from .recording.visits import Visit
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .telemetry.lifetime import Telemetry
     from .tracker import ProgressTrackerNode
     from .ways.gathering import gather
+    from .ways.retries import on_retry
 
 __all__ = [
     "PocketFlowInstrumentor",
@@ -44,7 +45,10 @@ __all__ = [
     "__version__",
     "add_sink",
     "configure",
+    "current_run",
+    "current_stage",
     "gather",
+    "on_retry",
     "progress",
     "remove_sink",
     "stage",
@@ -62,6 +66,7 @@ _LATER = {
     "Telemetry": "telemetry.lifetime",
     "configure": "telemetry.configure",
     "gather": "ways.gathering",
+    "on_retry": "ways.retries",
     "PocketFlowInstrumentor": "instrumentor",
     "ProgressTrackerNode": "tracker",
 }

@@ -40,7 +40,7 @@ async def a_coroutine(
 
 
 class Methods:
-    """The same as methods, and as a call."""
+    """The same as methods."""
 
     async def a_coroutine(self, value: int, *, only: int = 2) -> int:
         return value + only
@@ -48,15 +48,11 @@ class Methods:
     def a_generator(self, value: int, *, only: int = 2) -> Generator[int]:
         yield value + only
 
-    async def __call__(self, value: int, *, only: int = 2) -> int:
-        return value + only
-
 
 KINDS: list[Callable[..., Any]] = [a_function, a_generator, an_async_generator, a_coroutine]
 ODD: list[Callable[..., Any]] = [
     Methods().a_coroutine,
     Methods().a_generator,
-    Methods(),
     *(functools.partial(kind, 1, only=2) for kind in KINDS),
     functools.partial(functools.partial(Methods().a_coroutine), only=1),
 ]

@@ -9,14 +9,27 @@ import inspect
 import pickle
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, cast
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from opentelemetry import trace
+from pocketflow import Node
 
 from otel_progress import Run, Visit, progress, stage, workflow
 
 from .conftest import Telemetry
+
+if TYPE_CHECKING:
+    AnyNode = Node[Any, Any, Any]
+else:
+    AnyNode = Node
+
+
+class Kind(Enum):
+    """A name of another type."""
+
+    DRAFT = 1
 
 
 def here() -> str:
@@ -101,9 +114,65 @@ def test_a_decorated_function_pickles_and_copies(telemetry: Telemetry) -> None:
     assert copy.deepcopy(double) is double
 
 
-@pytest.mark.parametrize("wrong", [double, Holder])
-def test_a_bare_decorator_is_refused_with_a_hint(wrong: object) -> None:
-    with pytest.raises(TypeError, match=r'write @stage\("a name"\) or @stage\(\) above'):
+def test_bare_decorators(telemetry: Telemetry) -> None:
+    @stage
+    def polish(number: int) -> int:
+        return number + 1
+
+    @stage
+    async def polish_later(number: int) -> int:
+        return number + 1
+
+    @workflow
+    def campaign() -> tuple[int, int]:
+        return polish(1), asyncio.run(polish_later(2))
+
+    assert campaign() == (2, 3)
+    assert [str(tree) for tree in telemetry.trees()] == ["run campaign[stage polish, stage polish_later]"]
+    assert (inspect.isfunction(polish), inspect.iscoroutinefunction(polish_later)) == (True, True)
+
+
+def test_bare_decorators_of_classes_and_methods(telemetry: Telemetry) -> None:
+    class Tool:
+        @stage
+        def method(self) -> int:
+            return 1
+
+        @stage
+        @staticmethod
+        def static() -> int:
+            return 2
+
+        @stage
+        @classmethod
+        def of_class(cls) -> type[Tool]:
+            return cls
+
+    @stage
+    class Work(AnyNode):
+        def exec(self, prep_res: Any) -> int:
+            return 4
+
+    assert (Tool().method(), Tool.static(), Tool.of_class()) == (1, 2, Tool)
+    Work().run({})
+    assert [span.name for span in telemetry.spans("stage")] == [
+        "stage method",
+        "stage static",
+        "stage of_class",
+        "stage Work",
+    ]
+
+
+@pytest.mark.parametrize("name", ["x", 7, 1.5, ("a", "b"), Kind.DRAFT])
+def test_what_is_a_name_is_one(telemetry: Telemetry, name: Any) -> None:
+    with stage(name):
+        pass
+    assert [span.name for span in telemetry.spans("stage")] == [f"stage {name}"]
+
+
+@pytest.mark.parametrize("wrong", [property(lambda _: 1), functools.cached_property(lambda _: 1), Holder, int])
+def test_above_what_cannot_be_recorded_it_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="takes a function"):
         stage(wrong)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry import trace
 from pocketflow import AsyncBatchFlow, AsyncFlow, AsyncNode, AsyncParallelBatchFlow
 
-from otel_progress import gather, stage
+from otel_progress import current_run, gather, stage
 
 if TYPE_CHECKING:
     AnyNode = AsyncNode[Any, Any, Any]
@@ -203,8 +203,30 @@ class Workflow:
             if late:  # One that runs on its own before it is waited for.
                 task = asyncio.create_task(parts[0](by("fork", before)))
                 await asyncio.sleep(0)
-                return onward("gather", before | union(await gather(*made, task)))
+                return onward("gather", union(await gather(*made, task)))
             return onward("gather", union(await gather(*made)))
+
+        return part
+
+    def _executor(self, _depth: int) -> Part:
+        names, copies = [self._name() for _ in range(3)], self._random.random() < 0.5
+
+        def one(name: str, before: Before) -> Before:
+            for _ in range(2):
+                with stage(name):
+                    before = self.truth.depends(_span(), before)
+            return before
+
+        async def part(before: Before) -> Before:
+            run = current_run()
+            assert run is not None
+            if copies:  # Its end is not waited for.
+                wrapped, loop = run.wrap(one), asyncio.get_running_loop()
+                made = [loop.run_in_executor(self._pool, wrapped, name, onward("gather", before)) for name in names]
+                return by("join", union(await asyncio.gather(*made)))
+            with run.executor(ThreadPoolExecutor(2)) as pool:
+                futures = [pool.submit(one, name, onward("gather", before)) for name in names]
+            return onward("gather", union(each.result() for each in futures))
 
         return part
 
@@ -335,6 +357,7 @@ class Workflow:
         _loop,
         _gather,
         _our_gather,
+        _executor,
         _wait_for,
         _task_group,
         _as_completed,

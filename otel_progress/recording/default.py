@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from .live import Run
 from .recorder import Recorder
 from .settings import Settings
 from .sink import Sink
+from .visits import Visit
 
 recorder = Recorder(settings=Settings.from_environment())
 """The recorder in use."""
@@ -20,6 +22,24 @@ def use(other: Recorder) -> Recorder:
     global recorder
     previous, recorder = recorder, other
     return previous
+
+
+def current_run() -> Run | None:
+    """The run that this code is part of; None outside of one. For log lines, prompts, error reports."""
+    recorded = recorder.current()
+    return None if recorded is None or recorded.run.ended is not None else recorded.run
+
+
+def current_stage() -> Visit | None:
+    """The visit that this code is part of; None outside of a stage. What a node, or a function it calls, asks for.
+
+    if (visit := current_stage()) is not None:
+        visit.advance(1, total=6)
+    """
+    recorded = recorder.current()
+    while recorded is not None and not isinstance(recorded, Visit):
+        recorded = recorded.parent
+    return recorded
 
 
 def add_sink(sink: Sink) -> None:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -23,10 +23,16 @@ from .store import MOST_TOLD_APART, NO_PLATFORMS, Platforms, name_of
 from .times import NANO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
     from .order import Ends
     from .recorder import Recorder
     from .sink import Sink
     from .visits import Visit
+
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Recorded:
@@ -135,6 +141,28 @@ class Run(Recorded):
         self.tracked: dict[str, Visit] = {}
         """The open visits that a tracker began, by stage."""
         self.platform_names: dict[str, None] = {}
+
+    def wrap(self, function: F) -> F:
+        """`function`, to be called in another thread: what it records there is inside of what is current here.
+
+        A bare thread, an executor and `run_in_executor` do not carry the context of the code that starts them, so that
+        what they do would be a run of its own.
+
+            threading.Thread(target=run.wrap(publish), args=(shared,)).start()
+        """
+        from .carrying import wrapped  # noqa: PLC0415 - which imports this, as below
+
+        return wrapped(self, function)
+
+    def executor(self, executor: Executor) -> Executor:
+        """An executor of threads that has all its calls wrapped so. What comes after its end follows them.
+
+        with run.executor(ThreadPoolExecutor(4)) as pool:
+            pool.map(publish, platforms)
+        """
+        from .carrying import Carrying  # noqa: PLC0415
+
+        return Carrying(self, executor)
 
     @property
     def owned(self) -> bool:

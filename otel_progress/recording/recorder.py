@@ -209,6 +209,11 @@ class Recorder(Teller):
             return self._join(saved["run_id"], saved["workflow"], span, call)
         if ambient is not None:  # A task that outlives its run, or a forked child.
             return self._join(ambient.run.id, ambient.run.workflow, ambient.run.span, call)
+        if open_elsewhere := [each.workflow for each in self.registry.runs() if not each.implicit]:
+            report(
+                f"a stage ({call.code.name}) begins a run of its own while {open_elsewhere[0]} goes on: if it is part "
+                "of that, have it called by run.wrap(function) or run.executor(pool), or hand it the same shared"
+            )
         run = Run(self, self._new_run_id(), self._program(), Beginning.STAGE, shared=shared, origin=call.code.origin)
         run.parent_context = get_current()
         return self._begin_run(run)

@@ -15,6 +15,7 @@ from .faults import report
 from .live import Recorded, Run
 from .stages import StageRecord
 from .store import NO_PLATFORMS, Platforms, Version, name_of, whole_number
+from .trying import Tries, Trying
 from .waiting import Waiting
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Visit(Recorded):
     """Seconds that it has waited, for the next attempt or for what it said; those of several at once are added."""
     waits: MutableMapping[Waiting, None] = cast("MutableMapping[Waiting, None]", MappingProxyType({}))
     """What it waits for at this moment."""
+    tries: MutableMapping[object, Tries] = cast("MutableMapping[object, Tries]", MappingProxyType({}))
+    """Attempts of its own code that are not over, by the task or thread that makes them."""
     items_total: int | None = None
     items_done = 0
     items_failed = 0
@@ -136,6 +139,31 @@ class Visit(Recorded):
         if self.recorder.is_open(self):
             self._expect(total)
             self.recorder.tell("stage_changed", self)
+
+    def attempt(self) -> Trying:
+        """Say that a block is one attempt, in a loop that tries again where it fails. For `with` and `async with`.
+
+        Each that fails is a span of its own; what comes after one that failed counts as a retry, and the time between
+        them as waiting. What the block raises passes.
+
+            for wait in (1, 5, None):
+                try:
+                    with visit.attempt():
+                        return ask(prompt)
+                except TimeoutError:
+                    if wait is None:
+                        raise
+                    time.sleep(wait)
+        """
+        return Trying(self)
+
+    def tries_of(self, who: object, *, anew: bool = False) -> Tries:
+        """The attempts that a task or thread has in hand; `anew` where it begins with something else."""
+        if "tries" not in self.__dict__:
+            self.__dict__.setdefault("tries", {})
+        if anew:
+            self.tries.pop(who, None)
+        return self.tries.get(who) or self.tries.setdefault(who, Tries(self))
 
     def waiting(self, reason: str) -> Waiting:
         """Say what the visit waits for, as long as a block takes: a person, a queue, a rate limit.

@@ -40,10 +40,15 @@ _DATA = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, 
 """What a function mostly returns, none of which runs on."""
 
 
-def decorated(scope: Scope[Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` with every call recorded. Its kind is found once, here; what a plain one makes, at every call."""
+def decorated(
+    scope: Scope[Any], function: Callable[..., Any], *, name: str | None = None, node: object = None
+) -> Callable[..., Any]:
+    """`function` with every call recorded. Its kind is found once, here; what a plain one makes, at every call.
+
+    `name` is for a scope that has none; `node` is the object whose method it is, if that is what is recorded.
+    """
     inner = _unwrap_partial(function)
-    name = scope.name or name_of(getattr(inner, "__name__", type(inner).__name__))
+    name = scope.name or name_of(name or getattr(inner, "__name__", type(inner).__name__))
     module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", type(inner).__qualname__)
     code = scope.code._replace(name=name, function=name_of(f"{module}.{qualname}" if module else qualname))
     given, stepwise = scope.shared, False
@@ -51,7 +56,7 @@ def decorated(scope: Scope[Any], function: Callable[..., Any]) -> Callable[..., 
     def opening(shared: Any) -> Opening[Any]:
         if shared is not None and type_of(shared) is not dict:
             shared = found_store(shared)
-        return Opening(scope, Call(code, given if shared is None else shared), stepwise)
+        return Opening(scope, Call(code, given if shared is None else shared, node), stepwise)
 
     def steps(made: Any, shared: Any) -> Steps:
         return Steps(opening(shared), made)

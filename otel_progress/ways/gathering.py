@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
+from weakref import ref
 
 from ..recording import default, order
 from ..recording.faults import Harmless
@@ -41,18 +42,24 @@ class _Gathered(Harmless[None]):
     """Notes at the start what the tasks follow that are made here, and at the end what follows them."""
 
     def __init__(self, futures: Mapping[int, asyncio.Future[Any]]) -> None:
-        self._futures = list(futures.values())
-        self._made = [future for key, future in futures.items() if id(future) != key]
+        self._futures = futures
         self._around: Recorded | None = None
 
     def enter(self) -> None:
         """Note what they follow."""
-        self._around = default.get().current()
-        if self._around is not None:
-            order.fork(self._around, self._made)
+        around = self._around = default.get().current()
+        if around is not None:
+            before = order.before(around)
+            self._follows: dict[int, tuple[order.Followed, ...]] = {
+                key: before if id(future) != key else () for key, future in self._futures.items()
+            }
+            for key, future in self._futures.items():
+                order.fork(around, ref(future), self._follows[key])
 
     def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
         """Note what follows those that are done."""
         if self._around is not None:
-            done = [future for future in self._futures if future.done()]
-            order.join(self._around, done, self._made == done)
+            done: dict[object, tuple[order.Followed, ...]] = {
+                ref(future): self._follows[key] for key, future in self._futures.items() if future.done()
+            }
+            order.join(self._around, done)

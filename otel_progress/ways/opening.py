@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from contextvars import Token
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -153,9 +152,6 @@ class Scope(Generic[T]):
     """What `stage` and `workflow` have in common."""
 
     def __init__(self, name: object = None, *, shared: Any = None) -> None:
-        if inspect.isroutine(name) or inspect.isclass(name):
-            kind = type(self).__name__
-            raise TypeError(f'write @{kind}("a name") or @{kind}() above {name_of(getattr(name, "__name__", name))}')
         self.name = None if name is None else name_of(name)
         """The name that the user gave."""
         self.shared = given_store(shared)

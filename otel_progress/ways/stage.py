@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from ..recording import default
 from ..recording.call import Call
@@ -13,20 +14,40 @@ from ..recording.settings import parse_duration
 from ..recording.visits import Visit
 from . import nodes
 from .functions import decorated
+from .objects import is_called, record_object, stands_for_function
 from .opening import Scope
 
-F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, ..., Any]")
+
+class _Runnable(Protocol):
+    """An object that is called by `invoke`."""
+
+    @property
+    def invoke(self) -> Callable[..., Any]:
+        """The method."""
+        ...
+
+
+F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, ..., Any] | _Runnable")
 T = TypeVar("T", bound="Run | Visit")
 
 
 class _Way(Scope[T]):
-    """A scope that is also a decorator."""
+    """A scope that is also a decorator, bare or with arguments."""
+
+    def __new__(cls, name: object = None, **given: Any) -> Any:  # pyright: ignore[reportInconsistentConstructor]
+        """A scope; for what is to be decorated by the bare one, that as it is decorated."""
+        made = super().__new__(cls)
+        if not _is_target(name):
+            return made
+        made.__init__(None, **given)
+        return made(cast("Any", name))
 
     def __call__(self, target: F) -> F:
-        """Record every call of `target`: a function of any kind, or a node class (changed in place).
+        """Record every call of `target`: a function of any kind, or a node class or an object (changed in place).
 
         Raises:
-            TypeError: `target` is neither callable nor a class with `prep`, `exec` or `post` and `_run`.
+            TypeError: `target` is none of these: neither callable nor a class with `prep`, `exec` or `post` and `_run`,
+                or an object that stands for a function.
         """
         kind = type(self).__name__
         what: Any = target
@@ -40,9 +61,20 @@ class _Way(Scope[T]):
                 )
             nodes.record_class(what, self)
             return target
-        if not callable(what):
+        if not is_called(what):
             raise TypeError(f"@{kind} takes a function or a node class, not {type(what).__name__}")
-        return cast("F", decorated(self, what))
+        wrapped = stands_for_function(what) and not (inspect.isfunction(what) or inspect.ismethod(what))
+        if (inspect.isroutine(what) and not wrapped) or isinstance(what, functools.partial):
+            return cast("F", decorated(self, cast("Any", what)))
+        record_object(self, what)
+        return target
+
+
+def _is_target(name: object) -> bool:
+    """Whether what was given first is no name, but what a bare decorator stands above."""
+    if name is None or isinstance(name, str):
+        return False
+    return inspect.isclass(name) or is_called(name) or hasattr(type(name), "__get__")
 
 
 class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `with stage("draft")`
@@ -59,7 +91,7 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
             visit.advance(1, total=6)
 
     Args:
-        name: name of the stage; a decorated function's or class's own name if left out.
+        name: name of the stage; a decorated function's or class's own name if left out (`@stage` or `@stage()`).
         shared: the workflow's store; if left out, the node's own, an argument named `shared`, or that of the run
             around it.
         platforms: the platforms it works for (a list, a comma-separated text, a number), or a function of the store;
@@ -70,10 +102,19 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
 
     Raises:
         ValueError: `budget` is not a duration.
-        TypeError: used as a bare `@stage`, or above something that cannot be recorded.
+        TypeError: above something that cannot be recorded. It says what to write instead.
     """
 
-    def __init__(
+    if TYPE_CHECKING:  # The bare decorator gives what it stands above.
+
+        @overload
+        def __new__(cls, name: F, /, **given: Any) -> F: ...  # pyright: ignore[reportOverlappingOverload]
+        @overload
+        def __new__(cls, name: object = None, **given: Any) -> stage: ...
+        def __new__(cls, name: object = None, **given: Any) -> Any:  # pyright: ignore[reportInconsistentConstructor]
+            """A scope, or what it stands above."""
+
+    def __init__(  # pyright: ignore[reportInconsistentConstructor] - `__new__` is told more
         self,
         name: object = None,
         *,
@@ -109,6 +150,15 @@ class workflow(_Way[Run]):  # noqa: N801 - read as a word, as `stage`
         name: name of the workflow; a decorated function's or class's own name if left out.
         shared: the workflow's store; if left out, the flow's own or an argument named `shared`.
     """
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __new__(cls, name: F, /, **given: Any) -> F: ...  # pyright: ignore[reportOverlappingOverload]
+        @overload
+        def __new__(cls, name: object = None, **given: Any) -> workflow: ...
+        def __new__(cls, name: object = None, **given: Any) -> Any:  # pyright: ignore[reportInconsistentConstructor]
+            """A scope, or what it stands above."""
 
     def begin(self, call: Call) -> Run | Visit:
         """Start a run, or a visit inside one."""
