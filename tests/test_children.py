@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import textwrap
 from collections import Counter
@@ -294,6 +295,50 @@ def test_what_a_child_has_exported_is_not_exported_again(tmp_path: Path) -> None
         with otlp.receiver() as received:
             run(tmp_path, WORK + main, method, OTEL_EXPORTER_OTLP_ENDPOINT=received.http)
             assert sorted(span.name for span in received.spans) == ["run program", "stage work"]
+
+
+SENDS = """
+from opentelemetry import trace
+def sends():
+    with stage("work"):
+        pass
+    trace.get_tracer_provider().force_flush()
+main:
+    child = context.Process(target=sends)
+    child.start()
+    print(child.pid, flush=True)
+    child.join()
+"""
+
+
+@every_method
+def test_what_a_child_has_sent_when_it_is_killed_is_not_exported_again(tmp_path: Path, method: str) -> None:
+    """As a pool does, which tells its workers to end and then ends them by SIGTERM."""
+    code = (WORK + SENDS).replace("main:", "if __name__ == '__main__':")
+    command = [*RUN, str(otlp.write(tmp_path, code)), method]
+    with otlp.receiver() as received:
+        received.pause()
+        with otlp.start(tmp_path, command, OTEL_EXPORTER_OTLP_ENDPOINT=received.http) as program:
+            assert program.stdout is not None
+            child = int(program.stdout.readline())
+            received.wait_until(lambda: bool(received.begun))
+            os.kill(child, signal.SIGKILL)
+            received.resume()
+            assert otlp.ended(program).returncode == 0
+        assert sorted(span.name for span in received.spans) == ["run program", "stage work"]
+
+
+@pytest.mark.parametrize("status", [200, 302, 503])
+def test_what_a_child_has_sent_is_noted_and_what_was_not_taken_too(tmp_path: Path, status: int) -> None:
+    main = "main:\n    child = context.Process(target=work, args=(1,)); child.start(); child.join()\n"
+    kind = {"Content_Type": "application/x-protobuf"}
+    with otlp.answering(status, **kind) as address:
+        run(tmp_path, WORK + main, "spawn", OTEL_EXPORTER_OTLP_ENDPOINT=address, OTEL_EXPORTER_OTLP_TIMEOUT="1")
+    (record,) = records(tmp_path)
+    noted: dict[str, bool] = {}
+    for each in (record / "exported.txt").read_text().split():
+        noted[each.removeprefix("-")] = not each.startswith("-")
+    assert list(noted.values()) == [status == 200] * 2  # A run and its stage.
 
 
 def test_what_was_not_sampled_in_a_child_stays_so(tmp_path: Path) -> None:

@@ -526,6 +526,14 @@ def test_a_torn_line(tmp_path: Path) -> None:
     assert len(problems) == 2
 
 
+def test_a_torn_line_of_spans(tmp_path: Path) -> None:
+    first, second = span("stage draft", "a1"), span("stage check", "b1")
+    file = write(tmp_path / "s.jsonl", [first[: len(first) // 2] + second])
+    runs, problems = everything(file)
+    assert [stage.name for run in runs for stage in run.stages] == ["check"]
+    assert problems == [f"{file}:1: the first part of the line is torn"]
+
+
 def test_a_line_without_end_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("otel_progress.runs.documents.MOST_BYTES", 10_000)
     assert MOST_BYTES >= 16 * 1024 * 1024

@@ -266,7 +266,6 @@ def test_killed_at_random_instants_no_state_is_wrong(tmp_path: Path) -> None:
     outcomes = _outcomes(done.stdout)
     assert len(outcomes) == count
     seen = {"crashed": 0, "done": 0, "none": 0}
-    torn: list[str] = []
     for (path, how), told in zip(outcomes, truth.read_text().split("next\n"), strict=False):
         started, ended = told.count("started"), told.count("ended")
         if path is None or not (tmp_path / path / "events.jsonl").exists():
@@ -274,13 +273,13 @@ def test_killed_at_random_instants_no_state_is_wrong(tmp_path: Path) -> None:
             seen["none"] += 1
             continue
         runs, problems = everything(tmp_path / path, visits=100_000)
-        torn += problems
+        assert problems == []
         if not runs:
             assert started == 0
             seen["none"] += 1
             continue
         (run,) = runs
-        assert run.visit_count >= started
+        assert run.visit_count >= started, (path, how, done.stderr)
         finished = sum(visit.state == "done" for visit in run.visits)
         assert finished >= ended
         assert {visit.state for visit in run.visits} <= {"done", "crashed"}
@@ -292,11 +291,8 @@ def test_killed_at_random_instants_no_state_is_wrong(tmp_path: Path) -> None:
             assert "is gone without a word" in run.note
         seen[run.state] += 1
     assert seen["crashed"] > count / 3
-    # Linux breaks a write off between two pages when the process is killed in it: of a line that had not been told.
-    assert len(torn) <= count / 50
-    assert [problem for problem in torn if "torn" not in problem] == []
     listed, problems = everything(tmp_path)
-    assert problems == torn
+    assert problems == []
     assert len(listed) == count - seen["none"]
 
 
