@@ -331,8 +331,7 @@ def test_what_a_child_has_sent_when_it_is_killed_is_not_exported_again(tmp_path:
 @pytest.mark.parametrize("status", [200, 302, 503])
 def test_what_a_child_has_sent_is_noted_and_what_was_not_taken_too(tmp_path: Path, status: int) -> None:
     main = "main:\n    child = context.Process(target=work, args=(1,)); child.start(); child.join()\n"
-    kind = {"Content_Type": "application/x-protobuf"}
-    with otlp.answering(status, **kind) as address:
+    with otlp.answering(status, Content_Type="application/x-protobuf") as address:
         run(tmp_path, WORK + main, "spawn", OTEL_EXPORTER_OTLP_ENDPOINT=address, OTEL_EXPORTER_OTLP_TIMEOUT="1")
     (record,) = records(tmp_path)
     noted: dict[str, bool] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import random
@@ -137,6 +138,35 @@ def test_spans_events_and_both_tell_what_was_recorded(seed: int, telemetry: Tele
     assert inside(both) == inside(by_spans) == inside(again)
     assert {each.name: each for each in both.stages} == {each.name: each for each in again.stages}
     assert by_events.seconds == by_spans.seconds == both.seconds
+
+
+@pytest.mark.parametrize("most", [1, 4, 30])
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_known_of_many_visits_is_put_aside_and_taken_back(
+    seed: int, most: int, telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = [recorded(10 * seed + number, telemetry)[1] for number in range(4)]
+    events = [line for lines in itertools.zip_longest(*several) for line in lines if line]
+    file = io.StringIO()
+    for spans in zip(*[iter(telemetry.exporter.get_finished_spans())] * 3, strict=False):
+        FileSpanExporter(stream=cast("IO[str]", file)).export(spans)
+    spans = file.getvalue().splitlines()
+    random.Random(seed).shuffle(spans)
+
+    def told(lines: list[str], **visits: int) -> dict[str, Any]:
+        (tmp_path / "t.jsonl").write_text("\n".join(lines), "utf-8")
+        runs, problems = everything(tmp_path / "t.jsonl", **visits)
+        assert problems == []
+        return {run.id: (structure(run), inside(run), run.stages, run.visits_left_out) for run in runs}
+
+    half = len(events) // 2
+    for lines in (spans, events, [*events, *spans], [*spans, *events], [*events[:half], *spans, *events[half:]]):
+        with monkeypatch.context() as patched:
+            patched.setattr("otel_progress.runs.collect._MOST_KEPT", most)
+            bounded = told(lines)
+            few = told(lines, visits=2)
+        assert bounded == told(lines)
+        assert [len(visits) for visits, *_ in few.values()] == [min(2, len(visits)) for visits, *_ in bounded.values()]
 
 
 COMPARED = ("visits", "seconds", "result", "error", "retries", "items_done", "items_total", "results")

@@ -98,6 +98,6 @@ class Appending:
 
 
 def _in_one_page(descriptor: int, line: bytes) -> bytes:
-    """`line`, with blanks before it for what is left of the page that the file ends in, where it would not fit there."""
+    """`line`, with blanks before it for the rest of the page that the file ends in, where it would not fit there."""
     left = -os.lseek(descriptor, 0, os.SEEK_END) % _PAGE  # Others write to it too.
     return b" " * left + line if left < len(line) <= _PAGE else line
