@@ -203,7 +203,9 @@ class Ledger:
                 before = self.spans.get(span)
                 # The span of a visit has its own id for a name, until an event gives it one.
                 visit = before if before is not None and key == span else key
-                known = self.kept.pop(before, {}) if before not in {None, visit} else self.kept.get(visit, {})
+                known = self.kept.get(visit, {})
+                if before is not None and before != visit:
+                    known = self.kept.pop(before) | known
                 self.kept[visit] = known | {name: value for name, value in told.items() if value is not None}
                 if span:
                     self.spans[span] = visit
