@@ -97,16 +97,19 @@ def test_every_stage_of_every_child_arrives_and_is_counted(tmp_path: Path, metho
     assert {event["process.pid"] for event in events(tmp_path)} & {str(os.getpid())} == set()
 
 
-@every_method
-def test_inside_a_run(tmp_path: Path, method: str) -> None:
-    main = """main:
+JOINED = """
+main:
     shared = {}
     with workflow("w", shared=shared), stage("main"):
         with context.Pool(2) as pool:
             pool.starmap(joins, [(dict(shared), number) for number in range(6)])
 """
+
+
+@every_method
+def test_inside_a_run(tmp_path: Path, method: str) -> None:
     joins = "def joins(shared, number):\n    with stage('joins', shared=shared): pass\n"
-    done = run(tmp_path, WORK + joins + main, method)
+    done = run(tmp_path, WORK + joins + JOINED, method)
     assert ended(tmp_path) == {"joins": 6, "main": 1}
     assert len({event["run.id"] for event in events(tmp_path)}) == 1
     assert rows(done.stderr)["joins"] == ["6", "0", "0", "0", "success"]
@@ -251,19 +254,13 @@ def test_metrics_and_spans_of_a_spawned_child_are_exported(tmp_path: Path) -> No
 
 @every_method
 def test_what_a_child_did_not_live_to_export_its_parent_does(tmp_path: Path, method: str) -> None:
-    main = """main:
-    shared = {}
-    with workflow("w", shared=shared), stage("main"):
-        with context.Pool(2) as pool:
-            pool.starmap(joins, [(dict(shared), number) for number in range(6)])
-"""
     joins = """
 def joins(shared, number):
     with stage("joins", shared=shared), stage("inner"):
         pass
 """
     with otlp.receiver() as received:
-        done = run(tmp_path, WORK + joins + main, method, OTEL_EXPORTER_OTLP_ENDPOINT=received.http)
+        done = run(tmp_path, WORK + joins + JOINED, method, OTEL_EXPORTER_OTLP_ENDPOINT=received.http)
         spans = received.spans
     assert f"Exported: 14 spans to {received.http}/v1/traces" in done.stderr
     assert Counter(span.name for span in spans) == {"run w": 1, "stage main": 1, "stage joins": 6, "stage inner": 6}
