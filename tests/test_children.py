@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import textwrap
@@ -262,7 +263,8 @@ def joins(shared, number):
     with otlp.receiver() as received:
         done = run(tmp_path, WORK + joins + JOINED, method, OTEL_EXPORTER_OTLP_ENDPOINT=received.http)
         spans = received.spans
-    assert f"Exported: 14 spans to {received.http}/v1/traces" in done.stderr
+    # Mostly all 14; but a worker may come to its end, and export, before the pool ends it.
+    assert re.search(rf"Exported: (14|12|10|8|6|4|2) spans to {received.http}/v1/traces", done.stderr)
     assert Counter(span.name for span in spans) == {"run w": 1, "stage main": 1, "stage joins": 6, "stage inner": 6}
     assert len({span.trace_id for span in spans}) == 1
     by_id = {span.span_id: span for span in spans}
