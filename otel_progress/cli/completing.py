@@ -24,7 +24,13 @@ from ..telemetry.exporters import Exporter
 from ..telemetry.lifetime import process
 
 _ID = re.compile(rb'"spanId":"([0-9a-f]{16})"')
-_OF_EVENTS = (names.STAGE_VISIT_ID, names.PARENT_VISIT_ID, names.PARENT_SPAN_ID, names.DURATION)
+_OF_EVENTS = (
+    names.STAGE_VISIT_ID,
+    names.STAGE_FOLLOWS,
+    names.PARENT_VISIT_ID,
+    names.PARENT_SPAN_ID,
+    names.DURATION,
+)
 _NOT = "-"
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
