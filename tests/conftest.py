@@ -8,7 +8,7 @@ import itertools
 import os
 import signal
 import socket
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,6 +86,28 @@ class CountingIds(IdGenerator):
 def linked(span: ReadableSpan, kind: str) -> list[SpanContext]:
     """What a span links to as what it `repeats`, or `follows`."""
     return [link.context for link in span.links if (link.attributes or {})["otel_progress.link"] == kind]
+
+
+class OwnMapping(MutableMapping[str, Any]):
+    """A store that is no dict: its methods are the workflow's."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        return self.data[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.data[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.data[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
 
 
 @dataclass

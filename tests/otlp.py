@@ -78,6 +78,8 @@ class Receiver:
         self.logs: list[Log] = []
         self.requests: list[str] = []
         """For each request that came: protocol, signal and, over HTTP, encoding."""
+        self.begun: list[str] = []
+        """The same, also of those that wait."""
         self.answers = True
         """False: requests are accepted, and nothing is ever answered."""
         self.delay = 0.0
@@ -108,6 +110,9 @@ class Receiver:
 
     def receive(self, protocol: str, request: Any) -> bool:
         """Take a request in; False where it is not to be answered."""
+        with self._changed:
+            self.begun.append(protocol)
+            self._changed.notify_all()
         if not self.answers:
             with self._changed:
                 self.requests.append(protocol)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from otel_progress.runs import read
 
 from . import otlp
 from .test_cli import RUN, STAGES, recorded
@@ -46,6 +49,32 @@ def test_the_program_has_a_terminal_of_its_own_and_keeps_its_exit_code(tmp_path:
 def test_it_dies_of_the_programs_signal(tmp_path: Path, number: signal.Signals) -> None:
     with terminal(tmp_path, program(tmp_path, f"os.kill(os.getpid(), {int(number)})")) as shown:
         assert shown.told() == f"{-number}, terminal as before"
+
+
+ENDS = {
+    "SIGKILL": ("os.kill(os.getpid(), 9)", "was ended by SIGKILL"),
+    "a fault": ("import ctypes; ctypes.string_at(0)", "was ended by SIGSEGV"),
+    "os._exit": ("os._exit(3)", "ended with exit code 3"),
+    "SIGTERM": ("os.kill(os.getpid(), 15)", ""),
+    "its own end": ("pass", ""),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_how_it_ended_is_noted_where_it_cannot_say_so_itself(tmp_path: Path, end: str) -> None:
+    code, note = ENDS[end]
+    lines = f"from otel_progress import stage, workflow\nwith workflow('campaign'), stage('draft'):\n    {code}\n"
+    with terminal(tmp_path, program(tmp_path, lines)) as shown:
+        assert "terminal as before" in shown.told()
+    (run,) = read(tmp_path)
+    (visit,) = run.visits
+    if note:
+        assert (run.state, visit.state) == ("crashed", "crashed")
+        assert run.note == visit.note == f"process {run.processes[0]} {note}"
+    else:
+        assert (run.state, run.note) == ("done", "")
+        (file,) = (tmp_path / ".otel-progress" / "runs").glob("*/process-*.json")
+        assert "crashed" not in json.loads(file.read_text())
 
 
 @pytest.mark.parametrize("options", [["--no-live"], []], ids=["--no-live", "in the background"])

@@ -126,13 +126,17 @@ def done(steps: Any, action: tuple[Any, ...]) -> Outcome:
 
 
 def behaviour(
-    program: str, sequence: list[tuple[Any, ...]], decorate: bool, is_async: bool
+    program: str,
+    sequence: list[tuple[Any, ...]],
+    decorate: bool,
+    is_async: bool,
+    wrap: Callable[[Any], Any] = lambda function: function,
 ) -> tuple[list[Outcome], list[str]]:
     """All that a program does when it is driven so, and then to its end."""
     log: list[str] = []
     gc.disable()  # A generator that was left inside is closed when it is freed, which shall be no matter of chance.
     try:
-        steps = compiled(program, log, decorate, is_async)()
+        steps = wrap(compiled(program, log, decorate, is_async))()
         outcomes = [done(steps, action) for action in sequence]
         while (steps.ag_frame if is_async else steps.gi_frame) is not None:
             outcomes.append(done(steps, ("next",)))

@@ -11,7 +11,7 @@ import multiprocessing
 import pickle
 import threading
 import types
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from otel_progress.recording import default
 from otel_progress.recording.settings import Settings
 from otel_progress.recording.store import write
 
-from .conftest import Telemetry, make_telemetry
+from .conftest import OwnMapping, Telemetry, make_telemetry
 
 
 def draft(shared: Any) -> None:
@@ -34,28 +34,6 @@ def draft(shared: Any) -> None:
 def review(shared: Any) -> None:
     with stage("review", shared=shared):
         pass
-
-
-class OwnMapping(MutableMapping[str, Any]):
-    """A mapping that is no dict."""
-
-    def __init__(self) -> None:
-        self.data: dict[str, Any] = {}
-
-    def __getitem__(self, key: str) -> Any:
-        return self.data[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.data[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.data[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.data)
-
-    def __len__(self) -> int:
-        return len(self.data)
 
 
 @dataclasses.dataclass

@@ -290,6 +290,9 @@ class Shelf:
     def put(self, ledger: Ledger) -> None:
         self.ledgers[ledger.id] = ledger.dump()
 
+    def put_aside(self, bulk: Ledger) -> None:
+        raise AssertionError(bulk.id)
+
 
 def collected(lines: list[str], **how: Any) -> dict[str, Any]:
     shelf = Shelf()
@@ -524,6 +527,14 @@ def test_a_torn_line(tmp_path: Path) -> None:
     assert problems[0] == f"{file}:1: the first part of the line is torn"
     assert problems[1].startswith(f"{file}:3: the last line is torn: not JSON: ")
     assert len(problems) == 2
+
+
+def test_a_torn_line_of_spans(tmp_path: Path) -> None:
+    first, second = span("stage draft", "a1"), span("stage check", "b1")
+    file = write(tmp_path / "s.jsonl", [first[: len(first) // 2] + second])
+    runs, problems = everything(file)
+    assert [stage.name for run in runs for stage in run.stages] == ["check"]
+    assert problems == [f"{file}:1: the first part of the line is torn"]
 
 
 def test_a_line_without_end_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import stat
 import tempfile
@@ -380,6 +381,26 @@ def test_two_processes_write_whole_lines(tmp_path: Path) -> None:
     )
     writers = [otlp.start(tmp_path, ["-c", code, letter]) for letter in "ab"]
     assert [otlp.ended(writer).returncode for writer in writers] == [0, 0]
-    lines = (tmp_path / "lines").read_bytes().splitlines()
+    lines = [line.lstrip(b" ") for line in (tmp_path / "lines").read_bytes().splitlines()]
     assert sorted(set(lines)) == [b"a" * 700, b"b" * 700]
     assert len(lines) == 4000
+
+
+@pytest.mark.parametrize("longest", [600, 4096, 6000])
+def test_no_line_goes_over_the_end_of_a_page_unless_it_is_longer(tmp_path: Path, longest: int) -> None:
+    """There a write is broken off when the process is killed."""
+    chance = random.Random(longest)
+    path = tmp_path / "lines"
+    lines = [b"x" * chance.randrange(longest) + b"\n" for _ in range(300)] + [b"x" * 4095 + b"\n", b"end\n"]
+    files = [Appending(path), Appending(path)]
+    for line in lines:  # By several processes.
+        chance.choice(files).append(line)
+    written = path.read_bytes().splitlines(keepends=True)
+    assert [line.lstrip(b" ") for line in written] == lines
+    end = 0
+    for line, told in zip(written, lines, strict=True):
+        end += len(line)
+        assert len(told) > 4096 or (end - len(told)) // 4096 == (end - 1) // 4096
+        assert len(line) == len(told) or (end - len(told)) % 4096 == 0
+    for file in files:
+        os.close(file._descriptor)

@@ -7,7 +7,7 @@ import contextvars
 import itertools
 import json
 import threading
-from collections.abc import Callable, Generator, Iterator, MutableMapping
+from collections.abc import Callable, Generator, MutableMapping
 from typing import Any
 
 import pytest
@@ -15,31 +15,9 @@ from pocketflow import AsyncFlow, AsyncNode
 
 from otel_progress import PocketFlowInstrumentor, Run, progress, stage, workflow
 
-from .conftest import Telemetry, make_telemetry, using
+from .conftest import OwnMapping, Telemetry, make_telemetry, using
 
 Shared = MutableMapping[str, Any]
-
-
-class OwnMapping(Shared):
-    """A store that is no dict: its methods are the workflow's."""
-
-    def __init__(self) -> None:
-        self.data: dict[str, Any] = {}
-
-    def __getitem__(self, key: str) -> Any:
-        return self.data[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.data[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.data[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.data)
-
-    def __len__(self) -> int:
-        return len(self.data)
 
 
 @pytest.fixture(params=[dict[str, Any], OwnMapping], ids=["dict", "mapping"])

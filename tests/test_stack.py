@@ -21,6 +21,7 @@ import pytest
 import trustme
 
 from otel_progress import names
+from otel_progress.runs import read
 from otel_progress.stack.run import Stack
 
 from . import otlp
@@ -224,6 +225,80 @@ def test_only_our_metrics_pass(stack: Stack, tmp_path: Path) -> None:
     until(lambda: samples(stack, f'{COUNT}{{job="foreign"}}'))
     until(lambda: samples(stack, '{__name__=~"otel_sdk_exporter_span_exported.*",job="foreign"}'))
     assert samples(stack, '{__name__=~"other_things.*"}') == []
+
+
+# --- pending spans ----------------------------------------------------------------------------------------------------
+
+PENDING = """
+    import sys
+    from otel_progress import configure, stage, workflow
+
+    telemetry = configure("pending", pending=True)
+    with workflow("campaign"):
+        with stage("over"): pass
+        with stage("draft"):
+            telemetry.flush()
+            print("open", flush=True)
+            sys.stdin.readline()
+"""
+
+
+def test_a_running_stage_shows_in_jaeger_and_no_metric_counts_it(stack: Stack, tmp_path: Path) -> None:
+    def traces() -> list[Any]:
+        """As the dashboard of runs searches for them."""
+        return get(f"{stack.url('jaeger')}/api/traces", service="pending", operation="run campaign")["data"]
+
+    def shown() -> dict[str, list[bool]]:
+        """The spans of the one trace by their names: of each, whether it is pending."""
+        found: dict[str, list[bool]] = {}
+        for trace in traces():
+            for span in trace["spans"]:
+                pending = [tag["value"] for tag in span["tags"] if tag["key"] == names.PENDING]
+                found.setdefault(span["operationName"], []).append(pending == [True])
+        return {name: sorted(each) for name, each in found.items()}
+
+    def counted(series: str, label: str) -> dict[str, float]:
+        found = samples(stack, f'{{__name__="{series}",{label}!="",exemplars=""}}')
+        return {
+            labels[label]: value for labels, value in found if labels.get("service_name", labels["job"]) == "pending"
+        }
+
+    def visits() -> dict[str, int]:
+        """As our reader tells of the one run."""
+        (run,) = read(f"{stack.url('jaeger')}/?service=pending")
+        return {each.name: each.visits for each in run.stages}
+
+    def by_span_metrics() -> dict[str, float]:
+        return counted("traces_span_metrics_calls_total", "span_name")
+
+    def by_ours() -> dict[str, float]:
+        return counted(COUNT, STAGE)
+
+    code = str(otlp.write(tmp_path, PENDING))
+    program = otlp.start(tmp_path, [code], OTEL_EXPORTER_OTLP_ENDPOINT=stack.url("otlp_http"))
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "open\n"
+        until(
+            shown, lambda found: found == {"run campaign": [True], "stage over": [False, True], "stage draft": [True]}
+        )
+        assert visits() == {"over": 1}
+        # What came together with the pending spans is counted, and they are not.
+        until(by_span_metrics, lambda found: found.get("stage over", 0) > 0)
+        assert by_span_metrics() == {"stage over": 1}
+        until(by_ours, lambda found: found == {"over": 1})
+        open_now = f'{names.STAGE_ACTIVE.prometheus}{{job="pending"}}'
+        assert {labels[STAGE]: value for labels, value in samples(stack, open_now)} == {"over": 0, "draft": 1}
+    finally:
+        done = otlp.ended(program, "\n")
+    assert done.returncode == 0, done.stderr
+    both = [False, True]
+    until(shown, lambda found: found == {"run campaign": both, "stage over": both, "stage draft": both})
+    assert len(traces()) == 1
+    assert visits() == {"over": 1, "draft": 1}
+    until(by_span_metrics, lambda found: found.get("run campaign", 0) > 0)
+    assert by_span_metrics() == {"run campaign": 1, "stage over": 1, "stage draft": 1}
+    until(by_ours, lambda found: found == {"over": 1, "draft": 1})
 
 
 # --- right numbers for short-lived processes --------------------------------------------------------------------------

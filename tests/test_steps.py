@@ -28,7 +28,7 @@ from otel_progress.recording.recorder import Recorder
 from otel_progress.recording.settings import Settings
 
 from .conftest import SECOND, Telemetry
-from .test_generators import actions, compiled, done, programs
+from .test_generators import actions, behaviour, compiled, programs
 
 # --- the kinds of it --------------------------------------------------------------------------------------------------
 
@@ -290,24 +290,6 @@ def recorder() -> Generator[Recorder]:
 # --- generators -------------------------------------------------------------------------------------------------------
 
 
-def behaviour(
-    program: str, sequence: list[tuple[Any, ...]], is_async: bool, wrap: Callable[[Any], Any]
-) -> tuple[list[Any], list[str]]:
-    """All that a generator does that a plain function returns, driven so and then to its end."""
-    log: list[str] = []
-    gc.disable()  # As in `test_generators`.
-    try:
-        function = compiled(program, log, decorate=False, is_async=is_async)
-        steps = wrap(plainly(function))()
-        outcomes = [done(steps, action) for action in sequence]
-        while (steps.ag_frame if is_async else steps.gi_frame) is not None:
-            outcomes.append(done(steps, ("next",)))
-        outcomes += [done(steps, action) for action in (("next",), ("close",), ("throw", ValueError))]
-        return outcomes, list(log)
-    finally:
-        gc.enable()
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("is_async", [False, True])
 @settings(max_examples=60, deadline=None)
@@ -315,8 +297,8 @@ def behaviour(
 def test_a_generator_that_a_plain_function_returns_does_what_it_does_without(
     recorder: Recorder, is_async: bool, program: str, sequence: list[tuple[Any, ...]]
 ) -> None:
-    decorated = behaviour(program, sequence, is_async, stage("plain"))
-    assert decorated == behaviour(program, sequence, is_async, lambda function: function)
+    decorated = behaviour(program, sequence, False, is_async, lambda function: stage("plain")(plainly(function)))
+    assert decorated == behaviour(program, sequence, False, is_async, plainly)
     if recorder.registry.visits():  # An exception that was thrown before the first step may still hold it.
         gc.collect()
     assert "plain" not in [visit.stage for visit in recorder.registry.visits()]

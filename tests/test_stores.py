@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from multiprocessing import Manager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pocketflow import Flow, Node
 from otel_progress import PocketFlowInstrumentor, Sink, stage, workflow
 
 from . import otlp
-from .conftest import Telemetry
+from .conftest import OwnMapping, Telemetry
 
 LONGEST = 30.0  # Seconds that a wait may take; mostly nothing.
 ROOT = Path(__file__).parents[1]
@@ -188,26 +188,8 @@ def test_what_a_hook_raises_ends_there(telemetry: Telemetry, error: type[BaseExc
 # --- what is no store -------------------------------------------------------------------------------------------------
 
 
-class Jar(MutableMapping[str, Any]):
+class Jar(OwnMapping):
     """As a cookie jar or a file of measurements: a registered mapping that is none of ours."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
-
-    def __getitem__(self, key: str) -> Any:
-        return self.kept[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.kept[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.kept[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.kept)
-
-    def __len__(self) -> int:
-        return len(self.kept)
 
 
 class Frame(Jar):
@@ -238,12 +220,12 @@ def test_what_merely_has_the_name_does_not_change(telemetry: Telemetry, make: Ca
     found = make()
     reads(found)
     reads(shared=found)
-    assert found.kept == {}
+    assert found.data == {}
     named = make()
     with workflow("w", shared=named), stage("a"):
         pass
     Flow(Takes()).run(named)  # pyright: ignore[reportArgumentType]
-    assert bool(named.kept) == (make is Jar)
+    assert bool(named.data) == (make is Jar)
 
 
 PROGRAM = """

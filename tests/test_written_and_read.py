@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import random
@@ -139,6 +140,35 @@ def test_spans_events_and_both_tell_what_was_recorded(seed: int, telemetry: Tele
     assert by_events.seconds == by_spans.seconds == both.seconds
 
 
+@pytest.mark.parametrize("most", [1, 4, 30])
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_known_of_many_visits_is_put_aside_and_taken_back(
+    seed: int, most: int, telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = [recorded(10 * seed + number, telemetry)[1] for number in range(4)]
+    events = [line for lines in itertools.zip_longest(*several) for line in lines if line]
+    file = io.StringIO()
+    for spans in zip(*[iter(telemetry.exporter.get_finished_spans())] * 3, strict=False):
+        FileSpanExporter(stream=cast("IO[str]", file)).export(spans)
+    spans = file.getvalue().splitlines()
+    random.Random(seed).shuffle(spans)
+
+    def told(lines: list[str], **visits: int) -> dict[str, Any]:
+        (tmp_path / "t.jsonl").write_text("\n".join(lines), "utf-8")
+        runs, problems = everything(tmp_path / "t.jsonl", **visits)
+        assert problems == []
+        return {run.id: (structure(run), inside(run), run.stages, run.visits_left_out) for run in runs}
+
+    half = len(events) // 2
+    for lines in (spans, events, [*events, *spans], [*spans, *events], [*events[:half], *spans, *events[half:]]):
+        with monkeypatch.context() as patched:
+            patched.setattr("otel_progress.runs.collect._MOST_KEPT", most)
+            bounded = told(lines)
+            few = told(lines, visits=2)
+        assert bounded == told(lines)
+        assert [len(visits) for visits, *_ in few.values()] == [min(2, len(visits)) for visits, *_ in bounded.values()]
+
+
 COMPARED = ("visits", "seconds", "result", "error", "retries", "items_done", "items_total", "results")
 
 
@@ -266,15 +296,18 @@ def test_killed_at_random_instants_no_state_is_wrong(tmp_path: Path) -> None:
     outcomes = _outcomes(done.stdout)
     assert len(outcomes) == count
     seen = {"crashed": 0, "done": 0, "none": 0}
-    torn: list[str] = []
+    behind = 0
     for (path, how), told in zip(outcomes, truth.read_text().split("next\n"), strict=False):
         started, ended = told.count("started"), told.count("ended")
+        if path is not None and f"{path}/events.jsonl takes long" in done.stderr:
+            started = ended = 0  # The machine has so much to do that a thread writes, and what waits for it is lost.
+            behind += 1
         if path is None or not (tmp_path / path / "events.jsonl").exists():
             assert started == 0
             seen["none"] += 1
             continue
         runs, problems = everything(tmp_path / path, visits=100_000)
-        torn += problems
+        assert problems == []
         if not runs:
             assert started == 0
             seen["none"] += 1
@@ -292,11 +325,9 @@ def test_killed_at_random_instants_no_state_is_wrong(tmp_path: Path) -> None:
             assert "is gone without a word" in run.note
         seen[run.state] += 1
     assert seen["crashed"] > count / 3
-    # Linux breaks a write off between two pages when the process is killed in it: of a line that had not been told.
-    assert len(torn) <= count / 50
-    assert [problem for problem in torn if "torn" not in problem] == []
+    assert behind <= count / 100
     listed, problems = everything(tmp_path)
-    assert problems == torn
+    assert problems == []
     assert len(listed) == count - seen["none"]
 
 

@@ -24,20 +24,28 @@ from ..telemetry.exporters import Exporter
 from ..telemetry.lifetime import process
 
 _ID = re.compile(rb'"spanId":"([0-9a-f]{16})"')
-_OF_EVENTS = (names.STAGE_VISIT_ID, names.PARENT_VISIT_ID, names.PARENT_SPAN_ID, names.DURATION)
+_OF_EVENTS = (
+    names.STAGE_VISIT_ID,
+    names.STAGE_FOLLOWS,
+    names.PARENT_VISIT_ID,
+    names.PARENT_SPAN_ID,
+    names.DURATION,
+)
+_NOT = "-"
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 def note_what_children_export(folder: Path, *, of: int | None = None) -> None:
-    """Have the children of process `of`, and this one if it is not that, note which spans they have exported.
+    """Have the children of process `of`, and this one if it is not that, note which spans they export.
 
-    So that none is exported twice.
+    So that none is exported twice. What was not taken is noted again, behind a sign.
     """
     file = Appending(folder / EXPORTED)
 
-    def note(spans: Any) -> None:
+    def note(spans: Any, is_taken: bool) -> None:
         if os.getpid() != of:
-            ids = [f"{span.context.span_id:016x}\n" for span in spans if _is_ours(span)]
+            sign = "" if is_taken else _NOT
+            ids = [f"{sign}{span.context.span_id:016x}\n" for span in spans if _is_ours(span)]
             if ids:
                 file.append("".join(ids).encode())
 
@@ -52,7 +60,7 @@ def _is_ours(span: Any) -> bool:
 def complete(record: Record) -> None:
     """Hand the spans that children told of, and did not get out, to what exports those of this process."""
     written = set(_ID.findall(_read(record.folder / SPANS)))
-    exported = set(_read(record.folder / EXPORTED).split())
+    exported = _exported(record.folder / EXPORTED)
     resource: Any = getattr(trace.get_tracer_provider(), "resource", None) or Resource({})
     for span_id, span in _spans(record.told_by_others(), resource):
         if span_id not in written and record.spans is not None:
@@ -60,6 +68,15 @@ def complete(record: Record) -> None:
         if span_id not in exported and process.telemetry is not None:
             for processor in process.telemetry.processors:
                 processor.on_end(span)
+
+
+def _exported(file: Path) -> set[bytes]:
+    """The ids of the spans that children have sent, but for those that were not taken."""
+    found: set[bytes] = set()
+    for noted in _read(file).split():
+        span_id = noted.removeprefix(_NOT.encode())
+        (found.add if span_id == noted else found.discard)(span_id)
+    return found
 
 
 def _read(file: Path) -> bytes:

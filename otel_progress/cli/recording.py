@@ -73,6 +73,11 @@ class Recording(Sink):
         watch_early_spans()
         instrument()
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the record is, or is going to be; known from `begin` on, None where nothing can be written."""
+        return None if self._record.path is None else self._record.folder
+
     def run_ended(self, run: Run) -> None:
         """Add the run to the table."""
         again = not run.owned and run.recorder.registry.has_ended(run.id)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
+from pathlib import Path
 
 from ..recording.visible import visible
+from ..runs.processes import mark_crashed
 from .program import load_module, load_script, without_our_frames
 from .recording import Recording
 from .said import say
@@ -16,17 +19,35 @@ try:
 except ImportError:  # Not a POSIX system.
     terminal = None
 
+_LONGEST = 4096  # Bytes of a path.
+
 
 def run(options: argparse.Namespace) -> int:
     """Run the program that the options of `run` name; gives its exit code where no exception ends it."""
     if options.live and terminal is not None and terminal.is_there():
-        ended = terminal.run_in_child()
-        if ended is not None:
-            return ended
+        heard, told = os.pipe()
+
+        def ended(pid: int, status: int) -> None:
+            os.close(told)
+            _note_end(os.read(heard, _LONGEST), pid, os.waitstatus_to_exitcode(status))
+
+        code = terminal.run_in_child(ended)
+        if code is not None:
+            return code
+        os.close(heard)
+        return _run_here(options, told)
     return _run_here(options)
 
 
-def _run_here(options: argparse.Namespace) -> int:
+def _note_end(folder: bytes, pid: int, code: int) -> None:
+    """Note how a process came to its end that did not live to say so itself; `folder` is its record, if it has one."""
+    known = {"exit_code": code} if code >= 0 else {"signal": -code}
+    for file in Path(os.fsdecode(folder)).glob(f"process-{pid}-*.json") if folder else ():
+        mark_crashed(file, **known)
+
+
+def _run_here(options: argparse.Namespace, tell: int | None = None) -> int:
+    """Run it in this process; whoever reads from `tell` is told the folder of its record."""
     sys.argv = ["-m" if options.module else options.program, *options.arguments]  # As Python has it.
     try:
         code, module = (load_module if options.module else load_script)(options.program)
@@ -42,6 +63,9 @@ def _run_here(options: argparse.Namespace) -> int:
     sys.modules["__main__"] = module
     sys.modules["__mp_main__"] = module  # So multiprocessing calls it, which has been imported by now.
     recording.begin()
+    if tell is not None:
+        os.write(tell, os.fsencode(recording.folder or ""))
+        os.close(tell)
     try:
         exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this is for
     except BaseException as error:

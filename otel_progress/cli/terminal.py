@@ -16,6 +16,7 @@ import signal
 import sys
 import termios
 import threading
+from collections.abc import Callable
 
 _PASSED_ON = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _NOTED = ("SIGCHLD", "SIGWINCH", "SIGTSTP", "SIGCONT")
@@ -35,10 +36,11 @@ def is_there() -> bool:
         return False
 
 
-def run_in_child() -> int | None:
+def run_in_child(ended: Callable[[int, int], object]) -> int | None:
     """Fork: None in the child, which goes on; in this process the child's exit code, when it has ended.
 
-    None too where there are no pseudo-terminals: then this process goes on.
+    `ended` is told then, in this process, of its pid and its status as `waitpid` gives it. None too where there are no
+    pseudo-terminals: then this process goes on.
     """
     try:
         master, slave = os.openpty()
@@ -59,7 +61,9 @@ def run_in_child() -> int | None:
         threading.Thread(target=_die_with_parent, args=(lifeline,), name="otel-progress-parent", daemon=True).start()
         return None
     os.close(lifeline)
-    return _exit_code(_Parent(child, master, slave, has_input=has_input).wait())
+    status = _Parent(child, master, slave, has_input=has_input).wait()
+    ended(child, status)
+    return _exit_code(status)
 
 
 def _same_terminal(one: int, other: int) -> bool:

@@ -15,6 +15,7 @@ except ImportError:  # Not a POSIX system.
     fcntl = None
 
 _HIGH = 200  # Below it are the descriptors that a program closes, and opens again, without asking whose they are.
+_PAGE = 4096  # Bytes; where pages are larger, they are so many times larger.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -33,6 +34,10 @@ def high(descriptor: int) -> int:
 class Appending:
     """A file that is made with the first line. Each line is appended at once, by one system call, so that none is torn.
 
+    Linux breaks the write of a process that is killed off where a page of the file ends, and only there. So a line that
+    would go over the end of a page has blanks before it, which are nothing to JSON, and begins on the next; one that is
+    longer than a page may be torn.
+
     A forked child writes to it too, and has nothing of its parent's in a buffer. What cannot be written is said once.
     """
 
@@ -48,6 +53,7 @@ class Appending:
         sent = 0
         try:
             if not self._is_torn:
+                line = _in_one_page(self._descriptor, line)
                 sent = os.write(self._descriptor, line)
                 if sent == len(line):
                     return
@@ -79,7 +85,8 @@ class Appending:
             if error.errno != errno.EBADF:  # It is not open, or the program has closed it, as daemons do.
                 raise
         self._descriptor = self._open()
-        return os.write(self._descriptor, data)
+        whole = _in_one_page(self._descriptor, data)  # The file may be there.
+        return max(0, os.write(self._descriptor, whole) - (len(whole) - len(data)))
 
     def _open(self) -> int:
         self.path.parent.mkdir(0o700, exist_ok=True)
@@ -88,3 +95,9 @@ class Appending:
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_SH)  # Held until the last process that has it open ends.
         return descriptor
+
+
+def _in_one_page(descriptor: int, line: bytes) -> bytes:
+    """`line`, with blanks before it for the rest of the page that the file ends in, where it would not fit there."""
+    left = -os.lseek(descriptor, 0, os.SEEK_END) % _PAGE  # Others write to it too.
+    return b" " * left + line if left < len(line) <= _PAGE else line

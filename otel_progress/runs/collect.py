@@ -12,6 +12,8 @@ from .ledger import Fields, Ledger, Part, Totals
 from .otlp import Attributes, EventFact, Fact, SpanFact, count, optional_count, seconds, text, texts
 
 _HELD = 1000
+_MOST_KEPT = 20_000
+"""Visits that have ended, and spans inside visits, in memory at once."""
 _REMEMBERED = 20_000
 _MOST_WAITS = 100
 """Of one visit."""
@@ -30,12 +32,16 @@ class Shelf(Protocol):
         """Keep it."""
         ...
 
+    def put_aside(self, bulk: Ledger) -> None:
+        """Keep what was put aside of a run, behind what was before."""
+        ...
+
 
 class Collector:
     """Takes facts and keeps the ledgers of their runs.
 
-    At most `held` of them are in memory; the others are on the shelf. What it remembers of ends, to see that a batch
-    came twice or an end came before its start, is bounded too.
+    At most `held` of them are in memory, with a bounded number of visits; the rest is on the shelf. What it remembers
+    of ends, to see that a batch came twice or an end came before its start, is bounded too.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class Collector:
         self._visits = visits
         self._wanted = wanted
         self._held = held
+        self._kept = 0
         self._ledgers: OrderedDict[str, Ledger] = OrderedDict()
         self._ended: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
@@ -80,11 +87,23 @@ class Collector:
         ledger = self._ledgers.get(run)
         if ledger is None:
             ledger = self._ledgers[run] = self._shelf.get(run) or Ledger(run)
+            self._kept += len(ledger.kept) + len(ledger.parents)
             if len(self._ledgers) > self._held:
-                self._shelf.put(self._ledgers.popitem(last=False)[1])
+                _, oldest = self._ledgers.popitem(last=False)
+                self._kept -= len(oldest.kept) + len(oldest.parents)
+                self._shelf.put(oldest)
         else:
             self._ledgers.move_to_end(run)
         return ledger
+
+    def _keeps_one_more(self) -> None:
+        """Put aside what is known of visits that have ended, where there is much of it."""
+        self._kept += 1
+        if self._kept > _MOST_KEPT and len(self._ledgers) > 1:
+            self._kept = 0
+            for ledger in self._ledgers.values():
+                if ledger.kept or ledger.parents:
+                    self._shelf.put_aside(ledger.put_aside())
 
     def _is_new(self, witness: str, ledger: Ledger, what: str) -> bool:
         """Whether this end is told for the first time, as far as can be remembered."""
@@ -113,9 +132,11 @@ class Collector:
         elif span.kind == "stage":
             if self._is_new("span", ledger, span.span_id):
                 self._add_visit(ledger, span)
-        elif len(ledger.parents) < self._visits * _INSIDE:
+        elif ledger.inside < self._visits * _INSIDE:
+            ledger.inside += 1
             ledger.parents[span.span_id] = span.parent_id
             self._add_inside(ledger, span)
+            self._keeps_one_more()
 
     def _add_visit(self, ledger: Ledger, span: SpanFact) -> None:
         fields: Fields = _from_attributes(span.attributes, ended=True) | {
@@ -161,10 +182,11 @@ class Collector:
         if visit in ledger.kept:
             known = ledger.kept[visit]
             known.update({name: value for name, value in fields.items() if value is not None})
-        elif len(ledger.kept) < self._visits:
+        elif ledger.aside + len(ledger.kept) < self._visits * (2 if ledger.aside else 1):  # Once by each witness.
             ledger.kept[visit] = fields
             if span := fields.get("span_id"):
                 ledger.spans[span] = visit
+            self._keeps_one_more()
 
     # --- events -------------------------------------------------------------------------------------------------------
 

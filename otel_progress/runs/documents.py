@@ -11,7 +11,7 @@ from .problems import Problems
 MOST_BYTES = 32 * 1024 * 1024
 """Of one document. A batch of a collector is at most 4 MiB by default."""
 _CHUNK = 1024 * 1024
-_EVENT = b'{"resourceLogs":'
+_BEGINNINGS = (b'{"resourceLogs":', b'{"resourceSpans":')
 _MAGIC = {
     b"\x1f\x8b": "it is compressed by gzip: unpack it first",
     b"\x28\xb5\x2f\xfd": "it is compressed by zstd: unpack it first",
@@ -87,8 +87,8 @@ class Lines:
         try:
             yield parse(line)
         except DamagedError as error:
-            # A full disk tore a line, and another process wrote its own behind it.
-            torn = line.rfind(_EVENT)
+            # A full disk or a killed process tore a line, and another process wrote its own behind it.
+            torn = max(map(line.rfind, _BEGINNINGS))
             if torn > 0:
                 try:
                     yield parse(line[torn:])

@@ -45,6 +45,11 @@ CREATE TABLE runs (
 CREATE INDEX by_start ON runs (started);
 CREATE INDEX by_id ON runs (id);
 """
+_ASIDE = """
+CREATE TEMP TABLE aside (input TEXT NOT NULL, run TEXT NOT NULL, ledger TEXT NOT NULL);
+CREATE INDEX temp.by_run ON aside (run, input);
+"""
+"""What is known of visits, of more runs at once than is to be in memory."""
 _LISTED = "id, workflow, started, ended, state, note, result, stages, visits, revision, retries, source, owned"
 
 
@@ -111,9 +116,16 @@ class Index:
             parts = self._database.execute(asked, (run,)).fetchall()
             ledger, known = Ledger(run), Processes()
             for name, text in parts:
-                ledger.add(Ledger.load(text))
+                part = Ledger.load(text)
+                if (part.aside or part.inside) and (aside := self._aside(name, run)):
+                    part.take_back(aside, self._visits)
+                ledger.add(part)
                 known = known.joined(processes(name))
             yield run_of(ledger, ", ".join(name for name, _ in parts), known)
+
+    def _aside(self, name: str, run: str) -> list[Ledger]:
+        asked = "SELECT ledger FROM aside WHERE input = ? AND run = ? ORDER BY rowid"
+        return [Ledger.load(text) for (text,) in self._database.execute(asked, (name, run))]
 
     def _parts(self, run: str) -> list[tuple[Listed, Ledger]]:
         asked = f"SELECT {_LISTED}, ledger FROM runs WHERE id = ? ORDER BY started"  # noqa: S608
@@ -186,6 +198,10 @@ class _Shelf:
         row = (*(_bounded(getattr(listed, name)) for name in _LISTED.split(", ")), self._name, ledger.dump())
         self._database.execute(f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
 
+    def put_aside(self, bulk: Ledger) -> None:
+        """Keep what was put aside of a run."""
+        self._database.execute("INSERT INTO aside VALUES (?, ?, ?)", (self._name, bulk.id, bulk.dump()))
+
     def look_again(self) -> None:
         """What has not ended may have come into another state, without a word of its own."""
         asked = "SELECT id FROM runs WHERE input = ? AND state != 'done'"
@@ -207,6 +223,7 @@ def _opened(path: Path | None) -> sqlite3.Connection:
         os.close(os.open(path, flags, 0o600))
         database = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
     try:
+        database.executescript(_ASIDE)
         return _prepared(database)
     except sqlite3.OperationalError:
         database.close()

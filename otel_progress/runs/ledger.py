@@ -7,6 +7,7 @@ grown.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -132,6 +133,10 @@ class Ledger:
     items: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     waits: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     """Each with the span that it lies in."""
+    aside: int = 0
+    """Of how many visits what was known is in other ledgers, so that it is not in memory."""
+    inside: int = 0
+    """Spans that were entered in `parents`."""
 
     def began(self, started: int) -> None:
         """Something of the run started."""
@@ -182,6 +187,33 @@ class Ledger:
         self.attempts += other.attempts
         self.items += other.items
         self.waits += other.waits
+
+    def put_aside(self) -> Ledger:
+        """Another ledger, with all that is known of visits that have ended: to go on here needs nothing of it."""
+        bulk = Ledger(self.id, kept=self.kept, parents=self.parents, attempts=self.attempts, items=self.items)
+        self.aside += len(self.kept)
+        self.kept, self.spans, self.parents, self.attempts, self.items = {}, {}, {}, [], []
+        return bulk
+
+    def take_back(self, aside: Iterable[Ledger], most: int) -> None:
+        """Take up again what was put aside, in its order, with at most so many visits."""
+        for each in (*aside, self.put_aside()):
+            for key, told in each.kept.items():
+                span = told.get("span_id") or ""
+                before = self.spans.get(span)
+                # The span of a visit has its own id for a name, until an event gives it one.
+                visit = before if before is not None and key == span else key
+                known = self.kept.get(visit, {})
+                if before is not None and before != visit:
+                    known = self.kept.pop(before) | known
+                self.kept[visit] = known | {name: value for name, value in told.items() if value is not None}
+                if span:
+                    self.spans[span] = visit
+            self.parents.update(each.parents)
+            self.attempts += each.attempts
+            self.items += each.items
+        for visit in list(self.kept)[most:]:
+            self.spans.pop(self.kept.pop(visit).get("span_id") or "", None)
 
     def dump(self) -> str:
         """All of it as a text."""

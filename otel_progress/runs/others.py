@@ -34,7 +34,7 @@ def told_by_others(file: Path, head: str) -> Iterator[Told]:
     try:
         with file.open("rb") as lines:
             for line in lines:
-                if (not own or not line.startswith(own)) and (event := _event(line)) is not None:
+                if (not own or not line.lstrip().startswith(own)) and (event := _event(line)) is not None:
                     yield event
     except OSError as error:
         logger.warning("%s cannot be read: %s", file, error.strerror)

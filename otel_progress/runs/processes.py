@@ -69,8 +69,11 @@ class ProcessFile:
         _write(self._descriptor, self._told)
 
 
-def mark_crashed(file: Path) -> None:
-    """Note in a process's file that it came to no end of its own, if that is so, and nobody has noted it."""
+def mark_crashed(file: Path, **known: int) -> None:
+    """Note in a process's file that it came to no end of its own, if that is so, and nobody has noted it.
+
+    Whoever has seen it end has `known` its `exit_code` or the `signal`.
+    """
     if fcntl is None:
         return
     try:
@@ -79,9 +82,10 @@ def mark_crashed(file: Path) -> None:
         return
     try:
         told: Any = json.loads(os.read(descriptor, 2 * _ROOM))
-        if not {"ended", "crashed"}.intersection(told) and told["locked"] and told["host"] == _host():
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Fails where it lives.
-            _write(descriptor, {**told, "crashed": time.time_ns()})
+        if not {"ended", "crashed"}.intersection(told) and (known or (told["locked"] and told["host"] == _host())):
+            if not known:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Fails where it lives.
+            _write(descriptor, {**told, "crashed": time.time_ns(), **known})
     except (OSError, ValueError, LookupError, TypeError):  # One that is in the midst of being made, or damaged.
         pass
     finally:

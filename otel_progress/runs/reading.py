@@ -79,8 +79,8 @@ def read(source: str | Path = ".otel-progress", *, visits: int = MOST_VISITS) ->
     """The runs of `source`, the oldest first, each with at most so many of its `visits`.
 
     `source` is a folder of records, a record, a file of a collector, a saved `shared` (JSON), the address of a Jaeger,
-    or `-` for standard input. It may be of any length: at most 1,000 of its runs are in memory. What cannot be read is
-    in `problems`, and stops nothing.
+    or `-` for standard input. It may be of any length: at most 1,000 of its runs are in memory, with a bounded number
+    of visits. What cannot be read is in `problems`, and stops nothing.
 
     Raises:
         SourceError: there is nothing that can be read.
@@ -122,3 +122,6 @@ class _Memory:
 
     def put(self, ledger: Ledger) -> None:
         self.ledgers[ledger.id] = ledger
+
+    def put_aside(self, bulk: Ledger) -> None:
+        raise AssertionError(f"of {bulk.id} no more is kept than is asked for")

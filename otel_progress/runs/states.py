@@ -139,9 +139,9 @@ def _process(path: Path, told: dict[str, Any], silent: float, held: bool | None)
 
 def _state(told: dict[str, Any], silent: float, held: bool | None) -> tuple[State, str]:
     if told.get("ended") is not None:
-        return "done", _end(told)
-    if told.get("crashed") is not None:  # Another program has found it so.
-        return "crashed", "is gone without a word"
+        return "done", _end(told, "has ended")
+    if told.get("crashed") is not None:  # Another program has found it so, or seen it end.
+        return "crashed", _end(told, "is gone without a word")
     if told.get("boot_id") == _boot_id():
         return _state_here(told, silent, held)
     if told.get("host") == socket.gethostname():
@@ -163,12 +163,12 @@ def _state_here(told: dict[str, Any], silent: float, held: bool | None) -> tuple
     return "running", ""
 
 
-def _end(told: dict[str, Any]) -> str:
+def _end(told: dict[str, Any], otherwise: str) -> str:
     number, code = told.get("signal"), told.get("exit_code")
     if type(number) is int:
         with contextlib.suppress(ValueError):
             return f"was ended by {signal.Signals(number).name}"
-    return f"ended with exit code {code}" if type(code) is int else "has ended"
+    return f"ended with exit code {code}" if type(code) is int else otherwise
 
 
 def _boot_id() -> str | None:

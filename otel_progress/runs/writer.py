@@ -24,9 +24,10 @@ from .processes import ProcessFile
 
 EVENTS = "events.jsonl"
 _SLOW = 0.02  # Seconds.
-_SLOW_WRITES = 2  # One after the other.
+_SLOW_WRITES = 3  # One after the other: on a machine with much to do, one may seem so.
 _MOST_WAITING = 65_536
 _MOSTLY = 4
+_LOOKS = 3
 _STUCK = 1.0  # Seconds without a line written, after which nobody else tries it.
 _EXIT_TIMEOUT = 2.0
 
@@ -163,6 +164,9 @@ def _is_slow(took: float) -> bool:
     """Whether it is the disk that took long, and not the wait for the interpreter, which other threads keep busy."""
     if took <= _SLOW:
         return False
-    begun = perf_counter()
-    sleep(0)  # Lets go of the interpreter, as a write does, and does nothing else.
-    return took > _MOSTLY * (perf_counter() - begun)
+    for _ in range(_LOOKS):
+        begun = perf_counter()
+        sleep(0)  # Lets go of the interpreter, as a write does, and does nothing else.
+        if took <= _MOSTLY * (perf_counter() - begun):
+            return False
+    return True

@@ -5,7 +5,10 @@ The SDK takes any answer below 400 for a success: a redirect, the page of a prox
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
+from collections.abc import Callable, Generator
 from typing import Any
 
 import requests
@@ -37,6 +40,30 @@ def rejected() -> int:
     return count
 
 
+@contextlib.contextmanager
+def telling(sent: Callable[[bool], object]) -> Generator[None]:
+    """Have what this thread exports told of: True when it is about to be sent, False when it was not taken."""
+    _last.sent = sent
+    try:
+        yield
+    finally:
+        _last.sent = None
+
+
+class _Body(io.BytesIO):
+    """The body of a request, read when there is a connection: before that, nobody can have taken it."""
+
+    def __init__(self, data: bytes, sent: Callable[[bool], object]) -> None:
+        super().__init__(data)
+        self._sent = sent
+
+    def read(self, _size: int | None = -1, /) -> bytes:
+        """All of it, so that it is sent at once."""
+        if data := super().read():
+            self._sent(True)
+        return data
+
+
 class Session(requests.Session):
     """A session for the exporter of one signal."""
 
@@ -50,6 +77,20 @@ class Session(requests.Session):
         Raises:
             NotACollectorError: it is not what OTLP says that it is.
         """
+        sent: Callable[[bool], object] | None = getattr(_last, "sent", None)
+        if sent is None:
+            return self._request(*args, **kwargs)
+        kwargs["data"] = _Body(kwargs["data"], sent)
+        taken = False
+        try:
+            response = self._request(*args, **kwargs)
+            taken = response.status_code < 300
+        finally:
+            if not taken:
+                sent(False)
+        return response
+
+    def _request(self, *args: Any, **kwargs: Any) -> requests.Response:
         try:
             response = super().request(*args, **kwargs)
         except requests.RequestException as error:  # The SDK logs it, and the address is in it.

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import entry_points
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -148,8 +148,11 @@ class Exporter(SpanExporter):
     Parent and child must neither write to one connection nor wait for a lock that was held at the fork.
     """
 
-    note: Callable[[Sequence[Any]], object] | None = None
-    """Told, of all of them, which spans a collector has taken."""
+    note: Callable[[Sequence[Any], bool], object] | None = None
+    """Told, of all of them, which spans go to a collector, and, with False, which of these it did not take.
+
+    The first before it can know of them, where that can be told: a process may be killed before the answer is there.
+    """
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
@@ -181,14 +184,18 @@ class Exporter(SpanExporter):
         return next((result for result in results if result.name != "SUCCESS"), results[0])
 
     def _export(self, spans: Sequence[Any]) -> Any:
-        result = self._own().export(spans)
+        own = self._own()
+        note = None if Exporter.note is None or self.endpoint is None else functools.partial(Exporter.note, spans)
+        answers = sys.modules.get(f"{__package__}.answers") if self.reads_answers else None
+        with answers.telling(note) if answers and note else nullcontext():
+            result = own.export(spans)
         refused = _refused(len(spans)) if result.name == "SUCCESS" else len(spans)
         self.exported += len(spans) - refused
         self.failed += refused
         if refused < len(spans):
             self.exported_at = time.monotonic()
-            if Exporter.note is not None and self.endpoint is not None:
-                Exporter.note(spans)
+        if note is not None and (answers is None or refused == len(spans)):
+            note(refused < len(spans))
         if refused:
             where = self.endpoint or type(self._own()).__name__
             report(f"{where} does not take what is exported: it is lost; how much is said at the end")
