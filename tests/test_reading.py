@@ -108,7 +108,7 @@ def test_what_lies_in_a_visit(tmp_path: Path) -> None:
     ]
     first, outer, inner = only(write(tmp_path / "t.jsonl", lines)).visits
     assert inner.parent == outer.id == "s1"
-    assert outer.failed == (Attempt(1, START + SECOND, START + 3 * SECOND // 2, "OSError", "OSError: no"),)
+    assert outer.failed == (Attempt(1, START + SECOND, START + 3 * SECOND // 2, "OSError", "no"),)
     assert [(item.platform, item.error) for item in outer.items] == [("twitter", None), (None, "KeyError")]
     assert all(isinstance(item, Item) for item in outer.items)
     assert outer.versions == (Version("v1"), Version("v2", "revised"), Version(""))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from opentelemetry import trace
 from opentelemetry.context import Context, create_key
 
+from .. import names
 from .live import Recorded
-from .visits import Part
+from .visits import Part, Visit
 
 RECORDED = create_key("otel-progress-recorded")
 """Key of the innermost run, visit or part in a context."""
@@ -28,6 +29,21 @@ def open_around(recorded: Recorded) -> Recorded:
     while is_over(recorded) and recorded.parent is not None:
         recorded = recorded.parent
     return recorded
+
+
+def place_in(context: Context) -> dict[str, str]:
+    """Workflow, run id and stage of what is open in `context`, by the names of the attributes; nothing outside a run."""
+    recorded = recorded_in(context)
+    return {} if recorded is None else place_of(open_around(recorded))
+
+
+def place_of(recorded: Recorded) -> dict[str, str]:
+    """The same for a run, a visit, or a part of either."""
+    owner = recorded.owner if isinstance(recorded, Part) else recorded
+    place = {names.WORKFLOW_NAME: owner.run.workflow, names.RUN_ID: owner.run.id}
+    if isinstance(owner, Visit):
+        place[names.STAGE_NAME] = owner.stage
+    return place
 
 
 def outside(recorded: Recorded, context: Context) -> tuple[Recorded, Context]:
