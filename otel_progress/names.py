@@ -28,7 +28,7 @@ EVENT_VERSION: Final = "version"
 EVENT_DEAD_END: Final = "dead_end"
 """Span event: a node returned an action that no edge takes, and its flow ended there."""
 EVENT_EXCEPTION: Final = "exception"
-"""Span event, and log event where `OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN` asks for that: an exception ended something."""
+"""Span event, or log event where `OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN` asks for that: an exception left something."""
 
 EVENT_RUN_STARTED: Final = "otel_progress.run.started"
 EVENT_RUN_ENDED: Final = "otel_progress.run.ended"

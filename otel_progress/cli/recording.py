@@ -63,6 +63,7 @@ class Recording(Sink):
         self._record = Record(Path(sys.argv[0]).stem)
         if self._record.path is not None:
             process.companions.append(self._record.processor)
+            process.log_companions.append(self._record.log_processor)
             writer = self._record.writer(lambda: service(self._service_name))
             writer.attach(default.get())
             children.hand_on(self._record.folder, self._service_name, writer)

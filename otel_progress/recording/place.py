@@ -32,7 +32,7 @@ def open_around(recorded: Recorded) -> Recorded:
 
 
 def place_in(context: Context) -> dict[str, str]:
-    """Workflow, run id and stage of what is open in `context`, by the names of the attributes; nothing outside a run."""
+    """Workflow, run id and stage of what is open in `context`, as attributes; nothing outside a run."""
     recorded = recorded_in(context)
     return {} if recorded is None else place_of(open_around(recorded))
 

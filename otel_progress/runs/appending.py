@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 from pathlib import Path
 
@@ -88,3 +89,15 @@ class Appending:
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_SH)  # Held until the last process that has it open ends.
         return descriptor
+
+
+class Stream(io.TextIOBase):
+    """What the SDK's exporter writes to."""
+
+    def __init__(self, file: Appending) -> None:
+        self._file = file
+
+    def write(self, text: str, /) -> int:
+        """Append it."""
+        self._file.append(text.encode())
+        return len(text)

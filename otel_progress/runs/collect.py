@@ -149,7 +149,9 @@ class Collector:
         }
         if span.kind == "attempt":
             number = count(span.attributes, names.STAGE_ATTEMPTS) or 1
-            ledger.attempts.append((span.parent_id, fields | {"number": number, "message": _message(span, fields["error"])}))
+            ledger.attempts.append(
+                (span.parent_id, fields | {"number": number, "message": _message(span, fields["error"])})
+            )
         elif span.kind == "wait":
             reason = text(span.attributes.get(names.WAIT_REASON)) or ""
             ledger.waits.append((span.parent_id, {"reason": reason, "started": span.started, "ended": span.ended}))

@@ -23,9 +23,9 @@ _CAUSE = "\nThe above exception was the direct cause of the following exception:
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
-log: Callable[[SpanContext, int | None, int, Mapping[str, AttributeValue]], object] = lambda *_: None
+send: Callable[[SpanContext, int | None, int, Mapping[str, AttributeValue]], object] | None = None
 """What sends an exception as a log event: of which span, when, with what severity and attributes. The package gives it
-where that is asked for, as it is another layer's to know of logs."""
+where that is asked for, as logs are another layer's."""
 
 
 def whole_name(error: BaseException) -> str:

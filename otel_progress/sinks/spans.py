@@ -128,7 +128,7 @@ class SpanSink(Sink):
             names.SPAN_ATTEMPT, attempt.context, SpanKind.INTERNAL, attributes, start_time=attempt.started
         )
         within = recorded_in(attempt.context) or visit
-        self._fail(span, visit, attempt.error, attempt.ended, self._described.get(within, {}), names.WARN)
+        self._fail(span, visit, attempt.error, attempt.ended, self._described.get(within, {}), severity=names.WARN)
         self._pass_on(attempt.error, within, of_attempt=True)
         aside(span.end, attempt.ended)
 
@@ -194,7 +194,7 @@ class SpanSink(Sink):
             say_outcome(recorded)
             if error is not None and recorded.result in ("failure", "cancelled"):
                 severity = names.ERROR if recorded.result == "failure" else names.WARN
-                self._fail(span, recorded, error, recorded.ended, inside, severity)
+                self._fail(span, recorded, error, recorded.ended, inside, severity=severity)
                 self._pass_on(error, recorded.parent)
             elif recorded.result in ("failure", "cancelled", "abandoned"):
                 span.set_status(Status(StatusCode.ERROR))
@@ -221,6 +221,7 @@ class SpanSink(Sink):
         error: BaseException,
         at: int | None,
         inside: _Described,
+        *,
         severity: int,
     ) -> None:
         """Say on `span` that `error` ended it; in full unless a span inside has done so."""
@@ -232,8 +233,8 @@ class SpanSink(Sink):
         described, of_attempt = inside.get(key, (_NOTHING, False))
         is_new = described is not held
         # Of an attempt it was said below the severity of an error, as it could be made good.
-        logs = settings.exception_logs and (is_new or of_attempt)
-        if not logs and not is_new:
+        send = exceptions.send if settings.exception_logs and (is_new or of_attempt) else None
+        if send is None and not is_new:
             return
         event: Attributes = {exception_attributes.EXCEPTION_TYPE: whole_name(error)}
         if message:
@@ -241,8 +242,8 @@ class SpanSink(Sink):
         event[exception_attributes.EXCEPTION_STACKTRACE] = stacktrace(error, messages=settings.capture_messages)
         if is_new and settings.exception_events:
             span.add_event(names.EVENT_EXCEPTION, event, at)
-        if logs:
-            exceptions.log(span.get_span_context(), at, severity, {**place_of(recorded), **event})
+        if send is not None:
+            send(span.get_span_context(), at, severity, {**place_of(recorded), **event})
 
 
 def _identity(error: BaseException) -> tuple[object, object]:

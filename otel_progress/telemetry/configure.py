@@ -20,6 +20,7 @@ from ..recording.sources import program_name
 from ..recording.visible import printable
 from .exporters import exporters
 from .lifetime import EXIT_TIMEOUT, Telemetry, process
+from .logging_setup import Asked
 from .secrets import without_secrets
 from .signals import exit_on_sigterm
 
@@ -113,7 +114,8 @@ def start(
     # Exporters first: a wrong setting shall raise before anything is set up.
     recorder = default.get()
     settings = replace(recorder.settings, **(changes or {}))
-    made = None if sdk_is_disabled() else exporters(endpoint, only_named=only_named, events=settings.events)
+    logs = Asked.of(settings)
+    made = None if sdk_is_disabled() else exporters(endpoint, only_named=only_named, logs=logs.exported)
     attributes = {**(resource_attributes or {}), **({SERVICE_NAME: service_name} if service_name else {})}
     resource = _printable(Resource.create(attributes))
     service_name = str(resource.attributes[SERVICE_NAME])
@@ -122,7 +124,7 @@ def start(
         resource = resource.merge(Resource({SERVICE_NAME: service_name}))
     telemetry = Telemetry(service_name, exit_timeout)
     if made is not None:
-        telemetry.set_up(resource, made, at_exit=at_exit, events=settings.events)
+        telemetry.set_up(resource, made, at_exit=at_exit, logs=logs)
     process.telemetry = telemetry
     recorder.settings = settings
     recorder.workflow = recorder.workflow or service_name
