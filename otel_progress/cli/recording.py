@@ -23,6 +23,7 @@ from ..report.children import ChildTotals
 from ..report.totals import WorkflowTotals, name_within
 from ..runs.record import Record
 from ..telemetry.early import watch_early_spans
+from ..telemetry.environment import read_environment
 from ..telemetry.exporters import exporters
 from ..telemetry.lifetime import Telemetry, process
 from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
@@ -30,6 +31,7 @@ from . import children
 from .completing import complete, note_what_children_export
 from .instrumented import instrument
 from .providers import service, set_up
+from .started import watch_what_is_started
 
 
 class Recording(Sink):
@@ -72,6 +74,7 @@ class Recording(Sink):
         recorder.sinks.insert(0, self)
         recorder.prepare = self.set_up
         watch_early_spans()
+        watch_what_is_started()
         instrument()
 
     def run_ended(self, run: Run) -> None:
@@ -100,6 +103,7 @@ class Recording(Sink):
                 try:
                     watch()
                     set_up(self._service_name)
+                    read_environment()
                 except Exception as error:
                     report("the telemetry cannot be set up: spans and metrics are not recorded", error)
                 self._is_set_up = True

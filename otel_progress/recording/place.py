@@ -59,6 +59,15 @@ def outside(recorded: Recorded, context: Context) -> tuple[Recorded, Context]:
     return around, context
 
 
+def within(context: Context, outer: Context) -> Context:
+    """`context` inside what an `outer` one says, unless a span is current in it already."""
+    if trace.get_current_span(context).get_span_context().is_valid:
+        return context
+    inner = Context({**outer, **context})
+    span = trace.get_current_span(outer)
+    return trace.set_span_in_context(span, inner) if span.get_span_context().is_valid else inner
+
+
 def span_only(context: Context) -> Context:
     """Nothing of `context` but its span: what is left current when a run has ended still finds the span around that."""
     return trace.set_span_in_context(trace.get_current_span(context), Context())

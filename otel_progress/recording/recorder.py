@@ -22,7 +22,7 @@ from . import order
 from .call import Call, Code
 from .faults import from_handler, report
 from .live import Beginning, Recorded, Run
-from .place import RECORDED, outside, span_only
+from .place import RECORDED, outside, span_only, within
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Teller
@@ -63,6 +63,8 @@ class Recorder(Teller):
         """Name of the runs that a stage begins by itself; None: the program's name."""
         self.prepare: Callable[[], object] | None = None
         """Called before a run begins: what takes long there is not in the run's time."""
+        self.started_in: Context | None = None
+        """The context that the process was started in, for runs that begin where no span is current."""
         self.registry = Registry()
         clock = clock or Clock()
         self._wall, self._monotonic = clock.wall, clock.monotonic
@@ -228,6 +230,8 @@ class Recorder(Teller):
     def _begin_run(self, run: Run) -> Run:
         if self.prepare is not None:
             self.prepare()
+        if run.fresh and self.started_in is not None:
+            run.parent_context = within(run.parent_context, self.started_in)
         self._start(run, None)
         run.last_activity = run.started
         run.worker = order.main_worker() if run.implicit else order.worker()

@@ -16,10 +16,11 @@ from types import TracebackType
 from typing import Any
 
 from opentelemetry import metrics, trace
+from opentelemetry._logs import get_logger_provider
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from .. import names
@@ -28,7 +29,7 @@ from ..recording.faults import logger
 from . import limits
 from .ended import EndedSpans
 from .exporters import Exporter, Reader, Signal, self_metrics
-from .logging_setup import Asked, set_up_logs
+from .logging_setup import Asked, adopt_logs, set_up_logs
 from .membership import mark_spans_inside
 
 EXIT_TIMEOUT = 2.0
@@ -114,6 +115,28 @@ class Telemetry:
         trace.set_tracer_provider(tracer_provider)
         self._parts += set_up_logs(logs, resource, log_exporters, process.log_companions)
         self._parts += readers
+        self._begin(at_exit=at_exit)
+
+    def adopt(self, resource: Resource, *, at_exit: bool, logs: Asked) -> None:
+        """Look after the global providers, which a file has declared, and add what is ours to them.
+
+        Where it declares no tracer provider, a record needs one all the same, made with `resource`.
+        """
+        if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider) and process.companions:
+            trace.set_tracer_provider(TracerProvider(resource=resource, shutdown_on_exit=False))
+        tracer_provider, meter_provider = trace.get_tracer_provider(), metrics.get_meter_provider()
+        if isinstance(tracer_provider, TracerProvider):
+            self.service_name = str(tracer_provider.resource.attributes.get(SERVICE_NAME, self.service_name))
+            mark_spans_inside(tracer_provider)
+            for make in process.companions:
+                tracer_provider.add_span_processor(make())
+            self._parts.append(tracer_provider)
+        self._parts += adopt_logs(logs, resource, process.log_companions)
+        if isinstance(meter_provider, MeterProvider):
+            self._parts.append(meter_provider)
+        for each in (tracer_provider, meter_provider, get_logger_provider()):
+            if (shutdown := getattr(each, "shutdown", None)) is not None:
+                atexit.unregister(shutdown)  # It would wait longer for the collector than `exit_timeout`.
         self._begin(at_exit=at_exit)
 
     def _begin(self, *, at_exit: bool) -> None:

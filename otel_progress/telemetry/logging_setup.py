@@ -12,6 +12,7 @@ from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
+from ..recording.faults import report
 from ..recording.settings import Settings
 from . import limits, logs, stdlib
 from .events import EventLogs
@@ -89,6 +90,22 @@ def set_up_logs(asked: Asked, resource: Resource, exporters: Sequence[Exporter],
     if asked.events and not asked.program and companions:
         found.append(Logs(_connect(_provider(resource, companions))))
     return found
+
+
+def adopt_logs(asked: Asked, resource: Resource, companions: Companions) -> list[Logs]:
+    """Use the global logger provider, which a file has declared: what is asked for goes there, and what is logged."""
+    provider = get_logger_provider()
+    if isinstance(provider, LoggerProvider):
+        mark_logs_inside(provider)
+        for make in companions:
+            provider.add_log_record_processor(make())
+        return [Logs(EventLogs(_connect(provider)) if asked.events else _connect(provider))]
+    if asked.events or asked.exceptions:
+        what = "events" if asked.events else "exceptions"
+        report(f"OTEL_CONFIG_FILE declares no logger_provider: {what} are not sent as log records")
+    if asked.events and companions:
+        return [Logs(_connect(_provider(resource, companions)))]
+    return []
 
 
 def join_logs(asked: Asked, resource: Resource, companions: Companions) -> None:

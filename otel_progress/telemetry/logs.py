@@ -45,6 +45,10 @@ class Outlet:
     def _emit(self, span: SpanContext, severity: int, scope: str, record: dict[str, Any]) -> None:
         name, *version = (scope,) if scope else self._scope
         logger = get_logger(name, *version[:1], logger_provider=self.provider, schema_url=next(iter(version[1:]), None))
+        if self.provider is None and self._scope and not logger.enabled():
+            report(
+                "there is no logger provider that takes log records: exceptions are told by their spans' status alone"
+            )
         context = set_span_in_context(NonRecordingSpan(span), Context())
         logger.emit(context=context, severity_number=SeverityNumber(severity), **record)
 
