@@ -15,7 +15,6 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import get_current
 from opentelemetry.instrumentation.log_utils import std_to_otel
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
 from .. import names
@@ -46,6 +45,13 @@ def connect() -> None:
     """Hand on what is logged from now on. Handlers, levels, filters and what is printed stay as they are."""
     if _Bridge.connected:
         return
+    try:
+        from opentelemetry.instrumentation.utils import (  # noqa: PLC0415 - raises where `OTEL_PROPAGATORS` is wrong
+            is_instrumentation_enabled,
+        )
+    except Exception as error:
+        report("what the program logs cannot be handed on", error)
+        return
     _Bridge.connected = True
     call_handlers: Callable[[logging.Logger, logging.LogRecord], None] = logging.Logger.callHandlers
 
@@ -54,7 +60,8 @@ def connect() -> None:
         try:
             call_handlers(self, record)
         finally:
-            _hand_on(self, record)
+            if is_instrumentation_enabled():  # Not so while something is exported.
+                _hand_on(self, record)
 
     logging.Logger.callHandlers = call_and_hand_on
 
@@ -63,7 +70,6 @@ def _hand_on(logger: logging.Logger, record: logging.LogRecord) -> None:
     try:
         if (
             record.name.partition(".")[0] not in _NOT_OF_THE_PROGRAM
-            and is_instrumentation_enabled()
             and not any(map(_is_sent_already, _loggers(logger)))
         ):
             outlet.put(
