@@ -68,9 +68,8 @@ def connect() -> None:
 
 def _hand_on(logger: logging.Logger, record: logging.LogRecord) -> None:
     try:
-        if (
-            record.name.partition(".")[0] not in _NOT_OF_THE_PROGRAM
-            and not any(map(_is_sent_already, _loggers(logger)))
+        if record.name.partition(".")[0] not in _NOT_OF_THE_PROGRAM and not any(
+            map(_is_sent_already, _loggers(logger))
         ):
             outlet.put(
                 trace.get_current_span().get_span_context(),
@@ -105,7 +104,7 @@ def _message(record: logging.LogRecord) -> str:
     except BaseException as fault:  # Arguments that do not fit: its handlers have said so.
         if from_handler(fault):
             raise
-        return bounded(str(record.msg), LONGEST_TRACE)
+        return message_of(record.msg)
 
 
 def _attributes(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
