@@ -410,21 +410,30 @@ def test_a_program_with_providers_of_its_own(tmp_path: Path) -> None:
     assert in_record(tmp_path) == LOGGED
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_children_log_into_it_too(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn", "program"])
+def test_children_log_into_it_too(tmp_path: Path, receiver: otlp.Receiver, method: str) -> None:
     code = f"""
-        import logging, multiprocessing
-        from otel_progress import stage, workflow
+        import logging, multiprocessing, subprocess, sys
+        from otel_progress import configure, stage, workflow
         def work():
             with stage("inside"): logging.getLogger("child").warning("from a child")
+        if sys.argv[1:]:
+            configure()
+            work()
+            sys.exit()
         if __name__ == "__main__":
             with workflow("w"), stage("outside"):
                 logging.getLogger("app").warning("from the program")
-                child = multiprocessing.get_context("{method}").Process(target=work)
-                child.start(); child.join()
+                if "{method}" == "program":
+                    subprocess.run([sys.executable, __file__, "child"], check=True)
+                else:
+                    child = multiprocessing.get_context("{method}").Process(target=work)
+                    child.start(); child.join()
         """
-    ended = otlp.run(tmp_path, [*RUN, str(otlp.write(tmp_path, code))], **{AUTOMATIC: "true"})
+    variables = {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http}
+    ended = otlp.run(tmp_path, [*RUN, str(otlp.write(tmp_path, code))], **variables)
     assert ended.returncode == 0, ended.stderr
+    assert sorted(log.body for log in receiver.logs) == ["from a child", "from the program"]
     assert in_record(tmp_path) == ["from a child", "from the program"]
 
 

@@ -22,6 +22,7 @@ from ..report import table
 from ..report.children import ChildTotals
 from ..report.totals import WorkflowTotals, name_within
 from ..runs.record import Record
+from ..telemetry.declared import config_file
 from ..telemetry.early import watch_early_spans
 from ..telemetry.environment import read_environment
 from ..telemetry.exporters import exporters
@@ -53,7 +54,7 @@ class Recording(Sink):
         """How the process ends, as far as that is known before it does."""
         self._setting_up = threading.RLock()
         # What is wrong is said before the program starts, and what takes long is not done in the first run's time.
-        if any(exporters(None, only_named=True).values()):
+        if config_file() is None and any(exporters(None, only_named=True).values()):
             with contextlib.suppress(ImportError):
                 importlib.import_module("requests")
 

@@ -109,14 +109,14 @@ def adopt_logs(asked: Asked, resource: Resource, companions: Companions) -> list
 
 
 def join_logs(asked: Asked, resource: Resource, companions: Companions) -> None:
-    """Have log records written to a record, where the program has set up the SDK itself."""
-    provider = get_logger_provider()
-    if isinstance(provider, LoggerProvider):
-        mark_logs_inside(provider)
-        if asked.program or asked.exceptions:
-            for make in companions:
-                provider.add_log_record_processor(make())
-    if (asked.stdlib or (asked.events and not asked.program)) and companions:
+    """Have log records written to a record, where the SDK has been set up without it."""
+    mark_logs_inside(get_logger_provider())
+    if asked.program or asked.exceptions:
+        for provider in {get_logger_provider(), logs.exceptions.provider, stdlib.outlet.provider}:
+            if isinstance(provider, LoggerProvider):
+                for make in companions:
+                    provider.add_log_record_processor(make())
+    if companions and stdlib.outlet.provider is None and (asked.stdlib or (asked.events and not asked.program)):
         _connect(_provider(resource, companions))
 
 
