@@ -19,6 +19,7 @@ with workflow("w"), stage("draft"):
     logging.getLogger("app").warning("hello")
     from opentelemetry import trace
     trace.get_tracer("client").start_span("call").end()
+    if "raising" in globals(): raise ValueError
 """
 RESOURCE = """
 resource:
@@ -93,6 +94,14 @@ def test_what_the_file_leaves_out_is_not_made(tmp_path: Path, receiver: otlp.Rec
     receiver.requests.clear()
     otlp.run(tmp_path, [*RUN, program(tmp_path, "")], **declared(tmp_path, METRICS), COLLECTOR=receiver.http)
     assert {request.split()[1] for request in receiver.requests} == {"metrics"}
+    otlp.run(
+        tmp_path,
+        [*RUN, program(tmp_path, "raising = True")],
+        **declared(tmp_path, METRICS),
+        COLLECTOR=receiver.http,
+        OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN="logs",
+    )
+    assert [path.name for path in tmp_path.glob(".otel-progress/runs/*/logs.jsonl")] == ["logs.jsonl"] * 2
     for spans in tmp_path.glob(".otel-progress/runs/*"):
         assert "stage draft" in (spans / "spans.jsonl").read_text()  # The record has them all the same.
 

@@ -75,6 +75,7 @@ def set_up_logs(asked: Asked, resource: Resource, exporters: Sequence[Exporter],
     What the program logs goes into a record with its events, too, but is exported only where that is asked for.
     """
     found: list[Logs] = []
+    mark_logs_inside(get_logger_provider())  # The program may have one already.
     if asked.program or exporters or (asked.exceptions and companions):
         provider = _provider(resource, companions if asked.program or asked.exceptions else ())
         for each in exporters:
@@ -103,8 +104,9 @@ def adopt_logs(asked: Asked, resource: Resource, companions: Companions) -> list
     if asked.events or asked.exceptions:
         what = "events" if asked.events else "exceptions"
         report(f"OTEL_CONFIG_FILE declares no logger_provider: {what} are not sent as log records")
-    if asked.events and companions:
-        return [Logs(_connect(_provider(resource, companions)))]
+    if companions and (asked.events or asked.exceptions):
+        logs.exceptions.provider = provider = _provider(resource, companions)
+        return [Logs(_connect(provider) if asked.events else provider)]
     return []
 
 
