@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from pocketflow import Node
@@ -305,6 +306,12 @@ def mute() -> logging.Logger:
     logger = logging.Logger("app.mute")
     logger.addHandler(logging.NullHandler())
     return logger
+
+
+def test_what_is_logged_while_something_is_exported_is_not(handed_on: Callable[[], list[Any]]) -> None:
+    with suppress_instrumentation():
+        logging.getLogger("urllib3").error("it would be told of the export of what tells of it")
+    assert handed_on() == []
 
 
 def test_odd_things_are_handed_on_as_far_as_they_can_be(

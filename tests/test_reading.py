@@ -144,6 +144,27 @@ def test_a_visit_that_repeats_the_one_that_it_follows(tmp_path: Path) -> None:
     assert other.links == (Link("follows", TRACE, "s2", "s2"),)  # For another item: no repeat.
 
 
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ("no line", "no line"),
+        ("OSError: no line", "no line"),
+        ("OSError", None),
+        ("", None),
+        ("OSError no", "OSError no"),
+    ],
+)
+def test_what_an_attempt_failed_of(tmp_path: Path, description: str, message: str | None) -> None:
+    """Earlier versions have the type before the message, or alone."""
+    lines = [
+        span("attempt", "a1", "s1", message=description, error__type="OSError", stage__name="a"),
+        span("stage a", "s1", "r1"),
+        span("run w", "r1"),
+    ]
+    (visit,) = only(write(tmp_path / "t.jsonl", lines)).visits
+    assert [(attempt.error, attempt.message) for attempt in visit.failed] == [("OSError", message)]
+
+
 def _text(key: str, value: str) -> dict[str, Any]:
     return {"key": key, "value": {"stringValue": value}}
 
