@@ -49,7 +49,8 @@ def receiver() -> Generator[otlp.Receiver]:
 def declared(folder: Path, text: str, name: str = "otel.yaml") -> dict[str, str]:
     """The variables with which a file counts; others that would export elsewhere must not."""
     (folder / name).write_text(f'file_format: "1.0"\n{text}')
-    return {"OTEL_CONFIG_FILE": name, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_SERVICE_NAME": "no"}
+    ignored = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_TRACES_EXPORTER": "misspelt"}
+    return {"OTEL_CONFIG_FILE": name, "OTEL_SERVICE_NAME": "no", **ignored}
 
 
 def program(folder: Path, configure: str = "configure()") -> str:
@@ -147,13 +148,16 @@ def test_without_what_reads_it_a_hint_is_given(tmp_path: Path) -> None:
     assert 'pip install "opentelemetry-sdk[file-configuration]"' in ended.stderr
 
 
+@pytest.mark.parametrize("command", [[], RUN], ids=["configure", "run"])
 @pytest.mark.parametrize("off", ["file", "variable"])
-def test_switched_off(tmp_path: Path, receiver: otlp.Receiver, off: str) -> None:
+def test_switched_off(tmp_path: Path, receiver: otlp.Receiver, command: list[str], off: str) -> None:
     variables = declared(tmp_path, WHOLE + ("disabled: true\n" if off == "file" else "")) | {"COLLECTOR": receiver.http}
     if off == "variable":
         variables["OTEL_SDK_DISABLED"] = "true"
-    assert otlp.run(tmp_path, [program(tmp_path)], **variables).returncode == 0
-    assert receiver.requests == []
+    ended = otlp.run(tmp_path, [*command, program(tmp_path, "" if command else "configure()")], **variables)
+    assert (ended.returncode, receiver.requests) == (0, []), ended.stderr
+    assert [*tmp_path.glob(".otel-progress/runs/*/spans.jsonl")] == []
+    assert len([*tmp_path.glob(".otel-progress/runs/*/events.jsonl")]) == bool(command)
 
 
 @pytest.mark.parametrize("command", [[], RUN], ids=["configure", "run"])

@@ -276,3 +276,33 @@ def test_children_are_in_the_stage_that_started_them(tmp_path: Path, receiver: o
         else:
             assert around.name.startswith("run ")
             assert by_id[around.parent_id].name == span.name.replace("inner", "outer")
+
+
+@pytest.mark.parametrize("how", ["spawn", "program"])
+def test_children_of_children_too(tmp_path: Path, how: str) -> None:
+    code = f"""
+        import multiprocessing, os, subprocess, sys
+        from otel_progress import stage, workflow
+        PRINT = [sys.executable, "-c", "import os; print(os.environ['TRACEPARENT'], flush=True)"]
+        def work():
+            with stage("inner") as visit:
+                context = visit.span.get_span_context()
+                print(f"00-{{context.trace_id:032x}}-{{context.span_id:016x}}", flush=True)
+                subprocess.run(PRINT, check=True)
+        if __name__ == "__main__":
+            if sys.argv[1:]:
+                from otel_progress import configure
+                configure()
+                work()
+            else:
+                with workflow("w"), stage("outer"):
+                    if "{how}" == "program":
+                        subprocess.run([sys.executable, __file__, "child"], check=True)
+                    else:
+                        child = multiprocessing.get_context("spawn").Process(target=work)
+                        child.start(); child.join()
+        """
+    ended = otlp.run(tmp_path, [*RUN, str(otlp.write(tmp_path, code))])
+    assert ended.returncode == 0, ended.stderr
+    here, told = ended.stdout.splitlines()
+    assert told.startswith(here)

@@ -379,6 +379,7 @@ LOGGED = ["failed", "hello you", "wrong %s %s"]
         ({"OTEL_PROGRESS_EVENTS": "true"}, "", LOGGED),
         ({}, "configure(events=True)", LOGGED),
         ({"OTEL_LOGS_EXPORTER": "otlp"}, "", LOGGED),
+        ({"OTEL_LOGS_EXPORTER": "otlp", "OTEL_PROGRESS_EVENTS": "true"}, "", LOGGED),
         ({"OTEL_LOGS_EXPORTER": "none", AUTOMATIC: "true"}, "", LOGGED),
         ({"OTEL_LOGS_EXPORTER": "none", AUTOMATIC: "true"}, "configure()", LOGGED),
         ({"OTEL_SDK_DISABLED": "true", AUTOMATIC: "true"}, "", []),

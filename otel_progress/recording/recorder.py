@@ -230,7 +230,7 @@ class Recorder(Teller):
     def _begin_run(self, run: Run) -> Run:
         if self.prepare is not None:
             self.prepare()
-        if run.fresh and self.started_in is not None:
+        if self.started_in is not None:
             run.parent_context = within(run.parent_context, self.started_in)
         self._start(run, None)
         run.last_activity = run.started
