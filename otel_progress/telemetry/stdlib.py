@@ -68,9 +68,8 @@ def connect() -> None:
 
 def _hand_on(logger: logging.Logger, record: logging.LogRecord) -> None:
     try:
-        if record.name.partition(".")[0] not in _NOT_OF_THE_PROGRAM and not any(
-            map(_is_sent_already, _loggers(logger))
-        ):
+        is_of_the_program = record.name.partition(".")[0] not in _NOT_OF_THE_PROGRAM
+        if is_of_the_program and not any(map(_is_sent_already, _loggers(logger))):
             outlet.put(
                 trace.get_current_span().get_span_context(),
                 std_to_otel(record.levelno).value,
