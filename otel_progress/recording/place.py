@@ -59,9 +59,9 @@ def outside(recorded: Recorded, context: Context) -> tuple[Recorded, Context]:
     return around, context
 
 
-def within(context: Context, outer: Context) -> Context:
+def within(context: Context, outer: Context | None) -> Context:
     """`context` inside what an `outer` one says, unless a span is current in it already."""
-    if trace.get_current_span(context).get_span_context().is_valid:
+    if outer is None or trace.get_current_span(context).get_span_context().is_valid:
         return context
     inner = Context({**outer, **context})
     span = trace.get_current_span(outer)

@@ -63,8 +63,7 @@ class Recorder(Teller):
         """Name of the runs that a stage begins by itself; None: the program's name."""
         self.prepare: Callable[[], object] | None = None
         """Called before a run begins: what takes long there is not in the run's time."""
-        self.started_in: Context | None = None
-        """The context that the process was started in, for runs that begin where no span is current."""
+        self.started_in: Context | None = None  # Of the process: for runs that begin where no span is current.
         self.registry = Registry()
         clock = clock or Clock()
         self._wall, self._monotonic = clock.wall, clock.monotonic
@@ -230,8 +229,7 @@ class Recorder(Teller):
     def _begin_run(self, run: Run) -> Run:
         if self.prepare is not None:
             self.prepare()
-        if self.started_in is not None:
-            run.parent_context = within(run.parent_context, self.started_in)
+        run.parent_context = within(run.parent_context, self.started_in)
         self._start(run, None)
         run.last_activity = run.started
         run.worker = order.main_worker() if run.implicit else order.worker()
