@@ -243,6 +243,19 @@ def test_what_a_program_logs_arrives(
     ]
 
 
+def test_a_burst_loses_none(tmp_path: Path, receiver: otlp.Receiver) -> None:
+    code = """
+        import logging
+        from otel_progress import configure, stage, workflow
+        configure(exit_timeout=30)
+        logging.getLogger().addHandler(logging.NullHandler())
+        with workflow("w"), stage("a"):
+            for number in range(5_000): logging.getLogger("app").warning("%d", number)
+        """
+    otlp.run_code(tmp_path, code, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.http, OTEL_LOGS_EXPORTER="otlp")
+    assert [int(log.body) for log in receiver.logs] == [*range(5_000)]
+
+
 @pytest.mark.parametrize(
     ("asked", "program", "handed_on"),
     [

@@ -80,7 +80,7 @@ def set_up_logs(asked: Asked, resource: Resource, exporters: Sequence[Exporter],
         provider = _provider(resource, companions if asked.program or asked.exceptions else ())
         for each in exporters:
             exporter = cast("LogRecordExporter", each)
-            batches = BatchLogRecordProcessor(exporter, **limits.for_logs(events=asked.events))
+            batches = BatchLogRecordProcessor(exporter, **limits.for_logs())
             provider.add_log_record_processor(batches)
         found.append(Logs(EventLogs(provider) if asked.events and exporters else provider))
         logs.exceptions.provider = provider
