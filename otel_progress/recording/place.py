@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from opentelemetry import trace
-from opentelemetry.context import Context, create_key
+from opentelemetry.context import Context, create_key, set_value
 
 from .. import names
-from .live import Recorded
+from .live import Recorded, Run
 from .visits import Part, Visit
 
 RECORDED = create_key("otel-progress-recorded")
@@ -59,13 +59,13 @@ def outside(recorded: Recorded, context: Context) -> tuple[Recorded, Context]:
     return around, context
 
 
-def within(context: Context, outer: Context | None) -> Context:
-    """`context` inside what an `outer` one says, unless a span is current in it already."""
-    if outer is None or trace.get_current_span(context).get_span_context().is_valid:
-        return context
-    inner = Context({**outer, **context})
-    span = trace.get_current_span(outer)
-    return trace.set_span_in_context(span, inner) if span.get_span_context().is_valid else inner
+def put_within(run: Run, started_in: Context | None) -> None:
+    """Put a run where it begins: in what the process was `started_in`, unless a span is current there."""
+    context = run.parent_context
+    if started_in is not None and not trace.get_current_span(context).get_span_context().is_valid:
+        span, context = trace.get_current_span(started_in), Context({**started_in, **context})
+        run.parent_context = trace.set_span_in_context(span, context) if span.get_span_context().is_valid else context
+    run.context = set_value(RECORDED, run, run.parent_context)
 
 
 def span_only(context: Context) -> Context:

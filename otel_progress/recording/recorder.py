@@ -22,7 +22,7 @@ from . import order
 from .call import Call, Code
 from .faults import from_handler, report
 from .live import Beginning, Recorded, Run
-from .place import RECORDED, outside, span_only, within
+from .place import RECORDED, outside, put_within, span_only
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Teller
@@ -43,8 +43,7 @@ from .store import (
 )
 from .visits import Part, Visit
 
-_NOWHERE = Context()
-"""Where something is that has ended: its own context would hold it in a cycle."""
+_NOWHERE = Context()  # Where something is that has ended: its own context would hold it in a cycle.
 
 
 class Recorder(Teller):
@@ -229,11 +228,10 @@ class Recorder(Teller):
     def _begin_run(self, run: Run) -> Run:
         if self.prepare is not None:
             self.prepare()
-        run.parent_context = within(run.parent_context, self.started_in)
         self._start(run, None)
         run.last_activity = run.started
         run.worker = order.main_worker() if run.implicit else order.worker()
-        run.context = set_value(RECORDED, run, run.parent_context)
+        put_within(run, self.started_in)
         if not run.fresh:
             run.load(read(run.shared, PROGRESS_METRICS))
         if not self._at_exit:
