@@ -57,6 +57,12 @@ __all__ = [
 
 _default.get().sinks = _usual.usual_sinks(_default.get())
 
+if _default.get().settings.exception_logs:
+    from .sinks import exceptions as _exceptions
+    from .telemetry.logs import log_exception as _log_exception
+
+    _exceptions.send = _log_exception
+
 if _default.get().settings.record is not None:
     from .cli.children import join as _join
 

@@ -103,7 +103,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         if (span_hook := kwargs.get("span_hook")) is not None:
             self._sinks.append((_HookSink(span_hook), None))
             recorder.sinks.append(self._sinks[-1][0])
-        _mark_spans_inside(tracer_provider or trace.get_tracer_provider())
+        _mark_what_is_inside(tracer_provider or trace.get_tracer_provider())
         self._name_hook = kwargs.get("name_hook")
         self._nodes = Nodes(self._visit)
         self._add_modules(modules)
@@ -170,12 +170,16 @@ def _modules(given: ModuleType | Collection[ModuleType]) -> tuple[ModuleType, ..
     return modules
 
 
-def _mark_spans_inside(provider: Any) -> None:
-    """Let spans that other instrumentation makes inside a stage say so, if `provider` is the SDK's."""
+def _mark_what_is_inside(provider: Any) -> None:
+    """Let spans and log records that others make inside a stage say so, if `provider` is the SDK's."""
     if hasattr(provider, "add_span_processor"):
-        from .telemetry.membership import mark_spans_inside  # noqa: PLC0415 - imports the SDK, which may be missing
+        # They import the SDK, which may be missing.
+        from opentelemetry._logs import get_logger_provider  # noqa: PLC0415
+
+        from .telemetry.membership import mark_logs_inside, mark_spans_inside  # noqa: PLC0415
 
         mark_spans_inside(provider)
+        mark_logs_inside(get_logger_provider())
 
 
 def _whole_run(recorder: Recorder, shared: Any) -> Run | None:

@@ -28,6 +28,7 @@ EVENT_VERSION: Final = "version"
 EVENT_DEAD_END: Final = "dead_end"
 """Span event: a node returned an action that no edge takes, and its flow ended there."""
 EVENT_EXCEPTION: Final = "exception"
+"""Span event, or log event where `OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN` asks for that: an exception left something."""
 
 EVENT_RUN_STARTED: Final = "otel_progress.run.started"
 EVENT_RUN_ENDED: Final = "otel_progress.run.ended"
@@ -80,6 +81,10 @@ PROCESS: Final = "otel_progress.process"
 """On the resource of events: what tells a process from every other of a record, one with the same id too."""
 ERROR_TYPE: Final = error_attributes.ERROR_TYPE
 CODE_FUNCTION_NAME: Final = code_attributes.CODE_FUNCTION_NAME
+
+WARN: Final = 13
+ERROR: Final = 17
+"""Severities of log records, as OpenTelemetry numbers them."""
 
 # --- values -----------------------------------------------------------------------------------------------------------
 

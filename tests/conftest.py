@@ -31,13 +31,15 @@ from otel_progress.recording.settings import Settings
 from otel_progress.sinks.usual import usual_sinks
 from otel_progress.telemetry.membership import mark_spans_inside
 
+from .otlp import is_of_telemetry
+
 # No test reaches a collector that happens to run on this machine. The default endpoint is `localhost`: for what a test
 # or a child of it exports, over HTTP as over gRPC, that name leads to a proxy that refuses every connection. What a
 # test itself listens on is `127.0.0.1`. And what the developer has exported is no setting of a test.
 _refusing = socket.socket()
 atexit.register(_refusing.close)
 _refusing.bind(("127.0.0.1", 0))
-for _name in [name for name in os.environ if name.startswith("OTEL_")]:
+for _name in filter(is_of_telemetry, [*os.environ]):
     del os.environ[_name]
 for _name in ("http_proxy", "grpc_proxy"):
     os.environ[_name] = f"http://127.0.0.1:{_refusing.getsockname()[1]}"

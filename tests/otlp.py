@@ -46,6 +46,9 @@ class Span:
     attributes: dict[str, Any]
     resource: dict[str, Any]
     scope: str
+    events: tuple[str, ...]
+    message: str
+    """Of its status."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Log:
     event: str = ""
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
     span_id: str = ""
+    scope: str = ""
+    severity: int = 0
 
 
 class Receiver:
@@ -137,6 +142,8 @@ class Receiver:
                             record.event_name,
                             _attributes(record.attributes),
                             record.span_id.hex(),
+                            scope.scope.name,
+                            record.severity_number,
                         )
                         for record in scope.log_records
                     ]
@@ -156,6 +163,8 @@ def _spans(resource_spans: Any) -> Iterable[Span]:
                 _attributes(span.attributes),
                 resource,
                 scope.scope.name,
+                tuple(event.name for event in span.events),
+                span.status.message,
             )
 
 
@@ -293,9 +302,14 @@ def refusing() -> Generator[str]:
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
+def is_of_telemetry(variable: str) -> bool:
+    """Whether an environment variable is OpenTelemetry's: a setting, or what a trace around the tests says."""
+    return variable.startswith("OTEL_") or variable in {"TRACEPARENT", "TRACESTATE", "BAGGAGE"}
+
+
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without its OpenTelemetry settings, and `variables`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    inherited = {name: value for name, value in os.environ.items() if not is_of_telemetry(name)}
     return {**inherited, **variables}
 
 

@@ -86,6 +86,20 @@ def test_opentelemetry_instrument_exports_the_whole_tree(collector: Receiver, tm
     check(collector, done)
 
 
+def test_log_records_of_the_automatic_path_say_where_they_belong(collector: Receiver, tmp_path: Path) -> None:
+    code = (
+        "import logging\nfrom pocketflow import Flow, Node\n"
+        "class Draft(Node):\n    def exec(self, prep_res): logging.getLogger('app').warning('hello')\n"
+        "Flow(start=Draft()).run({})\n"
+    )
+    (tmp_path / "flow.py").write_text(code)
+    instrument = str(Path(sys.executable).with_name("opentelemetry-instrument"))
+    asked = {"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true", "PYTHONWARNINGS": "ignore"}
+    program(instrument, sys.executable, "flow.py", collector=collector, cwd=tmp_path, **asked)
+    (log,) = [log for log in collector.logs if log.body == "hello"]
+    assert log.attributes["otel_progress.stage.name"] == "Draft"
+
+
 def test_the_command_line_exports_the_whole_tree(collector: Receiver, tmp_path: Path) -> None:
     done = program(
         *(sys.executable, "-m", "otel_progress", "run", str(EXAMPLES / "plain_flow.py")),

@@ -290,6 +290,28 @@ def joins(shared, number):
     assert Counter(written) == Counter(span.name for span in spans)
 
 
+@every_method
+def test_spans_of_failures_that_a_child_did_not_live_to_export(tmp_path: Path, method: str) -> None:
+    dies = """
+def dies():
+    try:
+        with stage("fails"):
+            raise ValueError("no")
+    except ValueError:
+        os.kill(os.getpid(), 9)
+main:
+    with workflow("w"), stage("main"):
+        child = context.Process(target=dies); child.start(); child.join()
+"""
+    with otlp.receiver() as received:
+        run(tmp_path, WORK + dies, method, OTEL_EXPORTER_OTLP_ENDPOINT=received.http)
+    by_id = {span.span_id: span for span in received.spans}
+    (span,) = [span for span in received.spans if span.name == "stage fails"]
+    assert (span.attributes["error.type"], span.message) == ("ValueError", "")
+    while span.name not in {"stage main", "run w"}:
+        span = by_id[span.parent_id]  # The child's run, where it has one of its own, is in the stage that started it.
+
+
 def test_what_a_child_has_exported_is_not_exported_again(tmp_path: Path) -> None:
     main = "main:\n    child = context.Process(target=work, args=(1,)); child.start(); child.join()\n"
     for method in METHODS:

@@ -36,7 +36,7 @@ def folder(here: Path) -> Path:
     record(here, "20250828T104500Z-app-0a0a0a", spans=campaign())
     failed = [
         span(
-            "attempt", "at1", "s1", at=101, takes=0.5, run=FAILED, message="OSError: no\x1b[2J", error__type="OSError"
+            "attempt", "at1", "s1", at=101, takes=0.5, run=FAILED, message="no\x1b[2J", error__type="OSError"
         ),
         span(
             "stage fetch", "s1", "r1", at=101, takes=30.0, run=FAILED, stage__result="failure", error__type="OSError",

@@ -367,7 +367,7 @@ def test_an_answer_500_is_asked_for_again(example: Example, telemetry: Telemetry
     entry = shared["progress_metrics"]["content_generation"]
     assert [entry[field] for field in ("result", "retries", "items_done", "items_total")] == ["success", 1, 6, 6]
     attempt = telemetry.span("attempt")
-    assert attempt.status.description == f"LLMError: {model.url}/chat/completions answered 500 Internal Server Error"
+    assert attempt.status.description == f"{model.url}/chat/completions answered 500 Internal Server Error"
     assert attribute(telemetry, "stage content_generation", "stage.attempts") == [7]
 
 

@@ -108,7 +108,7 @@ def test_what_lies_in_a_visit(tmp_path: Path) -> None:
     ]
     first, outer, inner = only(write(tmp_path / "t.jsonl", lines)).visits
     assert inner.parent == outer.id == "s1"
-    assert outer.failed == (Attempt(1, START + SECOND, START + 3 * SECOND // 2, "OSError", "OSError: no"),)
+    assert outer.failed == (Attempt(1, START + SECOND, START + 3 * SECOND // 2, "OSError", "no"),)
     assert [(item.platform, item.error) for item in outer.items] == [("twitter", None), (None, "KeyError")]
     assert all(isinstance(item, Item) for item in outer.items)
     assert outer.versions == (Version("v1"), Version("v2", "revised"), Version(""))
@@ -142,6 +142,27 @@ def test_a_visit_that_repeats_the_one_that_it_follows(tmp_path: Path) -> None:
     _, again, other = only(write(tmp_path / "t.jsonl", lines)).visits
     assert again.links == (Link("follows", TRACE, "s1", "s1"), Link("repeats", TRACE, "s1", "s1"))
     assert other.links == (Link("follows", TRACE, "s2", "s2"),)  # For another item: no repeat.
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ("no line", "no line"),
+        ("OSError: no line", "no line"),
+        ("OSError", None),
+        ("", None),
+        ("OSError no", "OSError no"),
+    ],
+)
+def test_what_an_attempt_failed_of(tmp_path: Path, description: str, message: str | None) -> None:
+    """Earlier versions have the type before the message, or alone."""
+    lines = [
+        span("attempt", "a1", "s1", message=description, error__type="OSError", stage__name="a"),
+        span("stage a", "s1", "r1"),
+        span("run w", "r1"),
+    ]
+    (visit,) = only(write(tmp_path / "t.jsonl", lines)).visits
+    assert [(attempt.error, attempt.message) for attempt in visit.failed] == [("OSError", message)]
 
 
 def _text(key: str, value: str) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from ..names import OTEL_PROGRESS_RECORD, SCOPE
 from ..recording import default
 from ..recording.faults import report
 from ..runs.writer import Writer
+from ..telemetry.environment import environment_here, put_into, read_environment
 
 _ROOT = str(Path(__file__).parents[2])
 _JOIN = """
 try:
     __import__("sys").path.append({root!r})
     try:
-        __import__("importlib").import_module({module!r}).join_as_child({service!r})
+        __import__("importlib").import_module({module!r}).join_as_child({service!r}, {here!r})
     finally:
         __import__("sys").path.pop()
 except Exception:
@@ -44,7 +45,7 @@ class _Handed:
         self.service_name = service_name
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-        code = _JOIN.format(root=_ROOT, module=__name__, service=self.service_name)
+        code = _JOIN.format(root=_ROOT, module=__name__, service=self.service_name, here=environment_here())
         return eval, (_LOAD.format(code=code, module=__name__),)
 
 
@@ -86,9 +87,15 @@ def leave() -> None:
         _joined = None
 
 
-def join_as_child(service_name: str | None) -> None:
-    """The same in a child of `multiprocessing`, which is to record what its parent does."""
+def join_as_child(service_name: str | None, here: dict[str, str] | None = None) -> None:
+    """The same in a child of `multiprocessing`, which is to record what its parent does.
+
+    `here` is what the environment is to say of where it was started: that of its own, which says something else where a
+    server has started it.
+    """
     global handed
+    if here:
+        put_into(os.environ, here)
     join(service_name)
     if _joined is not None:
         handed = _Handed(service_name)
@@ -124,8 +131,11 @@ class _Joined:
         self._is_set_up = True
         try:
             from . import providers  # noqa: PLC0415 - the SDK is not needed before
+            from .started import watch_what_is_started  # noqa: PLC0415
 
             providers.join(self._folder, self._given, is_child=multiprocessing.parent_process() is not None)
+            read_environment()
+            watch_what_is_started()
         except Exception as error:
             report("the telemetry cannot be set up: spans and metrics are not recorded", error)
 

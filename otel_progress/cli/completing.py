@@ -116,9 +116,12 @@ def _span(started: Told, parent: str, ended: Told, resource: Resource) -> Readab
         SpanContext(trace_id, int(ended.span_id, 16), is_remote=False, trace_flags=_SAMPLED),
         SpanContext(trace_id, int(parent, 16), is_remote=False, trace_flags=_SAMPLED) if parent else None,
         resource,
-        {key: value for key, value in said.items() if key not in _OF_EVENTS},
+        {
+            **({names.ERROR_TYPE: result} if failed else {}),
+            **{key: value for key, value in said.items() if key not in _OF_EVENTS},
+        },
         instrumentation_scope=InstrumentationScope(names.SCOPE, __version__, SCHEMA_URL),
-        status=Status(StatusCode.ERROR, said.get(names.ERROR_TYPE, result)) if failed else Status(),
+        status=Status(StatusCode.ERROR) if failed else Status(),
         start_time=ended.at - round(said[names.DURATION] * NANO),
         end_time=ended.at,
     )

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.resources import SERVICE_NAME
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
+from ..recording import default
 from ..recording.sources import program_name
 from ..runs.appending import Appending
+from ..runs.logs import LOGS, log_processor
 from ..runs.record import SPANS, span_processor
 from ..telemetry.configure import start
 from ..telemetry.early import make_early_spans
 from ..telemetry.lifetime import process
+from ..telemetry.logging_setup import Asked, join_logs
 from .completing import note_what_children_export
 
 
@@ -37,6 +40,7 @@ def join(folder: Path, service_name: str | None, *, is_child: bool) -> None:
     file = Appending(folder / SPANS)
     is_late = process.telemetry is not None
     process.companions.append(lambda: span_processor(file))
+    process.log_companions.append(lambda: log_processor(Appending(folder / LOGS)))
     if is_late:
         _add_companions()
     elif is_child:
@@ -44,9 +48,12 @@ def join(folder: Path, service_name: str | None, *, is_child: bool) -> None:
 
 
 def _add_companions() -> None:
-    if add := getattr(trace.get_tracer_provider(), "add_span_processor", None):
+    provider: Any = trace.get_tracer_provider()
+    if add := getattr(provider, "add_span_processor", None):
         for make in process.companions:
             add(make())
+    resource = getattr(provider, "resource", None) or Resource({})
+    join_logs(Asked.of(default.get().settings), resource, process.log_companions)
 
 
 def service(given: str | None) -> str:

@@ -22,7 +22,9 @@ from ..report import table
 from ..report.children import ChildTotals
 from ..report.totals import WorkflowTotals, name_within
 from ..runs.record import Record
+from ..telemetry.declared import config_file
 from ..telemetry.early import watch_early_spans
+from ..telemetry.environment import read_environment
 from ..telemetry.exporters import exporters
 from ..telemetry.lifetime import Telemetry, process
 from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
@@ -30,6 +32,7 @@ from . import children
 from .completing import complete, note_what_children_export
 from .instrumented import instrument
 from .providers import service, set_up
+from .started import watch_what_is_started
 
 
 class Recording(Sink):
@@ -51,7 +54,7 @@ class Recording(Sink):
         """How the process ends, as far as that is known before it does."""
         self._setting_up = threading.RLock()
         # What is wrong is said before the program starts, and what takes long is not done in the first run's time.
-        if any(exporters(None, only_named=True).values()):
+        if config_file() is None and any(exporters(None, only_named=True).values()):
             with contextlib.suppress(ImportError):
                 importlib.import_module("requests")
 
@@ -63,6 +66,7 @@ class Recording(Sink):
         self._record = Record(Path(sys.argv[0]).stem)
         if self._record.path is not None:
             process.companions.append(self._record.processor)
+            process.log_companions.append(self._record.log_processor)
             writer = self._record.writer(lambda: service(self._service_name))
             writer.attach(default.get())
             children.hand_on(self._record.folder, self._service_name, writer)
@@ -71,6 +75,7 @@ class Recording(Sink):
         recorder.sinks.insert(0, self)
         recorder.prepare = self.set_up
         watch_early_spans()
+        watch_what_is_started()
         instrument()
 
     @property
@@ -104,6 +109,7 @@ class Recording(Sink):
                 try:
                     watch()
                     set_up(self._service_name)
+                    read_environment()
                 except Exception as error:
                     report("the telemetry cannot be set up: spans and metrics are not recorded", error)
                 self._is_set_up = True

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from opentelemetry import trace
-from opentelemetry.context import Context, create_key
+from opentelemetry.context import Context, create_key, set_value
 
-from .live import Recorded
-from .visits import Part
+from .. import names
+from .live import Recorded, Run
+from .visits import Part, Visit
 
 RECORDED = create_key("otel-progress-recorded")
 """Key of the innermost run, visit or part in a context."""
@@ -30,6 +31,21 @@ def open_around(recorded: Recorded) -> Recorded:
     return recorded
 
 
+def place_in(context: Context) -> dict[str, str]:
+    """Workflow, run id and stage of what is open in `context`, as attributes; nothing outside a run."""
+    recorded = recorded_in(context)
+    return {} if recorded is None else place_of(open_around(recorded))
+
+
+def place_of(recorded: Recorded) -> dict[str, str]:
+    """The same for a run, a visit, or a part of either."""
+    owner = recorded.owner if isinstance(recorded, Part) else recorded
+    place = {names.WORKFLOW_NAME: owner.run.workflow, names.RUN_ID: owner.run.id}
+    if isinstance(owner, Visit):
+        place[names.STAGE_NAME] = owner.stage
+    return place
+
+
 def outside(recorded: Recorded, context: Context) -> tuple[Recorded, Context]:
     """What is open around something that ended and was left current in `context`, and the context as it is there."""
     around, ended = open_around(recorded), [recorded.span]
@@ -41,6 +57,15 @@ def outside(recorded: Recorded, context: Context) -> tuple[Recorded, Context]:
     if [span for span in ended if span is current]:
         context = trace.set_span_in_context(_span_around(around), context)
     return around, context
+
+
+def put_within(run: Run, started_in: Context | None) -> None:
+    """Put a run where it begins: in what the process was `started_in`, unless a span is current there."""
+    context = run.parent_context
+    if started_in is not None and not trace.get_current_span(context).get_span_context().is_valid:
+        span, context = trace.get_current_span(started_in), Context({**started_in, **context})
+        run.parent_context = trace.set_span_in_context(span, context) if span.get_span_context().is_valid else context
+    run.context = set_value(RECORDED, run, run.parent_context)
 
 
 def span_only(context: Context) -> Context:

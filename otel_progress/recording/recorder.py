@@ -22,7 +22,7 @@ from . import order
 from .call import Call, Code
 from .faults import from_handler, report
 from .live import Beginning, Recorded, Run
-from .place import RECORDED, outside, span_only
+from .place import RECORDED, outside, put_within, span_only
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Teller
@@ -43,8 +43,7 @@ from .store import (
 )
 from .visits import Part, Visit
 
-_NOWHERE = Context()
-"""Where something is that has ended: its own context would hold it in a cycle."""
+_NOWHERE = Context()  # Where something is that has ended: its own context would hold it in a cycle.
 
 
 class Recorder(Teller):
@@ -63,6 +62,7 @@ class Recorder(Teller):
         """Name of the runs that a stage begins by itself; None: the program's name."""
         self.prepare: Callable[[], object] | None = None
         """Called before a run begins: what takes long there is not in the run's time."""
+        self.started_in: Context | None = None  # Of the process: for runs that begin where no span is current.
         self.registry = Registry()
         clock = clock or Clock()
         self._wall, self._monotonic = clock.wall, clock.monotonic
@@ -236,7 +236,7 @@ class Recorder(Teller):
         self._start(run, None)
         run.last_activity = run.started
         run.worker = order.main_worker() if run.implicit else order.worker()
-        run.context = set_value(RECORDED, run, run.parent_context)
+        put_within(run, self.started_in)
         if not run.fresh:
             run.load(read(run.shared, PROGRESS_METRICS))
         if not self._at_exit:

@@ -13,6 +13,9 @@ from .faults import report
 
 Detail = Literal["none", "phases", "items", "all"]
 DETAILS: tuple[Detail, ...] = ("none", "phases", "items", "all")
+OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
+"""OpenTelemetry's own: by which signal exceptions are told."""
+_LOGS, _BOTH = "logs", "logs/dup"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class Settings:
     """Send starts, progress and ends as log records, where `configure` sets up the SDK."""
     pending: bool = False
     """Say by a span of no length that a run or a visit has begun."""
+    exception_events: bool = True
+    """Tell of exceptions by span events."""
+    exception_logs: bool = False
+    """Tell of exceptions by log events."""
     record: str | None = None
     """The folder of the record that this process's events go to."""
 
@@ -61,6 +68,7 @@ class Settings:
         if detail not in DETAILS:
             report(f"{names.OTEL_PROGRESS_DETAIL}={detail!r} is none of {', '.join(DETAILS)}; using {default.detail!r}")
             detail = default.detail
+        signals = set(_list(env, OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN))
         return cls(
             mirror=_boolean(env, names.OTEL_PROGRESS_MIRROR),
             detail=detail,
@@ -71,6 +79,8 @@ class Settings:
             platform_key=env.get(names.OTEL_PROGRESS_PLATFORM_KEY, "").strip() or default.platform_key,
             events=_boolean(env, names.OTEL_PROGRESS_EVENTS) is True,
             pending=_boolean(env, names.OTEL_PROGRESS_PENDING) is True,
+            exception_events=_BOTH in signals or _LOGS not in signals,
+            exception_logs=_BOTH in signals or _LOGS in signals,
             record=env.get(names.OTEL_PROGRESS_RECORD) or None,
         )
 

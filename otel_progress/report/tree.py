@@ -170,7 +170,7 @@ def _visit(run: Run, visit: Visit, links: list[str], depth: int, now: int) -> It
         if isinstance(each, Wait):
             yield _Row(_after(run, each), took, f"waited for {visible(each.reason)}", "cyan", depth + 1)
         elif isinstance(each, Attempt):
-            why = visible(each.message or each.error or "")
+            why = visible(": ".join(filter(None, (each.error, each.message))))
             yield _Row(_after(run, each), took, f"attempt {each.number} failed: {why}", "red", depth + 1)
         else:
             text = f"item{f' {visible(each.platform)}' if each.platform else ''}"

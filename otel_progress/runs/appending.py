@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 from pathlib import Path
 
@@ -101,3 +102,15 @@ def _in_one_page(descriptor: int, line: bytes) -> bytes:
     """`line`, with blanks before it for the rest of the page that the file ends in, where it would not fit there."""
     left = -os.lseek(descriptor, 0, os.SEEK_END) % _PAGE  # Others write to it too.
     return b" " * left + line if left < len(line) <= _PAGE else line
+
+
+class Stream(io.TextIOBase):
+    """What the SDK's exporter writes to."""
+
+    def __init__(self, file: Appending) -> None:
+        self._file = file
+
+    def write(self, text: str, /) -> int:
+        """Append it."""
+        self._file.append(text.encode())
+        return len(text)

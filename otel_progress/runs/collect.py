@@ -170,7 +170,9 @@ class Collector:
         }
         if span.kind == "attempt":
             number = count(span.attributes, names.STAGE_ATTEMPTS) or 1
-            ledger.attempts.append((span.parent_id, fields | {"number": number, "message": span.message}))
+            ledger.attempts.append(
+                (span.parent_id, fields | {"number": number, "message": _message(span, fields["error"])})
+            )
         elif span.kind == "wait":
             reason = text(span.attributes.get(names.WAIT_REASON)) or ""
             ledger.waits.append((span.parent_id, {"reason": reason, "started": span.started, "ended": span.ended}))
@@ -326,3 +328,11 @@ def _retries(found: Attributes) -> int:
         return told or 0
     items = count(found, names.STAGE_ITEMS_DONE) + count(found, names.STAGE_ITEMS_FAILED)
     return max(1, count(found, names.STAGE_ATTEMPTS) - max(1, items))
+
+
+def _message(span: SpanFact, error: str | None) -> str | None:
+    """The message of an attempt's exception. Records of earlier versions have the type before it, or alone."""
+    message = span.message
+    if message is None or error is None or message == error:
+        return None if message == error else message
+    return message.removeprefix(f"{error}: ")

@@ -20,7 +20,7 @@ except ImportError:  # Not a POSIX system.
 
 RECORD_NAME = re.compile(r"\d{8}T\d{6}Z-.*-[0-9a-f]{6}(\.jsonl)?", re.DOTALL)
 """The name of a record's folder; with the ending, that of the one file that a record was before."""
-FILE_NAME = re.compile(r"spans\.jsonl|events\.jsonl|exported\.txt|process-\d+-[0-9a-f]{6}\.json")
+FILE_NAME = re.compile(r"spans\.jsonl|events\.jsonl|logs\.jsonl|exported\.txt|process-\d+-[0-9a-f]{6}\.json")
 """The names of the files in a record."""
 _DAY = 86_400
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from opentelemetry.exporter.otlp.json.file import FileSpanExporter
+from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
@@ -19,7 +19,8 @@ from ..recording.store import name_of
 from ..telemetry.ended import EndedSpans
 from ..telemetry.exporters import Exporter
 from ..telemetry.limits import QUEUE_SIZE
-from .appending import Appending
+from .appending import Appending, Stream
+from .logs import LOGS, log_processor
 from .others import Told, told_by_others
 from .place import FOLDER, KEEP, KEEP_DAYS, writable
 from .pruning import prune
@@ -42,6 +43,7 @@ class Record:
         """What writes the spans of this process, once that is set up."""
         self._writer: Writer | None = None
         self._appended: list[Appending] = []
+        self._logs: list[LogRecordProcessor] = []
         if (runs := writable(folder)) is not None:
             now = datetime.now(timezone.utc)
             self.path = runs / f"{now:%Y%m%dT%H%M%SZ}-{_safe(program)}-{secrets.token_hex(3)}"
@@ -58,6 +60,11 @@ class Record:
         self.spans = span_processor(self._file(SPANS))
         return self.spans
 
+    def log_processor(self) -> LogRecordProcessor:
+        """What writes the log records that are made in its runs."""
+        self._logs.append(log_processor(self._file(LOGS)))
+        return self._logs[-1]
+
     @property
     def fault(self) -> str | None:
         """Why it is incomplete, if it is."""
@@ -70,6 +77,8 @@ class Record:
         """
         if self.spans is not None:
             self.spans.shutdown()
+        for logs in self._logs:
+            logs.shutdown()
         if self._writer is not None:
             self._writer.finish(**known)
         if self.path is None:
@@ -89,7 +98,7 @@ class Record:
 
 def span_processor(file: Appending) -> EndedSpans:
     """A span processor that appends the spans of this process, and of its forked children, to `file`."""
-    stream = cast("IO[str]", _Stream(file))
+    stream = cast("IO[str]", Stream(file))
     return EndedSpans(
         Exporter(lambda: _Ended(stream=stream)),
         max_queue_size=QUEUE_SIZE,
@@ -103,17 +112,6 @@ class _Ended(FileSpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         return super().export([span for span in spans if PENDING not in (span.attributes or ())])
-
-
-class _Stream(io.TextIOBase):
-    """What the SDK's exporter writes to."""
-
-    def __init__(self, file: Appending) -> None:
-        self._file = file
-
-    def write(self, text: str, /) -> int:
-        self._file.append(text.encode())
-        return len(text)
 
 
 def _safe(program: str) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import builtins
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
+
+from opentelemetry.trace import SpanContext
+from opentelemetry.util.types import AttributeValue
 
 from ..recording import raised
 from ..recording.faults import from_handler
@@ -18,6 +21,11 @@ _MOST_MEMBERS = 15
 _MOST_DEPTH = 8
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
+
+
+send: Callable[[SpanContext, int | None, int, Mapping[str, AttributeValue]], object] | None = None
+"""What sends an exception as a log event: of which span, when, with what severity and attributes. The package gives it
+where that is asked for, as logs are another layer's."""
 
 
 def whole_name(error: BaseException) -> str:

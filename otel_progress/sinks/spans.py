@@ -14,13 +14,14 @@ from .. import names
 from .._version import SCHEMA_URL, __version__
 from ..recording.context import aside
 from ..recording.live import Recorded, Run
-from ..recording.place import recorded_in
+from ..recording.place import place_of, recorded_in
 from ..recording.raised import own_of, trace_of
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, type_name
 from ..recording.visits import Attempt, Part, Visit
 from ..recording.waiting import Waiting
+from . import exceptions
 from .bound import NameBound
 from .exceptions import message_of, stacktrace, whole_name
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
 Attributes = dict[str, AttributeValue]
-_Described = dict[object, object]
+_Described = dict[object, tuple[object, bool]]
+"""What tells an exception from others: something of it, and whether it was an attempt alone that it has ended."""
 T = TypeVar("T", bound=Recorded)
 _NOTHING: _Described = {}
 _REPEATS, _FOLLOWS = {names.LINK: names.LINK_REPEATS}, {names.LINK: names.LINK_FOLLOWS}
@@ -110,7 +112,7 @@ class SpanSink(Sink):
 
     def part_started(self, part: Part) -> None:
         """Start the span of a phase or an item."""
-        attributes = _place(part.owner)
+        attributes: Attributes = {**place_of(part.owner)}
         if part.platform is not None:
             attributes[names.ITEM_PLATFORM] = part.platform
         self._start(part, part.name, attributes)
@@ -121,18 +123,18 @@ class SpanSink(Sink):
 
     def attempt_failed(self, visit: Visit, attempt: Attempt) -> None:
         """Make the span of a failed attempt, afterwards: most attempts succeed and need none."""
-        attributes = {**_place(visit), names.STAGE_ATTEMPTS: attempt.number}
+        attributes = {**place_of(visit), names.STAGE_ATTEMPTS: attempt.number}
         span = self._tracer.start_span(
             names.SPAN_ATTEMPT, attempt.context, SpanKind.INTERNAL, attributes, start_time=attempt.started
         )
         within = recorded_in(attempt.context) or visit
-        self._fail(span, attempt.error, attempt.ended, self._described.get(within, {}))
-        self._pass_on(attempt.error, within)
+        self._fail(span, visit, attempt.error, attempt.ended, self._described.get(within, {}), severity=names.WARN)
+        self._pass_on(attempt.error, within, of_attempt=True)
         aside(span.end, attempt.ended)
 
     def wait_ended(self, visit: Visit, waiting: Waiting) -> None:
         """Make the span of a wait, afterwards."""
-        attributes = {**_place(visit), names.WAIT_REASON: waiting.reason}
+        attributes = {**place_of(visit), names.WAIT_REASON: waiting.reason}
         span = self._tracer.start_span(
             names.SPAN_WAIT, waiting.context, SpanKind.INTERNAL, attributes, start_time=waiting.started
         )
@@ -186,44 +188,62 @@ class SpanSink(Sink):
         inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
         if self._pending:
             self._pending.pop(recorded, None)
-        if not span.is_recording():
+        if not span.is_recording() and (error is None or not self._recorder.settings.exception_logs):
             return
         try:
             say_outcome(recorded)
             if error is not None and recorded.result in ("failure", "cancelled"):
-                self._fail(span, error, recorded.ended, inside)
+                severity = names.ERROR if recorded.result == "failure" else names.WARN
+                self._fail(span, recorded, error, recorded.ended, inside, severity=severity)
                 self._pass_on(error, recorded.parent)
             elif recorded.result in ("failure", "cancelled", "abandoned"):
-                span.set_status(Status(StatusCode.ERROR, recorded.result))
+                span.set_status(Status(StatusCode.ERROR))
                 span.set_attribute(names.ERROR_TYPE, recorded.error_type or recorded.result)
         finally:
             aside(span.end, recorded.ended)
 
-    def _pass_on(self, error: BaseException, around: Recorded | None) -> None:
+    def _pass_on(self, error: BaseException, around: Recorded | None, *, of_attempt: bool = False) -> None:
         """Say to what is around a span that this span describes `error`."""
         while isinstance(around, Part) and around.span is trace.INVALID_SPAN:
             around = around.owner
         if around is None or around.ended is not None:
             return
         described = self._described.setdefault(around, {})
-        described.update([_identity(error)])
+        key, held = _identity(error)
+        described[key] = held, of_attempt
         while len(described) > _MOST_DESCRIBED:
             del described[next(iter(described))]
 
-    def _fail(self, span: trace.Span, error: BaseException, at: int | None, inside: _Described) -> None:
+    def _fail(
+        self,
+        span: trace.Span,
+        recorded: Recorded,
+        error: BaseException,
+        at: int | None,
+        inside: _Described,
+        *,
+        severity: int,
+    ) -> None:
         """Say on `span` that `error` ended it; in full unless a span inside has done so."""
-        name, messages = type_name(error), self._recorder.settings.capture_messages
-        message = message_of(error) if messages else ""
-        span.set_attribute(names.ERROR_TYPE, name)
-        span.set_status(Status(StatusCode.ERROR, f"{name}: {message}" if message else name))
+        settings = self._recorder.settings
+        message = message_of(error) if settings.capture_messages else ""
+        span.set_attribute(names.ERROR_TYPE, type_name(error))
+        span.set_status(Status(StatusCode.ERROR, message or None))
         key, held = _identity(error)
-        if key in inside and inside[key] is held:
+        described, of_attempt = inside.get(key, (_NOTHING, False))
+        is_new = described is not held
+        # Of an attempt it was said below the severity of an error, as it could be made good.
+        send = exceptions.send if settings.exception_logs and (is_new or of_attempt) else None
+        if send is None and not is_new:
             return
         event: Attributes = {exception_attributes.EXCEPTION_TYPE: whole_name(error)}
         if message:
             event[exception_attributes.EXCEPTION_MESSAGE] = message
-        event[exception_attributes.EXCEPTION_STACKTRACE] = stacktrace(error, messages=messages)
-        span.add_event(names.EVENT_EXCEPTION, event, at)
+        event[exception_attributes.EXCEPTION_STACKTRACE] = stacktrace(error, messages=settings.capture_messages)
+        if is_new and settings.exception_events:
+            span.add_event(names.EVENT_EXCEPTION, event, at)
+        if send is not None:
+            send(span.get_span_context(), at, severity, {**place_of(recorded), **event})
 
 
 def _identity(error: BaseException) -> tuple[object, object]:
@@ -239,13 +259,6 @@ def _identity(error: BaseException) -> tuple[object, object]:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return (id(error), None) if trace is None else ((id(error), trace.tb_frame.f_code, trace.tb_lasti), None)
-
-
-def _place(owner: Visit | Run) -> Attributes:
-    place: Attributes = {names.WORKFLOW_NAME: owner.run.workflow, names.RUN_ID: owner.run.id}
-    if isinstance(owner, Visit):
-        place[names.STAGE_NAME] = owner.stage
-    return place
 
 
 def _known(visit: Visit) -> Attributes:

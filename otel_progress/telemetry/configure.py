@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
-from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
+from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
 from ..recording import default
@@ -18,8 +18,11 @@ from ..recording.faults import logger
 from ..recording.settings import DETAILS, Detail
 from ..recording.sources import program_name
 from ..recording.visible import printable
+from .declared import apply, config_file, load
+from .environment import read_environment
 from .exporters import exporters
 from .lifetime import EXIT_TIMEOUT, Telemetry, process
+from .logging_setup import Asked
 from .secrets import without_secrets
 from .signals import exit_on_sigterm
 
@@ -113,20 +116,39 @@ def start(
     # Exporters first: a wrong setting shall raise before anything is set up.
     recorder = default.get()
     settings = replace(recorder.settings, **(changes or {}))
-    made = None if sdk_is_disabled() else exporters(endpoint, only_named=only_named, events=settings.events)
+    logs, path = Asked.of(settings), config_file()
+    made = None
+    if path is None and not sdk_is_disabled():
+        made = exporters(endpoint, only_named=only_named, logs=logs.exported)
     attributes = {**(resource_attributes or {}), **({SERVICE_NAME: service_name} if service_name else {})}
-    resource = _printable(Resource.create(attributes))
+    given, resource = service_name, _printable(Resource.create(attributes))
     service_name = str(resource.attributes[SERVICE_NAME])
     if service_name.startswith("unknown_service"):
         service_name = program_name()
         resource = resource.merge(Resource({SERVICE_NAME: service_name}))
     telemetry = Telemetry(service_name, exit_timeout)
     if made is not None:
-        telemetry.set_up(resource, made, at_exit=at_exit, events=settings.events)
+        telemetry.set_up(resource, made, at_exit=at_exit, logs=logs)
+    elif path is not None and not sdk_is_disabled():
+        _say_what_is_ignored(service_name=given, endpoint=endpoint, resource_attributes=resource_attributes)
+        config = load(path)
+        if config is None:
+            telemetry.set_up(resource, {"traces": (), "metrics": (), "logs": ()}, at_exit=at_exit, logs=logs)
+        elif not config.disabled:
+            apply(config, path)
+            telemetry.adopt(resource, at_exit=at_exit, logs=logs)
     process.telemetry = telemetry
+    read_environment()
     recorder.settings = settings
     recorder.workflow = recorder.workflow or service_name
     return telemetry
+
+
+def _say_what_is_ignored(**arguments: object) -> None:
+    if ignored := ", ".join(name for name, value in arguments.items() if value):
+        logger.warning(
+            "%s is set, and the file says what the SDK is made of: not used is %s", OTEL_CONFIG_FILE, ignored
+        )
 
 
 def _collector(endpoint: str) -> str:

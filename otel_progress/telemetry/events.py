@@ -1,4 +1,4 @@
-"""The events by OTLP logs. The one place that makes log records."""
+"""The events by OTLP logs."""
 
 from __future__ import annotations
 

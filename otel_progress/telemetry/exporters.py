@@ -28,7 +28,7 @@ _OTLP_DEFAULTS = {"otlp_proto_grpc": "http://localhost:4317", "otlp_proto_http":
 
 
 def exporters(
-    endpoint: str | None, *, only_named: bool = False, events: bool = False
+    endpoint: str | None, *, only_named: bool = False, logs: bool = False
 ) -> dict[Signal, list[Callable[[], Any]]]:
     """What makes the exporters that the `OTEL_*_EXPORTER` variables name, for each signal; where none is named, OTLP.
 
@@ -37,7 +37,7 @@ def exporters(
     Raises:
         ValueError: a variable names an exporter or a protocol that there is not.
     """
-    wanted: dict[Signal, bool] = {"traces": True, "metrics": True, "logs": events}
+    wanted: dict[Signal, bool] = {"traces": True, "metrics": True, "logs": logs}
     return {
         kind: list(_named(kind, endpoint, "otlp" if is_wanted and not (only_named and not _given(kind)) else "none"))
         for kind, is_wanted in wanted.items()
@@ -51,7 +51,7 @@ def _named(kind: Signal, endpoint: str | None, default: str) -> Sequence[Callabl
         if name in ("", "none"):
             continue
         entry = _OTLP[_protocol(kind)] if name == "otlp" else name
-        exporter = _exporter_class(kind, entry)
+        exporter = exporter_class(kind, entry)
         if exporter is None:
             raise ValueError(f"{variable} names {name!r}, and no installed package has such an exporter")
         if kind == "metrics" and entry in _OTLP_DEFAULTS:
@@ -115,7 +115,8 @@ def _protocol(kind: Signal) -> str:
 
 
 @functools.cache
-def _exporter_class(kind: Signal, entry: str) -> Callable[..., Any] | None:
+def exporter_class(kind: Signal, entry: str) -> Callable[..., Any] | None:
+    """What makes the exporters that an installed package gives this name; None where there is none."""
     points = list(entry_points(group=f"opentelemetry_{kind}_exporter", name=entry))
     return points[0].load() if points else None
 

@@ -13,15 +13,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import metrics, trace
-from opentelemetry._logs import set_logger_provider
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
+from opentelemetry._logs import get_logger_provider
+from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from .. import names
@@ -29,8 +28,8 @@ from ..recording import default
 from ..recording.faults import logger
 from . import limits
 from .ended import EndedSpans
-from .events import EventLogs
 from .exporters import Exporter, Reader, Signal, self_metrics
+from .logging_setup import Asked, adopt_logs, set_up_logs
 from .membership import mark_spans_inside
 
 EXIT_TIMEOUT = 2.0
@@ -48,6 +47,10 @@ class _Process:
     telemetry: Telemetry | None = None
     companions: list[Callable[[], SpanProcessor]] = field(default_factory=list[Callable[[], SpanProcessor]])
     """What makes the span processors that `otel-progress run` adds to whatever the program sets up."""
+    log_companions: list[Callable[[], LogRecordProcessor]] = field(
+        default_factory=list[Callable[[], LogRecordProcessor]]
+    )
+    """The same for log records."""
     terminated: bool = False
     """Whether SIGTERM has come, and the process is to die of it when everything is exported."""
     flush_by: float = math.inf
@@ -88,13 +91,13 @@ class Telemetry:
         made: Mapping[Signal, Sequence[Callable[[], Any]]],
         *,
         at_exit: bool,
-        events: bool = False,
+        logs: Asked,
     ) -> None:
-        """Make the providers and set them as the global ones; with `events` what happens is sent as log records."""
+        """Make the providers and set them as the global ones; `logs` says which log records are asked for."""
         # What may refuse its settings comes first: nothing runs yet then, and nothing has to be taken back.
         with self_metrics():
             self.exporters = [Exporter(make) for make in made["traces"]]
-        logs = [Exporter(make) for make in made["logs"]]
+        log_exporters = [Exporter(make) for make in made["logs"]]
         MeterProvider((), resource, shutdown_on_exit=False)
         TracerProvider(resource=resource, shutdown_on_exit=False)
         readers = self._make_readers(made["metrics"])
@@ -110,9 +113,34 @@ class Telemetry:
         self._parts = [tracer_provider]
         metrics.set_meter_provider(self._meter_provider)
         trace.set_tracer_provider(tracer_provider)
-        if logs:
-            self._parts.append(_logs(resource, logs, events=events))
+        self._parts += set_up_logs(logs, resource, log_exporters, process.log_companions)
         self._parts += readers
+        self._begin(at_exit=at_exit)
+
+    def adopt(self, resource: Resource, *, at_exit: bool, logs: Asked) -> None:
+        """Look after the global providers, which a file has declared, and add what is ours to them.
+
+        Where it declares no tracer provider, a record needs one all the same, made with `resource`.
+        """
+        if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider) and process.companions:
+            trace.set_tracer_provider(TracerProvider(resource=resource, shutdown_on_exit=False))
+        tracer_provider, meter_provider = trace.get_tracer_provider(), metrics.get_meter_provider()
+        if isinstance(tracer_provider, TracerProvider):
+            self.service_name = str(tracer_provider.resource.attributes.get(SERVICE_NAME, self.service_name))
+            mark_spans_inside(tracer_provider)
+            for make in process.companions:
+                tracer_provider.add_span_processor(make())
+            self._parts.append(tracer_provider)
+        self._parts += adopt_logs(logs, resource, process.log_companions)
+        if isinstance(meter_provider, MeterProvider):
+            self._parts.append(meter_provider)
+        for each in (tracer_provider, meter_provider, get_logger_provider()):
+            if (shutdown := getattr(each, "shutdown", None)) is not None:
+                atexit.unregister(shutdown)  # It would wait longer for the collector than `exit_timeout`.
+        self._begin(at_exit=at_exit)
+
+    def _begin(self, *, at_exit: bool) -> None:
+        """Look after the parts from now on, in forked children too."""
         self._workers = [Worker(type(part).__name__) for part in self._parts]
         if at_exit:
             atexit.register(self.shutdown)
@@ -210,17 +238,6 @@ class Telemetry:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()
-
-
-def _logs(resource: Resource, exporters: Sequence[Exporter], *, events: bool) -> LoggerProvider | EventLogs:
-    """What sends log records: the program's own, where it asks for that, and with `events` ours."""
-    provider = LoggerProvider(resource, shutdown_on_exit=False)
-    for each in exporters:
-        exporter = cast("LogRecordExporter", each)
-        provider.add_log_record_processor(BatchLogRecordProcessor(exporter, **limits.for_logs(events=events)))
-    if not events or os.environ.get("OTEL_LOGS_EXPORTER"):
-        set_logger_provider(provider)
-    return EventLogs(provider) if events else provider
 
 
 class Worker:

@@ -15,7 +15,6 @@ from ..recording.faults import report
 QUEUE_SIZE = 65_536
 """Spans that may wait for export, about 3 KB each. The SDK's own 2,048 lose spans in a burst of stages."""
 
-_LOGS_QUEUE_SIZE = 2048
 _BATCH_SIZE = 512
 _SPANS_DELAY = 5000
 _LOGS_DELAY = 1000
@@ -27,9 +26,9 @@ def for_spans() -> dict[str, Any]:
     return _batching("OTEL_BSP", QUEUE_SIZE, _SPANS_DELAY)
 
 
-def for_logs(*, events: bool) -> dict[str, Any]:
-    """Arguments of a `BatchLogRecordProcessor`; with `events` for those of a burst of stages, too."""
-    return _batching("OTEL_BLRP", QUEUE_SIZE if events else _LOGS_QUEUE_SIZE, _LOGS_DELAY)
+def for_logs() -> dict[str, Any]:
+    """Arguments of a `BatchLogRecordProcessor`, which has to take the events and logs of a burst of stages."""
+    return _batching("OTEL_BLRP", QUEUE_SIZE, _LOGS_DELAY)
 
 
 def metrics_interval() -> float:
