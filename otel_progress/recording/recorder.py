@@ -29,15 +29,10 @@ from .sink import Teller
 from .sources import Clock, new_run_id, program_name, result_of
 from .stages import StageRecord
 from .store import (
-    NOTHING_SEEN,
-    Seen,
-    given_value,
     here,
     look_at,
     name_of,
-    platforms_of,
     read,
-    revision_of,
     type_name,
     versions_since,
 )
@@ -307,7 +302,7 @@ class Recorder(Teller):
         visit.called(call)
         self._place(visit, ambient, context)
         visit.context = trace.set_span_in_context(visit.span, visit.context)
-        self.look(visit)
+        visit.look()
         if visit.run.idle or visit.run.shared is None:
             self.registry.wake(visit.run, call.shared)
         visit.record.take_over(visit)
@@ -329,7 +324,7 @@ class Recorder(Teller):
         self._place(visit, ambient, context)
         self._start(visit, visit.parent)
         order.starts(visit)
-        visit.versions_before = self.look(visit).versions
+        visit.versions_before = visit.look().versions
         visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
         try:
             if not visit.record.begin(visit):
@@ -351,7 +346,7 @@ class Recorder(Teller):
             waiting.end(ended)
         if outcome == "success" and visit.fell_back:
             outcome = "fallback"
-        if self.look(visit).versions != visit.versions_before:
+        if visit.look().versions != visit.versions_before:
             visit.versions = versions_since(visit.store, visit.versions_before)
         if visit.record.end(visit, ended, outcome, error):
             if outcome != "abandoned":
@@ -382,28 +377,6 @@ class Recorder(Teller):
         """Let a run that nothing ends go idle when only trackers have a visit open in it."""
         if (longest := self.registry.rest(run, shared)) is not None:
             self.end_idle(longest)
-
-    @staticmethod
-    def look(visit: Visit) -> Seen:
-        """Bring a visit's platforms and revision up to date; what the user gave wins over what the store says."""
-        shared, code = visit.shared, visit.code
-        if shared is None:
-            shared = visit.run.shared
-        seen = look_at(shared)
-        if seen is NOTHING_SEEN and code.platforms is code.revision is None:
-            return seen
-        platforms, revision = seen.platforms, seen.revision
-        if code.platforms is not None:
-            visit.platforms = platforms_of(given_value(code.platforms, shared))
-        elif platforms.count:
-            visit.platforms = platforms
-        if code.revision is not None:
-            revision = revision_of(given_value(code.revision, shared))
-        if revision is not None:
-            visit.latest_revision = revision
-            if visit.revision is None:
-                visit.revision = revision
-        return seen
 
     def nothing(self, code: Code) -> Visit:
         """A visit that records nothing, in a run that does neither: both have ended."""

@@ -43,9 +43,9 @@ def _bring_up_to_date(recorder: Recorder, record: StageRecord, visits: list[Visi
     for each in visits:
         if each.by_tracker:
             each.code = call.code
-        recorder.look(each)
+        each.look()
     seen = Visit(recorder, record, call)
-    recorder.look(seen)
+    seen.look()
     record.note(seen)
     recorder.tell("stage_changed", seen)
 

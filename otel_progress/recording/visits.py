@@ -14,7 +14,19 @@ from .call import Call
 from .faults import report
 from .live import Recorded, Run
 from .stages import StageRecord
-from .store import NO_PLATFORMS, Platforms, Version, name_of, whole_number
+from .store import (
+    NO_PLATFORMS,
+    NOTHING_SEEN,
+    Platforms,
+    Seen,
+    Version,
+    given_value,
+    look_at,
+    name_of,
+    platforms_of,
+    revision_of,
+    whole_number,
+)
 from .trying import Tries, Trying
 from .waiting import Waiting
 
@@ -117,6 +129,27 @@ class Visit(Recorded):
                 return True
             around = around.parent
         return False
+
+    def look(self) -> Seen:
+        """Bring its platforms and revision up to date; what the user gave wins over what the store says."""
+        shared, code = self.shared, self.code
+        if shared is None:
+            shared = self.run.shared
+        seen = look_at(shared)
+        if seen is NOTHING_SEEN and code.platforms is code.revision is None:
+            return seen
+        platforms, revision = seen.platforms, seen.revision
+        if code.platforms is not None:
+            self.platforms = platforms_of(given_value(code.platforms, shared))
+        elif platforms.count:
+            self.platforms = platforms
+        if code.revision is not None:
+            revision = revision_of(given_value(code.revision, shared))
+        if revision is not None:
+            self.latest_revision = revision
+            if self.revision is None:
+                self.revision = revision
+        return seen
 
     def platform(self, name: str) -> None:
         """Say that the visit works for platform `name` from now on."""
