@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .telemetry.lifetime import Telemetry
     from .tracker import ProgressTrackerNode
     from .ways.gathering import gather
+    from .ways.lines import StageFilter
     from .ways.retries import on_retry
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "ProgressTrackerNode",
     "Run",
     "Sink",
+    "StageFilter",
     "Telemetry",
     "Visit",
     "__version__",
@@ -71,6 +73,7 @@ if _default.get().settings.record is not None:
 _LATER = {
     "Telemetry": "telemetry.lifetime",
     "configure": "telemetry.configure",
+    "StageFilter": "ways.lines",
     "gather": "ways.gathering",
     "on_retry": "ways.retries",
     "PocketFlowInstrumentor": "instrumentor",

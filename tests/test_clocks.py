@@ -90,7 +90,10 @@ def test_attempts_and_phases_around_a_sleep(telemetry_with: Any) -> None:
     assert lasted(telemetry, "attempt") == 1
     assert lasted(telemetry, "exec") == 2
     assert lasted(telemetry, "post") == 0
-    assert telemetry.points("otel_progress.stage.wait") in ([], [({"stage.name": "node", "workflow.name": "w"}, 0.0)])
+    assert telemetry.points("otel_progress.stage.wait") in (
+        [],
+        [({"stage.name": "node", "workflow.name": "w", "wait.reason": "retry"}, 0.0)],
+    )
     stage_starts = telemetry.span("stage node").start_time or 0
     assert all((span.start_time or 0) >= stage_starts for span in telemetry.spans() if span.name != "run w")
 

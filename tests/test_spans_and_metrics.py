@@ -132,7 +132,7 @@ def test_every_instrument_is_as_its_description_says(telemetry: Telemetry) -> No
     shared: dict[str, Any] = {}
     with workflow("w", shared=shared):
         All(max_retries=2).run(shared)  # pyright: ignore[reportUnknownMemberType]
-        with stage("open"):
+        with stage("open") as visit, visit.waiting("approval"):
             data = telemetry.reader.get_metrics_data()
     data = data or pytest.fail("no metrics")
     (resource,) = data.resource_metrics

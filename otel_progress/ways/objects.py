@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable
@@ -33,11 +34,13 @@ def stands_for_function(thing: object) -> bool:
     return isinstance(own, dict) and any(inspect.isfunction(cast("Any", own).get(name)) for name in _FUNCTIONS)
 
 
-def record_object(scope: Scope[Any], thing: Any) -> None:
-    """Have every call of `thing` recorded, whoever holds it: from now on it is of a subclass of its own class.
+def recorded(scope: Scope[Any], thing: Any) -> Any:
+    """The same as `thing`, of a subclass of its class that has every call recorded; `thing` itself stays as it is.
+
+    Both have their attributes in common: what changes in the one does in the other.
 
     Raises:
-        TypeError: it stands for a function that others call too, or its class cannot be changed.
+        TypeError: it stands for a function that others call too, or nothing can be of a subclass of its class.
     """
     its = cast("Any", type(thing))
     kind: Any = _kinds.get(its, its)  # Once more decorated it is recorded by the last.
@@ -49,15 +52,19 @@ def record_object(scope: Scope[Any], thing: Any) -> None:
             f"a {kind.__name__} is not only called here"
         )
     try:
-        methods = {name: _recorded(scope, thing, getattr(kind, name)) for name in _methods(kind)}
+        same = copy.copy(thing)
+        methods = {name: _recorded(scope, same, getattr(kind, name)) for name in _methods(kind)}
         said = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
         made: Any = cast("Any", type(kind))(kind.__name__, (kind,), {"__slots__": (), **said, **methods})
         made.__reduce_ex__ = functools.partialmethod(_as_before, kind, made)
-        _set_class(thing, made)
+        _set_class(same, made)
+        if hasattr(thing, "__dict__"):
+            object.__setattr__(same, "__dict__", thing.__dict__)
         _kinds[made] = kind
     except Exception as error:
         wrapper = f"{written} above `def call(*args): return thing(*args)`"
         raise TypeError(f"a {kind.__name__} cannot be recorded itself ({error}): write {wrapper}") from error
+    return same
 
 
 def _methods(kind: type[Any]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from ..recording.settings import parse_duration
 from ..recording.visits import Visit
 from . import nodes
 from .functions import decorated
-from .objects import is_called, record_object, stands_for_function
+from .objects import is_called, recorded, stands_for_function
 from .opening import Scope
 
 
@@ -43,7 +43,9 @@ class _Way(Scope[T]):
         return made(cast("Any", name))
 
     def __call__(self, target: F) -> F:
-        """Record every call of `target`: a function of any kind, or a node class or an object (changed in place).
+        """Record every call of `target`: a function of any kind, a node class (changed in place), or an object.
+
+        Of an object comes back the same: of its class, with its attributes. It itself stays unrecorded.
 
         Raises:
             TypeError: `target` is none of these: neither callable nor a class with `prep`, `exec` or `post` and `_run`,
@@ -66,8 +68,7 @@ class _Way(Scope[T]):
         wrapped = stands_for_function(what) and not (inspect.isfunction(what) or inspect.ismethod(what))
         if (inspect.isroutine(what) and not wrapped) or isinstance(what, functools.partial):
             return cast("F", decorated(self, cast("Any", what)))
-        record_object(self, what)
-        return target
+        return recorded(self, what)
 
 
 def _is_target(name: object) -> bool:
