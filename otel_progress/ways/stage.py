@@ -34,6 +34,11 @@ T = TypeVar("T", bound="Run | Visit")
 class _Way(Scope[T]):
     """A scope that is also a decorator, bare or with arguments."""
 
+    def __init_subclass__(cls) -> None:
+        """Say which arguments it takes: `__new__` takes any."""
+        _, *arguments = inspect.signature(cls.__init__).parameters.values()
+        cls.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
+
     def __new__(cls, name: object = None, **given: Any) -> Any:  # pyright: ignore[reportInconsistentConstructor]
         """A scope; for what is to be decorated by the bare one, that as it is decorated."""
         made = super().__new__(cls)
