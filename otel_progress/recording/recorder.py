@@ -204,14 +204,19 @@ class Recorder(Teller):
             return self._join(saved["run_id"], saved["workflow"], span, call)
         if ambient is not None:  # A task that outlives its run, or a forked child.
             return self._join(ambient.run.id, ambient.run.workflow, ambient.run.span, call)
-        if open_elsewhere := [each.workflow for each in self.registry.runs() if not each.implicit]:
-            report(
-                f"a stage ({call.code.name}) begins a run of its own while {open_elsewhere[0]} goes on: if it is part "
-                "of that, have it called by run.wrap(function) or run.executor(pool), or hand it the same shared"
-            )
+        if order.main_worker() is None:
+            self._hint(call.code.name)
         run = Run(self, self._new_run_id(), self._program(), Beginning.STAGE, shared=shared, origin=call.code.origin)
         run.parent_context = get_current()
         return self._begin_run(run)
+
+    def _hint(self, stage: str) -> None:
+        """Say once how another thread is told which run its stages are part of."""
+        if open_elsewhere := [each.workflow for each in self.registry.runs() if not each.implicit]:
+            report(
+                f"a stage ({stage}) begins a run of its own while {open_elsewhere[0]} goes on: if it is part of that, "
+                "have it called by run.wrap(function) or run.executor(pool), or hand it the same shared"
+            )
 
     def _program(self) -> str:
         """The name of a run that has none."""
