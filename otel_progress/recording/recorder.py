@@ -204,7 +204,7 @@ class Recorder(Teller):
             return self._join(saved["run_id"], saved["workflow"], span, call)
         if ambient is not None:  # A task that outlives its run, or a forked child.
             return self._join(ambient.run.id, ambient.run.workflow, ambient.run.span, call)
-        if order.main_worker() is None:
+        if shared is None and order.main_worker() is None:
             self._hint(call.code.name)
         run = Run(self, self._new_run_id(), self._program(), Beginning.STAGE, shared=shared, origin=call.code.origin)
         run.parent_context = get_current()
