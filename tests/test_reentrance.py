@@ -166,11 +166,7 @@ def test_a_child_records_whatever_its_parent_does_at_the_fork(tmp_path: Path) ->
         while not stop.is_set():
             work()
 
-    def with_store():  # Else it would be hinted at how to have it part of the other thread's run.
-        with stage("usual", shared={}):
-            pass
-
-    threads = [threading.Thread(target=on_and_on, args=(work,)) for work in (with_store, again, collect, flush)]
+    threads = [threading.Thread(target=on_and_on, args=(work,)) for work in (visit, again, collect, flush)]
     for thread in threads:
         thread.start()
     codes = []
