@@ -155,6 +155,35 @@ def test_a_store_of_another_process_is_one_for_many_threads(telemetry: Telemetry
         assert shared["progress_metrics"]["draft"]["visits"] == 20
 
 
+def test_a_run_that_its_store_does_not_tell_of_yet_keeps_it(telemetry: Telemetry) -> None:
+    """Where one thread begins a run over a slow store, another may have gone through a stage of it before that."""
+    writing, written = threading.Event(), threading.Event()
+
+    class Slow(OwnMapping):
+        def __setitem__(self, key: str, value: Any) -> None:
+            writing.set()
+            assert written.wait(LONGEST)
+            super().__setitem__(key, value)
+
+    shared = Slow()
+
+    def work(name: str) -> None:
+        with stage(name, shared=shared):
+            pass
+
+    first = threading.Thread(target=work, args=("first",), daemon=True)
+    first.start()
+    assert writing.wait(LONGEST)
+    for name in ("second", "third"):
+        other = threading.Thread(target=work, args=(name,), daemon=True)
+        other.start()
+        other.join(LONGEST)
+        assert not other.is_alive()
+    written.set()
+    first.join(LONGEST)
+    assert len({span.attributes["otel_progress.run.id"] for span in telemetry.spans("stage") if span.attributes}) == 1
+
+
 def test_one_run_whose_end_fails_stops_no_other(telemetry: Telemetry) -> None:
     class Refuses(dict[str, Any]):
         def get(self, *args: Any) -> Any:

@@ -94,6 +94,8 @@ class Run(Recorded):
     """Whether this process may add to it: until its end, and not in a forked child."""
     idle = False
     """Whether it is one that nothing ends, between its stages."""
+    shown = False
+    """Whether its store has been told of it, so that others find it there when it is let go of."""
     outermost: Visit | None = None
     """The visit with which a run ends that nothing else can join."""
     last_activity = 0

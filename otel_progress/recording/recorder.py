@@ -250,6 +250,7 @@ class Recorder(Teller):
                     self.tell("run_started", run)
             if known is run:
                 self.tell("run_shown", run)
+                run.shown = True
         except BaseException:
             self.end(run, None, "abandoned")
             raise
@@ -363,7 +364,7 @@ class Recorder(Teller):
         self.tell("visit_ended", visit, to=visit.untold)
         if run.outermost is visit:
             self.end(run, visit.exception, None, visit.ended)
-        elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None:
+        elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None and run.shown:
             self.rest(run, visit.store)
         visit.exception = visit.shared = visit.node = visit.untold = visit.worker = visit.ends = None
         visit.context = visit.parent_context = visit.before = _NOWHERE
