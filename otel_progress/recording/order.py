@@ -92,8 +92,8 @@ def starts(visit: Visit) -> None:
     around = visit.parent or visit.run
     if around.part_of is not None:
         around = _whole(around)
-    if around.ends is not None:
-        visit.follows = around.ends.get(visit.worker, ())
+    if around.ends is not None and (follows := around.ends.get(visit.worker)):
+        visit.follows = follows
 
 
 def ended(visit: Visit) -> None:

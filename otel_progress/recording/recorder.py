@@ -29,6 +29,7 @@ from .sink import Teller
 from .sources import Clock, new_run_id, program_name, result_of
 from .stages import StageRecord
 from .store import (
+    NOTHING_SEEN,
     here,
     look_at,
     name_of,
@@ -330,8 +331,9 @@ class Recorder(Teller):
         self._place(visit, ambient, context)
         self._start(visit, visit.parent)
         order.starts(visit)
-        visit.versions_before = visit.look().versions
-        visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
+        if (seen := visit.look()) is not NOTHING_SEEN:
+            visit.versions_before = seen.versions
+            visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
         try:
             if not visit.record.begin(visit):
                 return None
@@ -366,7 +368,9 @@ class Recorder(Teller):
             self.end(run, visit.exception, None, visit.ended)
         elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None and run.shown:
             self.rest(run, visit.store)
-        visit.exception = visit.shared = visit.node = visit.untold = visit.worker = visit.ends = None
+        visit.shared = visit.node = visit.untold = visit.worker = None
+        if visit.exception is not None or visit.ends is not None:  # Not kept by most.
+            visit.exception = visit.ends = None
         visit.context = visit.parent_context = visit.before = _NOWHERE
 
     def _end_items(self, visit: Visit, error: BaseException | None, result: Result) -> None:

@@ -196,8 +196,9 @@ class StageRecord:
             outer_rework = 0.0 if not rework or visit.is_inside_rework else rework  # Else the run's is counted already.
             # Nothing is called from here on, so that what a signal's handler raises comes before all of it or after.
             visit.result = self.result = result
-            visit.error_type = self.error = run.failing = error_type
-            visit.exception = error
+            self.error = run.failing = error_type
+            if failed or error is not None:
+                visit.error_type, visit.exception = error_type, error
             visit.untold = untold
             if is_tracked:
                 del run.tracked[visit.stage]
