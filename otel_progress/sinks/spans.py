@@ -79,7 +79,7 @@ class SpanSink(Sink):
         for _, span in visit.follows:
             if span.is_valid:
                 links.append(Link(span, _FOLLOWS))
-                is_followed = is_followed or span == before
+                is_followed = is_followed or span is before or span == before
         if not is_followed and before is not None:  # One link is enough: that it repeats its number says.
             links.append(Link(before, _REPEATS))
         self._start(
