@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -15,6 +16,7 @@ from pocketflow import BatchNode, Node
 
 from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, stage, workflow
 from otel_progress.recording import default
+from otel_progress.recording.later import Later
 from otel_progress.recording.settings import Settings
 
 from .conftest import SECOND, START, ManualTime, Telemetry, make_telemetry
@@ -35,6 +37,23 @@ def started(telemetry: Telemetry, span: str) -> float:
 def lasted(telemetry: Telemetry, span: str) -> float:
     found = telemetry.span(span)
     return ((found.end_time or 0) - (found.start_time or 0)) / SECOND
+
+
+def test_a_program_whose_tests_stop_the_time(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they do to try its waiting. What our threads wait for is none of it."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    with workflow("w"):
+        for _ in range(10):
+            with stage("a"):
+                pass
+    busy = Later(lambda: None, "things")
+    busy.drain()  # And while another thread works it gives up after a while.
+    monkeypatch.setattr(busy, "_worker", {None: -1})
+    assert busy.drain(timeout=0.01) is False
+    assert [count for _, (_, count) in telemetry.points("otel_progress.stage.duration")] == [1, 9]
+    assert slept == []
 
 
 def test_a_stage_after_a_sleep_starts_when_it_does(telemetry: Telemetry) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import _thread
 import os
 import queue
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from time import sleep  # The program's tests may put another one into `time`.
 from typing import Any
 
 from .faults import logger, passes, report
@@ -21,6 +21,7 @@ from .faults import logger, passes, report
 MOST = 131_072
 """What may wait."""
 _GATHER = 0.05  # Seconds: to wake the thread for each would cost the workflow more than the work does.
+_PAUSE = 0.001  # Seconds between two looks whether another thread is done.
 _IDLE = 10.0  # Seconds after which the thread ends, until there is something to do again.
 
 
@@ -69,8 +70,7 @@ class Later:
     def drain(self, timeout: float = 1.0) -> bool:
         """Do all that waits. False where another thread that does so takes longer than `timeout` seconds."""
         me = _thread.get_ident()
-        end = time.monotonic() + timeout
-        while True:
+        for _ in range(max(1, round(timeout / _PAUSE))):  # A clock may stand still, in tests of the program.
             try:
                 holder = self._worker.setdefault(None, me)
                 if holder is me:
@@ -79,9 +79,10 @@ class Later:
             finally:
                 if self._worker.get(None) is me:
                     self._worker.clear()
-            if holder == me or time.monotonic() > end:  # The handler of a signal came while this thread worked.
+            if holder == me:  # The handler of a signal came while this thread worked.
                 return False
-            time.sleep(0.001)
+            sleep(_PAUSE)
+        return False
 
     def _do_all(self) -> None:
         waiting = self._waiting
@@ -99,7 +100,7 @@ class Later:
     def _work(self) -> None:
         wake = self._wake
         while wake is self._wake:
-            time.sleep(_GATHER)
+            sleep(_GATHER)
             try:
                 self.drain()
             except BaseException as error:  # Nothing of the workflow runs here, to which it could belong.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -104,8 +103,9 @@ class Writer:
 
     def finish(self, timeout: float = _EXIT_TIMEOUT, **known: int) -> None:
         """Write what waits, and note that this process has come to its end, and how as far as that is `known`."""
-        end = time.monotonic() + timeout
-        while self._waiting and time.monotonic() < end:
+        for _ in range(round(timeout / 0.01)):
+            if not self._waiting:
+                break
             self._keeper.wake()
             sleep(0.01)
         if lost := self._dropped + len(self._waiting):

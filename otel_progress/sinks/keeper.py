@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import _thread
 import queue
-import time
 from collections.abc import Callable
+from time import monotonic, sleep  # The program's tests may put others into `time`.
 
 from ..recording.faults import report
 
@@ -51,7 +51,7 @@ class Keeper:
                 self._thread.clear()
 
     def _work(self, wake: queue.SimpleQueue[None]) -> None:
-        last = time.monotonic()
+        last = monotonic()
         while wake is self._wake:
             try:
                 wake.get(timeout=_SECOND if self._each_second else _IDLE)
@@ -62,11 +62,11 @@ class Keeper:
                         self.start()
                     return
             else:
-                time.sleep(GATHER)
+                sleep(GATHER)
                 self._is_asked = False
                 _call(self._soon)
-            if self._each_second is not None and time.monotonic() - last >= _SECOND:
-                last = time.monotonic()
+            if self._each_second is not None and monotonic() - last >= _SECOND:
+                last = monotonic()
                 _call(self._each_second)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import weakref
 from collections import deque
+from time import sleep
 from typing import Any, cast
 
 from opentelemetry._logs import SeverityNumber
@@ -62,10 +62,11 @@ class EventLogs:
 
     def force_flush(self, timeout_millis: int = 10_000) -> bool:
         """Send what waits."""
-        end = time.monotonic() + timeout_millis / 1000
-        while self._waiting and time.monotonic() < end:
+        for _ in range(timeout_millis // 10):
+            if not self._waiting:
+                break
             self._keeper.wake()
-            time.sleep(0.01)
+            sleep(0.01)
         return self._provider.force_flush(timeout_millis)
 
     def shutdown(self) -> None:
