@@ -129,8 +129,11 @@ class EventSink(Sink):
             if above != parent.span.get_span_context():
                 more += _parent_span(above.span_id)
         if visit.follows:
-            ids_before = '"},{"stringValue":"'.join(f"{self._out.process}.{serial}" for serial, _ in visit.follows)
-            more += f'{_FOLLOWS}{ids_before}"}}]}}}}}}'
+            (serial, _), *others = visit.follows
+            more += f'{_FOLLOWS}{self._out.process}.{serial}"}}'
+            for other, _ in others:
+                more += f',{{"stringValue":"{self._out.process}.{other}"}}'
+            more += "]}}}"
         self._out.write(f"{self._lead}{visit.started}{texts.started}{own}{more}]{ids}{_TAIL}".encode())
 
     def visit_ended(self, visit: Visit) -> None:
