@@ -46,6 +46,10 @@ class Appending:
         self.path = path
         self.fault: str | None = None
         """Why it is incomplete, if it is."""
+        self.alone = False
+        """Whether no other process writes to it now: then its end need not be asked for at every line."""
+        self._end = -1
+        """Where it is known to end; -1 where that is to be asked for."""
         self._descriptor = -1
         self._is_torn = False
 
@@ -54,13 +58,23 @@ class Appending:
         sent = 0
         try:
             if not self._is_torn:
-                line = _in_one_page(self._descriptor, line)
+                end = self._end
+                if end < 0:
+                    end = os.lseek(self._descriptor, 0, os.SEEK_END)
+                line = _in_one_page(end, line)
+                if self.alone:
+                    self._end = end + len(line)  # Before it is written, so that other threads go on from there.
                 sent = os.write(self._descriptor, line)
                 if sent == len(line):
                     return
         except OSError:  # Not opened yet; or something to find out about.
             pass
+        self._end = -1
         self._append(line, sent)
+
+    def look_again(self, *, alone: bool) -> None:
+        """Ask once more where it ends, and from now on at every line unless this process is alone."""
+        self.alone, self._end = alone, -1
 
     def _append(self, line: bytes, sent: int) -> None:
         if self._is_torn:
@@ -86,7 +100,7 @@ class Appending:
             if error.errno != errno.EBADF:  # It is not open, or the program has closed it, as daemons do.
                 raise
         self._descriptor = self._open()
-        whole = _in_one_page(self._descriptor, data)  # The file may be there.
+        whole = _in_one_page(os.lseek(self._descriptor, 0, os.SEEK_END), data)  # The file may be there.
         return max(0, os.write(self._descriptor, whole) - (len(whole) - len(data)))
 
     def _open(self) -> int:
@@ -98,9 +112,9 @@ class Appending:
         return descriptor
 
 
-def _in_one_page(descriptor: int, line: bytes) -> bytes:
+def _in_one_page(end: int, line: bytes) -> bytes:
     """`line`, with blanks before it for the rest of the page that the file ends in, where it would not fit there."""
-    left = -os.lseek(descriptor, 0, os.SEEK_END) % _PAGE  # Others write to it too.
+    left = -end % _PAGE
     return b" " * left + line if left < len(line) <= _PAGE else line
 
 

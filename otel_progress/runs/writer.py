@@ -48,8 +48,11 @@ class Writer:
         self._own: ProcessFile | None = None
         self._forget()
         if hasattr(os, "register_at_fork"):
-            forked = weakref.WeakMethod(self._forked)
-            os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
+            forked, has_child = weakref.WeakMethod(self._forked), weakref.WeakMethod(self._look_again)
+            os.register_at_fork(
+                after_in_child=lambda: (method := forked()) and method(),
+                after_in_parent=lambda: (method := has_child()) and method(forked=True),
+            )
 
     def attach(self, recorder: Recorder) -> None:
         """Have the recorder tell it, right after the spans are made."""
@@ -76,6 +79,7 @@ class Writer:
             f'"scopeLogs":[{{"scope":{scope},"logRecords":['
         )
         self._keeper.start()
+        self._look_again()
         return True
 
     def write(self, line: bytes) -> None:
@@ -139,11 +143,19 @@ class Writer:
     def _touch(self) -> None:
         if self._own is not None:
             self._own.touch()
+            self._look_again()
+
+    def _look_again(self, *, forked: bool = False) -> None:
+        """Find out whether other processes write to the file too."""
+        self._has_forked = self._has_forked or forked
+        alone = not self._has_forked and len(list(self._folder.glob("process-*.json"))) <= 1
+        self.file.look_again(alone=alone)
 
     def _forget(self) -> None:
         self._waiting: deque[bytes] = deque()
         self._is_behind = False
         self._slow_writes = self._dropped = 0
+        self._has_forked = False
         self._written_at = 0.0
 
     def _forked(self) -> None:
@@ -154,6 +166,8 @@ class Writer:
         self._keeper.forget()
         self.sink.forget()
         self._forget()
+        self._has_forked = True
+        self.file.look_again(alone=False)
 
 
 def _attribute(name: str, kind: str, value: str) -> str:
