@@ -154,6 +154,16 @@ def a_flow() -> None:
     Flow(fails).run({"workflow_state": {"current_stage": "tracked"}})
 
 
+def by_hand() -> None:
+    node = Fails()
+    got = node.prep({})
+    with contextlib.suppress(AttributeError):  # Its flow would have set `cur_retry`.
+        node.exec(got)
+    node.post({}, got, None)
+    items = Items()
+    items.post({}, None, [items.exec(each) for each in items.prep({})])
+
+
 def try_every_instant(begun: Begun, work: Callable[[], object], kind: type[BaseException]) -> int:
     """How many instants there are. Nothing is left after any of them."""
     recorder, handler, at = default.recorder, Handler(kind), 0
@@ -178,7 +188,7 @@ def try_every_instant(begun: Begun, work: Callable[[], object], kind: type[BaseE
         assert [each for each, span in begun.all if each.ended is None or span.is_recording()] == [], at
 
 
-@pytest.mark.parametrize("work", [a_block, a_workflow, calls, a_generator, a_coroutine, a_flow])
+@pytest.mark.parametrize("work", [a_block, a_workflow, calls, a_generator, a_coroutine, a_flow, by_hand])
 def test_nothing_is_swallowed_and_nothing_left_open(begun: Begun, work: Callable[[], object]) -> None:
     assert try_every_instant(begun, work, TimeLimit) > 300
 

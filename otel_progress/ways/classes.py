@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Collection
+from inspect import isfunction
 from itertools import islice
 from typing import Any, cast
 
@@ -24,6 +25,8 @@ FALLBACKS = ("exec_fallback", "exec_fallback_async")
 PHASES = {"prep": "prep", "prep_async": "prep", "post": "post", "post_async": "post", "_exec": "exec"}
 FLOWS = ("_orch", "_orch_async")
 METHODS = (*RUNS, *EXECS, *FALLBACKS, *PHASES, *FLOWS, "get_next_node")
+BY_HAND = (*EXECS, *PHASES)
+RUNS_OF_OWN = frozenset(RUNS)
 _OWN_NAMES = ("name", "node_name")
 _OWN_NAMES_OF_FLOWS = ("name", "flow_name", "node_name")
 _BARE = frozenset({"Flow", "AsyncFlow", "BatchFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow"})
@@ -56,6 +59,14 @@ class NodeClass:
             for name in METHODS
         }
         self._entries = {name: id(wrapper) for name, wrapper in wrappers.items() if wrapper is not None}
+        phases = {phase_of(name) for name in BY_HAND if name in owners and RUNS_OF_OWN.isdisjoint(owners[name])}
+        """What it defines itself, beside what the class that has `_run` does."""
+        self.has_prep = "prep" in phases
+        self.last = "exec" if "exec" in phases and "post" not in phases and not self.is_batch else "post"
+        """The phase that ends a visit, where others call one after the other."""
+        by_hand = () if self.is_flow or not cls.__weakrefoffset__ else BY_HAND
+        self.by_hand = frozenset(name for name in by_hand if name in self._entries)
+        """Methods whose calls mean something without a visit around them."""
         self._attempts = 0 if not self.is_flow and any(name in self._entries for name in EXECS) else 1
         self._codes: dict[tuple[str, Origin], Code] = {}
         self.unentered = frozenset(
@@ -128,10 +139,25 @@ def forget_classes() -> None:
     _known.clear()
 
 
-def is_node_class(cls: type) -> bool:
-    """Whether `cls` has the shape of a node."""
-    names = {name for base in cls.__mro__ for name in vars(base)}
-    return not names.isdisjoint(RUNS) and not names.isdisjoint((*EXECS, *PHASES))
+def phase_of(name: str) -> str:
+    """Which phase a method is."""
+    return PHASES.get(name, "exec")
+
+
+def refusal(cls: type) -> str | None:
+    """Why visits of `cls` cannot be recorded; None where they can."""
+    methods = {name: vars(base)[name] for base in reversed(cls.__mro__) for name in METHODS if name in vars(base)}
+    names = methods.keys()
+    if not names.isdisjoint(RUNS) and not names.isdisjoint(BY_HAND):
+        return None
+    phases = {phase_of(name) for name in BY_HAND if name in names}
+    if "exec" not in phases and phases != {"prep", "post"}:
+        return "it has no prep, exec or post as a node has them"
+    ends = {"prep" if "prep" in phases else "exec", "post" if "post" in phases else "exec"}
+    odd = [name for name in BY_HAND if name in names and phase_of(name) in ends and not isfunction(methods[name])]
+    if odd:
+        return f"it has no _run, and {', '.join(odd)} is no plain method"
+    return None if cls.__weakrefoffset__ else "it has no _run, and __slots__ without __weakref__"
 
 
 def item_of(node: object, params: Any = None) -> tuple[object, str | None]:

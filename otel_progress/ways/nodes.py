@@ -1,6 +1,7 @@
 """What the calls of a node's methods mean: any class with `prep`, `exec` or `post` around one `shared`.
 
-Nothing is kept on a node. One visit stays one visit however many wrapped methods call each other through super().
+A visit is a call of `_run`; where nothing of the node is around, `by_hand` makes one of the calls one by one. Nothing
+is kept on a node. One visit stays one visit however many wrapped methods call each other through super().
 """
 
 from __future__ import annotations
@@ -8,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from typing import Any
 
+from opentelemetry.context import get_current
+
 from ..recording import default
 from ..recording.call import Call
 from ..recording.faults import Harmless, passes, report
 from ..recording.live import Recorded, Run
+from ..recording.place import recorded_in
 from ..recording.store import given_store, name_of
 from ..recording.visits import Part, Visit
+from . import by_hand
 from .attempts import Exec, Fallback, FlowItem, Phase
 from .classes import (
+    EXECS,
     FALLBACKS,
     FLOWS,
     METHODS,
@@ -25,13 +31,14 @@ from .classes import (
     NodeClass,
     class_of,
     forget_classes,
-    is_node_class,
     item_of,
+    phase_of,
+    refusal,
 )
 from .opening import Opening, Scope, action_of
 from .patches import Patches
 
-__all__ = ["Nodes", "has_scope", "is_node_class", "leave_out", "record_class"]
+__all__ = ["Nodes", "has_scope", "leave_out", "record_class", "refusal"]
 
 _UNRECORDED: Any = object()
 """Scope of a class that is no stage, the tracker's for one."""
@@ -53,21 +60,40 @@ class Nodes:
         """What a call of the wrapped method `name` means: a context manager for it, or None where it means nothing."""
         try:
             info = class_of(node)
-            if name in info.unentered and default.recorder.settings.detail == "none":
+            if (
+                name in info.unentered
+                and default.recorder.settings.detail == "none"
+                and (name not in info.by_hand or _is_current(node))
+            ):
                 return None
             entry = info.is_entry(name, wrapper)
             if name in RUNS:
                 return self._visit(info, entry, node, name, args[0] if args else kwargs.get("shared"))
-            owner = _at_hand(node) if entry and _has_meaning(info, name) else None
-            if owner is not None and name in FLOWS:
-                return _flow_item(owner, node, args[1] if len(args) > 1 else kwargs.get("params"))
-            if isinstance(owner, Visit):
-                return _step(info, owner, name, args[0] if args else next(iter(kwargs.values()), None))
+            if entry:
+                return self._inside(info, node, name, args, kwargs)
         except BaseException as error:
             if passes(error):
+                by_hand.broken_off(node, error)
                 raise
             report(f"a call of {name} could not be recorded", error)
         return None
+
+    def _inside(
+        self, info: NodeClass, node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Harmless[Any] | None:
+        """What a call of a method that is not `_run` means."""
+        has_meaning = _has_meaning(info, name)
+        if not has_meaning and name not in info.by_hand:
+            return None
+        owner = _at_hand(node)
+        if name in FLOWS:
+            return (
+                None if owner is None else _flow_item(owner, node, args[1] if len(args) > 1 else kwargs.get("params"))
+            )
+        subject = args[0] if args else next(iter(kwargs.values()), None)
+        if owner is None:
+            return self._by_hand(info, node, name, subject) if name in info.by_hand else None
+        return _step(info, owner, name, subject) if has_meaning and isinstance(owner, Visit) else None
 
     def returned(
         self, wrapper: object, node: Any, value: object, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -95,6 +121,30 @@ class Nodes:
         at = _up_to(default.recorder.around()[0], node)
         if at is not None and not (entry and _function_of(at).endswith(f".{name}")):
             return None  # Through super(), or `_run_async` calls `_run`. A node that runs itself again is a new visit.
+        if by_hand.visited and (begun := by_hand.run_after_all(node, info.code(name, node))) is not None:
+            return begun
+        return self._opening(info, node, name, shared)
+
+    def _by_hand(self, info: NodeClass, node: Any, name: str, subject: Any) -> Harmless[Any] | None:
+        """What a call means that nothing of the node is around: somebody calls its methods one by one."""
+        phase, driven = phase_of(name), None
+        if by_hand.begins(node, phase, info.has_prep):
+            opening = self._opening(info, node, name, subject if phase == "prep" else None)
+            driven = by_hand.begin(node, opening) if isinstance(opening, Opening) else None
+        elif phase != "prep":
+            driven = by_hand.going_on(node, subject if phase == "post" else None)
+        if driven is None:
+            return None
+        visit = driven.recorded
+        parts: list[Harmless[Any]] = []
+        if isinstance(visit, Visit):
+            if name in EXECS and default.recorder.settings.phases and not info.is_batch:
+                parts.append(Phase(visit, "exec"))  # Which nothing else is here.
+            if _has_meaning(info, name) and (part := _step(info, visit, name, subject)) is not None:
+                parts.append(part)
+        return by_hand.Step(driven, node, phase, parts, info.last)
+
+    def _opening(self, info: NodeClass, node: Any, name: str, shared: Any) -> Harmless[Any] | None:
         scope: Any = info.scope
         if scope is _UNRECORDED:
             return None
@@ -137,6 +187,12 @@ def _has_meaning(info: NodeClass, name: str) -> bool:
     if name in FLOWS:
         return info.is_batch_flow
     return name not in info.unentered or default.recorder.settings.phases
+
+
+def _is_current(node: object) -> bool:
+    """Whether what is current is one of this very node, and so open: asked for every call, as quickly as can be."""
+    at = recorded_in(get_current())
+    return at is not None and at.node is node
 
 
 def _up_to(at: Recorded | None, node: object) -> Recorded | None:

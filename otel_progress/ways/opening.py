@@ -132,6 +132,25 @@ class Opening(Harmless[T]):
         other.recorded, self.recorded = recorded, None
         return other
 
+    def by_steps(self) -> Opening[T]:
+        """The same, current for single steps only."""
+        self._stepwise = True
+        return self
+
+    def let_go(self) -> None:
+        """Hold neither the object whose call it is nor its store: then it ends when that object is forgotten."""
+        self._call = self._call._replace(node=None, shared=None)
+        if self.recorded is not None:
+            self.recorded.node = None
+
+    def take(self) -> Run | Visit | None:
+        """What it has begun, to be ended by who takes it."""
+        if self._guard is not None:
+            _guarded.pop(self._guard, None)
+            self._guard = None
+        recorded, self.recorded = self.recorded, None
+        return recorded
+
     def instead(self) -> T:
         """One that records nothing."""
         return self._scope.given(default.get().nothing(self._call.code))

@@ -53,8 +53,8 @@ class _Way(Scope[T]):
         Of an object comes back the same: of its class, with its attributes. It itself stays unrecorded.
 
         Raises:
-            TypeError: `target` is none of these: neither callable nor a class with `prep`, `exec` or `post` and `_run`,
-                or an object that stands for a function.
+            TypeError: `target` is none of these: neither callable nor a class with `prep`, `exec` or `post`, or an object
+                that stands for a function, or visits of the class cannot be recorded. It says what to write instead.
         """
         kind = type(self).__name__
         what: Any = target
@@ -62,9 +62,10 @@ class _Way(Scope[T]):
             method: Any = cast("Any", what)
             return type(method)(self(method.__func__))
         if inspect.isclass(what):
-            if not nodes.is_node_class(what):
+            if (reason := nodes.refusal(what)) is not None:
                 raise TypeError(
-                    f"@{kind} takes a function, or a class with prep, exec or post and _run; {what.__name__} is none"
+                    f"@{kind} takes a function, or a class with prep, exec or post; {what.__name__} is none: {reason}."
+                    f' Write `with {kind}("{self.name or what.__name__}", shared=shared):` around what uses it'
                 )
             nodes.record_class(what, self)
             return target
@@ -87,8 +88,8 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
     """Record a stage: one visit for every call, or for every `with` block.
 
     As a decorator it takes functions, coroutine functions, generator functions (timed from the first step to the end,
-    current only while a step runs), async generator functions, methods, and node classes with `prep`/`exec`/`post`.
-    Without a run around it the stage begins one of its own, which later stages with the same `shared` join.
+    current only while a step runs), async generator functions, methods, and node classes with `prep`/`exec`/`post`,
+    whether their `_run` is called or these one by one. Without a run around it the stage begins one of its own, which later stages with the same `shared` join.
 
         @stage("fact_check", budget="2m")
         def fact_check(shared): ...

@@ -1,0 +1,224 @@
+"""Visits of nodes whose `prep`, `exec` and `post` somebody calls one by one: an engine without `_run`, a user's loop.
+
+Such a visit is open from the first of these calls to the end of the last, and current only while one of them runs:
+between them runs code that is not the node's. Nothing is kept on the node, and nothing here keeps it alive: what it
+left open ends as abandoned when it is forgotten, when its next visit begins, or with the run.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from contextvars import Token
+from typing import Any, cast
+from weakref import ref
+
+from ..recording import default
+from ..recording.call import Call, Code
+from ..recording.context import attach, detach
+from ..recording.faults import Harmless
+from ..recording.live import Recorded, Run
+from ..recording.order import worker
+from ..recording.visits import Visit
+from .opening import Opening, Scope, action_of
+
+visited: dict[int, tuple[Driven, ...]] = {}
+"""By the identity of the node. Tuples, as several threads may look at one node."""
+
+
+class Driven:
+    """One visit, and who began it."""
+
+    def __init__(self, node: object, opening: Opening[Any], recorded: Recorded) -> None:
+        self.worker = worker()
+        # In C: what a signal's handler raises in a callback that is written in Python is lost.
+        self.node = ref(node, functools.partial(visited.pop, id(node)))
+        self.opening: Opening[Any] | None = opening
+        self.recorded = recorded
+        self.failed = False
+        """Whether an exception left its exec: a further try need not begin with prep."""
+        self._steps = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on."""
+        return self.opening is not None and self.recorded.recorder.is_open(self.recorded)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether its task is no more, so that nobody will end it."""
+        who: Any = self.worker
+        if isinstance(who, tuple):  # A greenlet's.
+            (who,) = cast("tuple[Any]", who)
+        return type(who) is ref and who() is None
+
+    def enter(self, node: object) -> None:
+        """Be that of its node, for what the node's methods call."""
+        self._steps += 1
+        self.recorded.node = node
+
+    def leave(self) -> None:
+        """Hold the node no more."""
+        self._steps -= 1
+        if self._steps <= 0:
+            self.recorded.node = None
+
+    def end(self, error: BaseException | None) -> None:
+        """End the visit."""
+        if self.opening is not None:
+            self.opening.leave(error)
+            self.opening = None  # Only now: what the handler of a signal interrupts comes here again.
+
+    def abandon(self) -> None:
+        """End it where its last call never came."""
+        if self.opening is not None:
+            self.recorded.recorder.end(self.recorded, None, "abandoned")
+            self.opening.take()
+            self.opening = None
+
+
+def _of(node: object) -> tuple[Driven, ...]:
+    return tuple([each for each in visited.get(id(node), ()) if each.node() is node])
+
+
+def _keep(node: object, visits: tuple[Driven, ...]) -> None:
+    if visits:
+        visited[id(node)] = visits
+    else:
+        visited.pop(id(node), None)
+
+
+def begins(node: object, phase: str, has_prep: bool) -> bool:
+    """Whether a call begins a visit: prep does, and exec where there is no prep or a try before it failed."""
+    if phase == "prep":
+        return not _is_run(node)
+    if phase != "exec":
+        return False
+    known, who = _of(node), worker()  # No generators: what a signal's handler raises while one is closed is lost.
+    if [each for each in known if each.is_open]:
+        return False
+    may = not has_prep or [each for each in known if each.failed and each.worker == who]
+    return bool(may) and not _is_run(node)
+
+
+def begin(node: object, opening: Opening[Any]) -> Driven | None:
+    """Begin a visit; what the same task or thread, or one that is no more, has left open of this node is abandoned."""
+    who, others = worker(), list[Driven]()
+    for each in _of(node):
+        if each.worker == who or each.is_left:
+            each.abandon()
+        elif each.is_open:
+            others.append(each)
+    opening.by_steps().__enter__()
+    recorded = opening.recorded
+    if recorded is None:
+        _keep(node, tuple(others))
+        return None
+    opening.let_go()
+    driven = Driven(node, opening, recorded)
+    _keep(node, (*others, driven))
+    return driven
+
+
+def broken_off(node: object, error: BaseException) -> None:
+    """What a signal's handler raised while we looked at a call leaves the node's method as any exception does."""
+    if visited and (driven := going_on(node)) is not None:
+        driven.end(error)
+
+
+def going_on(node: object, shared: Any = None) -> Driven | None:
+    """The visit that a call goes on with: its task's or thread's own, else that of its store, else the only one."""
+    known = [each for each in _of(node) if each.is_open]
+    if not known:
+        return None
+    who = worker()
+    own = [each for each in known if each.worker == who]
+    if not own and shared is not None:
+        own = [each for each in known if isinstance(each.recorded, Visit) and each.recorded.shared is shared]
+    own = own or known
+    return own[0] if len(own) == 1 else None
+
+
+class _GoingOn(Scope[Any]):
+    """What `_run` goes on with, where prep was called by hand before it."""
+
+    def __init__(self, recorded: Any) -> None:
+        super().__init__()
+        self._recorded = recorded
+
+    def begin(self, call: Call) -> Run | Visit:
+        """It has begun."""
+        self._recorded.node = call.node
+        if isinstance(self._recorded, Visit):
+            self._recorded.code = self._recorded.code._replace(function=call.code.function)
+        return self._recorded
+
+    def given(self, recorded: Any) -> Any:
+        """The same."""
+        return recorded
+
+
+def run_after_all(node: object, code: Code) -> Opening[Any] | None:
+    """The visit of a node's `_run` whose prep was called by hand before it: one visit stays one."""
+    if (driven := going_on(node)) is None or driven.opening is None:
+        return None
+    opening, driven.opening = driven.opening, None
+    _keep(node, tuple([each for each in _of(node) if each is not driven]))
+    recorded = opening.take()
+    return None if recorded is None else Opening(_GoingOn(recorded), Call(code, node=node))
+
+
+def _is_run(node: object) -> bool:
+    """Whether the node's `_run` goes on elsewhere: its methods then run in a thread without its context."""
+    registry, driven = default.get().registry, [each.recorded for each in _of(node)]
+    return bool([each for each in [*registry.visits(), *registry.runs()] if each.node is node and each not in driven])
+
+
+class Step(Harmless[None]):
+    """One call of prep, exec or post, inside its visit."""
+
+    def __init__(self, driven: Driven, node: object, phase: str, parts: Sequence[Harmless[Any]], last: str) -> None:
+        self._driven = driven
+        self._node = node
+        self._phase = phase
+        self._parts = parts
+        """The phase and the attempt that it is."""
+        self._begun: list[Harmless[Any]] = []
+        self._is_last = phase in (last, "post")
+        self._token: Token[Any] | None = None
+        self._inside = False
+
+    def enter(self) -> None:
+        """Make the visit current."""
+        self._inside = True
+        self._driven.enter(self._node)
+        self._token = attach(self._driven.recorded.context)
+        for part in self._parts:
+            part.__enter__()
+            self._begun.append(part)
+
+    def got(self, value: object) -> None:
+        """Note what it returned."""
+        for part in self._parts:
+            part.returned(value)
+        visit = self._driven.recorded
+        if self._phase == "post" and isinstance(visit, Visit):
+            visit.action = action_of(self._node, value)
+
+    def leave(self, error: BaseException | None) -> None:
+        """End the visit too, where it was the last call or an exception leaves it."""
+        while self._begun:
+            self._begun.pop().__exit__(None if error is None else type(error), error, None)
+        if self._token is not None:
+            detach(self._token, self._driven.recorded.context)
+            self._token = None
+        if self._inside:
+            self._driven.leave()
+            self._inside = False
+        if error is not None or self._is_last:
+            self._driven.failed = error is not None and self._phase == "exec"
+            self._driven.end(error)
+
+    def not_ended(self, error: BaseException | None, fault: BaseException) -> None:
+        """What a signal's handler raised leaves the call too."""
+        super().not_ended(error or fault, fault)

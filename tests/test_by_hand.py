@@ -1,0 +1,409 @@
+"""Nodes whose prep, exec and post somebody calls one by one: engines without `_run`, and loops of users."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import threading
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from pocketflow import AsyncNode, BatchNode, Node
+
+from otel_progress import PocketFlowInstrumentor, progress, stage, workflow
+from otel_progress.recording.settings import Settings
+
+from .conftest import Telemetry
+
+Shared = dict[str, Any]
+
+
+class Engine:
+    """Drives steps of any class: it is not theirs, and they have no `_run`."""
+
+    def __init__(self, *steps: Any) -> None:
+        self.steps = steps
+
+    def run(self, shared: Shared) -> list[Any]:
+        return [step.post(shared, (got := step.prep(shared)), step.exec(got)) for step in map(copy.copy, self.steps)]
+
+    async def run_async(self, shared: Shared) -> list[Any]:
+        actions: list[Any] = []
+        for step in map(copy.copy, self.steps):
+            got = await step.prep_async(shared)
+            actions.append(await step.post_async(shared, got, await step.exec_async(got)))
+        return actions
+
+
+class Step:
+    """The engine's base."""
+
+    def prep(self, shared: Shared) -> Any:
+        return shared.get("topic")
+
+    def exec(self, prep_res: Any) -> Any:
+        return prep_res
+
+    def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> Any:
+        return "default"
+
+
+@stage("draft")
+class Draft(Step):
+    def exec(self, prep_res: Any) -> Any:
+        return f"about {super().exec(prep_res)}"
+
+    def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> str:
+        shared["draft"] = exec_res
+        super().post(shared, prep_res, exec_res)
+        return "checked"
+
+
+@stage("check")
+class Check(Step):
+    def exec(self, prep_res: Any) -> Any:
+        with stage("lookup"):
+            return None
+
+
+class AStep:
+    async def prep_async(self, shared: Shared) -> Any:
+        await asyncio.sleep(0)
+        return shared["topic"]
+
+    async def exec_async(self, prep_res: Any) -> Any:
+        await asyncio.sleep(0)
+        return prep_res
+
+    async def post_async(self, shared: Shared, prep_res: Any, exec_res: Any) -> Any:
+        await asyncio.sleep(0)
+        return exec_res
+
+
+@stage("fetch")
+class Fetch(AStep):
+    pass
+
+
+class Plain(Node):
+    """Of PocketFlow, driven by hand."""
+
+    def prep(self, shared: Shared) -> Any:
+        return 3
+
+    def exec(self, prep_res: Any) -> Any:
+        return prep_res
+
+    def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> Any:
+        return exec_res
+
+
+@pytest.fixture
+def instrumented(telemetry: Telemetry) -> Generator[Telemetry]:
+    PocketFlowInstrumentor().instrument()
+    yield telemetry
+    PocketFlowInstrumentor().uninstrument()
+
+
+def results(telemetry: Telemetry, name: str) -> list[Any]:
+    return [(span.attributes or {})["otel_progress.stage.result"] for span in telemetry.spans(f"stage {name}")]
+
+
+def test_an_engine_that_calls_prep_exec_and_post_itself(telemetry: Telemetry) -> None:
+    shared: Shared = {"topic": "ferries"}
+    with workflow("w", shared=shared):
+        assert Engine(Draft(), Check()).run(shared) == ["checked", "default"]
+    assert shared["draft"] == "about ferries"
+    assert repr(telemetry.trees()) == "[run w[stage draft, stage check[stage lookup]]]"
+    attributes = telemetry.span("stage draft").attributes or {}
+    assert attributes["otel_progress.stage.action"] == "checked"
+    assert attributes["otel_progress.stage.result"] == "success"
+    assert attributes["otel_progress.stage.attempts"] == 1
+    assert [entry["visits"] for entry in shared["progress_metrics"].values()] == [1, 1, 1]
+
+
+def test_it_lasts_from_the_first_call_to_the_end_of_the_last(telemetry: Telemetry) -> None:
+    shared: Shared = {}
+    step = Draft()
+    with workflow("w", shared=shared):
+        got = step.prep(shared)
+        telemetry.time.passes(1)
+        done = step.exec(got)
+        with stage("between"):
+            telemetry.time.passes(2)
+        assert shared["progress_metrics"]["draft"]["completed"] is False
+        step.post(shared, got, done)
+        telemetry.time.passes(4)
+    assert repr(telemetry.trees()) == "[run w[stage draft, stage between]]"
+    assert shared["progress_metrics"]["draft"]["seconds"] == 3.0
+    assert vars(step) == {}
+
+
+def test_an_async_engine(telemetry: Telemetry) -> None:
+    shared: Shared = {"topic": "ferries"}
+    assert asyncio.run(Engine(Fetch(), Fetch()).run_async(shared)) == ["ferries", "ferries"]
+    telemetry.recorder.close()
+    assert repr(telemetry.trees()) == "[run tests[stage fetch, stage fetch]]"
+    assert results(telemetry, "fetch") == ["success", "success"]
+
+
+def test_nodes_of_pocketflow_by_hand(instrumented: Telemetry) -> None:
+    shared: Shared = {}
+    with workflow("w", shared=shared):
+        assert Engine(Plain(), Plain(max_retries=2)).run(shared) == [3, 3]
+        for node in (Plain(),):  # With the retries of its own.
+            node.post(shared, None, node._exec(node.prep(shared)))
+        assert Plain().run(shared) == 3
+    assert repr(instrumented.trees()) == "[run w[stage Plain, stage Plain, stage Plain, stage Plain]]"
+    assert results(instrumented, "Plain") == ["success"] * 4
+
+
+def test_asynchronous_nodes_of_pocketflow_by_hand(instrumented: Telemetry) -> None:
+    class APlain(AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            await asyncio.sleep(0)
+            return 4
+
+        async def post_async(self, shared: Shared, prep_res: Any, exec_res: Any) -> Any:
+            return exec_res
+
+    async def loop() -> list[Any]:
+        with workflow("w"):
+            return await Engine(APlain(), APlain()).run_async({})
+
+    assert asyncio.run(loop()) == [4, 4]
+    assert repr(instrumented.trees()) == "[run w[stage APlain, stage APlain]]"
+
+
+@pytest.mark.parametrize("phase", ["prep", "exec", "post"])
+@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt()])
+def test_an_exception_ends_it(telemetry: Telemetry, phase: str, error: BaseException) -> None:
+    def fail(*args: Any) -> None:
+        raise error
+
+    cls = stage("x")(type("Failing", (Step,), {phase: fail}))
+    shared: Shared = {}
+    with workflow("w", shared=shared), pytest.raises(type(error)) as caught:
+        Engine(cls()).run(shared)
+    assert caught.value is error
+    assert results(telemetry, "x") == ["failure" if isinstance(error, ValueError) else "cancelled"]
+    assert shared["progress_metrics"]["x"]["error"] == type(error).__name__
+
+
+def test_a_further_try_is_a_visit(telemetry: Telemetry) -> None:
+    @stage("shaky")
+    class Shaky(Step):
+        def exec(self, prep_res: Any) -> Any:
+            tries.append(1)
+            if len(tries) == 1:
+                raise ConnectionError
+
+    tries: list[int] = []
+    shared: Shared = {}
+    step = Shaky()
+    with workflow("w", shared=shared) as run:
+        got = step.prep(shared)
+        with pytest.raises(ConnectionError):
+            step.exec(got)
+        step.post(shared, got, step.exec(got))
+    assert results(telemetry, "shaky") == ["failure", "success"]
+    assert progress(run)["shaky"]["results"] == {"failure": 1, "success": 1}
+
+
+# --- what never ends --------------------------------------------------------------------------------------------------
+
+
+def test_the_next_prep_ends_what_was_left_open(telemetry: Telemetry) -> None:
+    shared: Shared = {}
+    step = Draft()
+    with workflow("w", shared=shared):
+        for _ in range(2):
+            step.exec(step.prep(shared))
+        with stage("other"):
+            assert Engine(step).run(shared) == ["checked"]
+    assert repr(telemetry.trees()) == "[run w[stage draft, stage draft, stage other[stage draft]]]"
+    assert results(telemetry, "draft") == ["abandoned", "abandoned", "success"]
+
+
+def test_the_end_of_the_run_ends_it(telemetry: Telemetry) -> None:
+    shared: Shared = {}
+    step = Draft()
+    with workflow("w", shared=shared):
+        got = step.prep(shared)
+    assert results(telemetry, "draft") == ["abandoned"]
+    assert step.post(shared, got, step.exec(got)) == "checked"  # Its time is over, and no other begins.
+    assert len(telemetry.spans("stage")) == 1
+
+
+def test_it_ends_with_its_node(telemetry: Telemetry) -> None:
+    shared: Shared = {}
+    with workflow("w", shared=shared):
+        Draft().prep(shared)
+        gc.collect()
+        assert shared["progress_metrics"]["draft"]["result"] == "abandoned"
+        with stage("other"):
+            pass
+    assert repr(telemetry.trees()) == "[run w[stage draft, stage other]]"
+
+
+def test_exec_alone_is_a_call_like_any(instrumented: Telemetry) -> None:
+    with workflow("w"), stage("helped"):
+        assert Plain().exec(1) == 1
+        assert Draft().exec("x") == "about x"
+    assert repr(instrumented.trees()) == "[run w[stage helped]]"
+
+
+def test_without_a_prep_or_a_post_of_its_own(instrumented: Telemetry) -> None:
+    class Only(Node):
+        def exec(self, prep_res: Any) -> Any:
+            return prep_res
+
+    with workflow("w") as run:
+        only = Only()
+        assert only.exec(1) == 1
+        only.post({}, None, 1)  # PocketFlow's own, which does nothing.
+        only.post({}, only.prep({}), only.exec(2))
+    assert results(instrumented, "Only") == ["success", "success"]
+    assert progress(run)["Only"]["visits"] == 2
+
+
+def test_the_items_of_a_batch_by_hand(telemetry: Telemetry) -> None:
+    @stage("each")
+    class Each(BatchNode):
+        def prep(self, shared: Shared) -> list[int]:
+            return [1, 2, 3]
+
+        def exec(self, prep_res: int) -> int:
+            return prep_res
+
+        def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> Any:
+            return "done"
+
+    shared: Shared = {}
+    each = Each()
+    each.post(shared, None, [each.exec(item) for item in each.prep(shared)])
+    assert shared["progress_metrics"]["each"]["items_done"] == 3
+    assert shared["progress_metrics"]["each"]["visits"] == 1
+
+
+# --- one visit, never two ---------------------------------------------------------------------------------------------
+
+
+def test_run_goes_on_with_what_prep_began(telemetry: Telemetry) -> None:
+    @stage("plain")
+    class Mine(Plain):
+        pass
+
+    shared: Shared = {}
+    node = Mine()
+    with workflow("w", shared=shared):
+        assert node.prep(shared) == 3
+        assert node.run(shared) == 3
+    assert results(telemetry, "plain") == ["success"]
+    assert (telemetry.span("stage plain").attributes or {})["otel_progress.stage.action"] == "3"
+    assert node.run(shared) == 3
+    assert shared["progress_metrics"]["plain"]["visits"] == 2
+
+
+def test_a_thread_of_run_without_its_context_is_no_other_visit(instrumented: Telemetry) -> None:
+    class Threads(Plain):
+        def _exec(self, prep_res: Any) -> Any:
+            thread = threading.Thread(target=lambda: found.extend([self.prep({}), self.exec(prep_res)]))
+            thread.start()
+            thread.join()
+
+    found: list[Any] = []
+    with workflow("w"):
+        Threads().run({})
+    assert found == [3, 3]
+    assert repr(instrumented.trees()) == "[run w[stage Threads]]"
+
+
+def test_exec_in_a_thread_belongs_to_the_visit(telemetry: Telemetry) -> None:
+    shared: Shared = {"topic": "x"}
+    step = Draft()
+    found: list[Any] = []
+    with workflow("w", shared=shared):
+        got = step.prep(shared)
+        thread = threading.Thread(target=lambda: found.append(step.exec(got)))
+        thread.start()
+        thread.join()
+        step.post(shared, got, found[0])
+    assert repr(telemetry.trees()) == "[run w[stage draft]]"
+    assert (telemetry.span("stage draft").attributes or {})["otel_progress.stage.attempts"] == 1
+
+
+def test_tasks_that_drive_one_node_at_once(telemetry: Telemetry) -> None:
+    step = Fetch()
+
+    async def one(number: int) -> Any:
+        shared = {"topic": number}
+        with workflow("w", shared=shared):
+            return await drive(shared)
+
+    async def drive(shared: Shared) -> Any:
+        got = await step.prep_async(shared)
+        return await step.post_async(shared, got, await step.exec_async(got))
+
+    async def all_of_them() -> list[Any]:
+        return await asyncio.gather(*map(one, range(5)))
+
+    assert asyncio.run(all_of_them()) == list(range(5))
+    assert results(telemetry, "fetch") == ["success"] * 5
+    assert repr(telemetry.trees()) == f"[{', '.join(['run w[stage fetch]'] * 5)}]"
+
+
+def test_a_task_that_is_gone_leaves_nothing_open(telemetry: Telemetry) -> None:
+    step = Fetch()
+    shared = {"topic": "x"}
+    with workflow("w", shared=shared) as run:
+        for _ in range(3):
+            asyncio.run(step.prep_async(shared))
+            gc.collect()
+        assert progress(run)["fetch"]["results"] == {"abandoned": 2}
+    assert results(telemetry, "fetch") == ["abandoned"] * 3
+
+
+def test_detail_makes_spans_of_the_phases(telemetry_with: Any) -> None:
+    telemetry: Telemetry = telemetry_with(Settings(detail="phases"))
+    with workflow("w"):
+        Engine(Check()).run({})
+    assert repr(telemetry.trees()) == "[run w[stage check[prep, exec[stage lookup], post]]]"
+
+
+# --- what cannot be recorded ------------------------------------------------------------------------------------------
+
+
+class Slotted:
+    __slots__ = ()
+
+    def prep(self, shared: Shared) -> None: ...
+
+    def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> None: ...
+
+
+class Static(Step):
+    post: Any = staticmethod(lambda shared, prep_res, exec_res: None)
+
+
+class Client:
+    def post(self, url: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("cls", "reason"),
+    [
+        (Slotted, "it has no _run, and __slots__ without __weakref__"),
+        (Static, "it has no _run, and post is no plain method"),
+        (Client, "it has no prep, exec or post as a node has them"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_with_the_line_to_write(cls: type, reason: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        stage("x")(cls)
+    assert str(caught.value) == (
+        f"@stage takes a function, or a class with prep, exec or post; {cls.__name__} is none: {reason}. "
+        'Write `with stage("x", shared=shared):` around what uses it'
+    )
