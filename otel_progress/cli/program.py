@@ -7,7 +7,6 @@ import importlib.util
 import os
 import sys
 import types
-from collections.abc import Callable
 from pathlib import Path
 
 
@@ -49,18 +48,3 @@ def _first_on_path(folder: Path) -> None:
     """Put the program's folder where ours is."""
     if not getattr(sys.flags, "safe_path", False):
         sys.path[0] = str(folder)
-
-
-_Hook = Callable[[type[BaseException], BaseException, "types.TracebackType | None"], object]
-
-
-def without_our_frames(hook: _Hook, code: types.CodeType) -> _Hook:
-    """`hook`, shown tracebacks that begin with the program's own `code`."""
-
-    def shown(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
-        own = trace
-        while own is not None and own.tb_frame.f_code is not code:
-            own = own.tb_next
-        hook(kind, error.with_traceback(own or trace), own or trace)
-
-    return shown

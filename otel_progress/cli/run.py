@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ..recording.visible import visible
 from ..runs.processes import mark_crashed
-from .program import load_module, load_script, without_our_frames
+from .program import load_module, load_script
 from .recording import Recording
 from .said import say
+from .tracebacks import in_threads_too, without_our_frames
 
 try:
     from . import terminal
@@ -66,6 +67,7 @@ def _run_here(options: argparse.Namespace, tell: int | None = None) -> int:
     if tell is not None:
         os.write(tell, os.fsencode(recording.folder or ""))
         os.close(tell)
+    in_threads_too()
     try:
         exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this is for
     except BaseException as error:

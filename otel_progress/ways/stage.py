@@ -89,7 +89,8 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
 
     As a decorator it takes functions, coroutine functions, generator functions (timed from the first step to the end,
     current only while a step runs), async generator functions, methods, and node classes with `prep`/`exec`/`post`,
-    whether their `_run` is called or these one by one. Without a run around it the stage begins one of its own, which later stages with the same `shared` join.
+    whether their `_run` is called or these one by one. Without a run around it the stage begins one of its own, which
+    later stages with the same `shared` join.
 
         @stage("fact_check", budget="2m")
         def fact_check(shared): ...
