@@ -9,7 +9,8 @@ it is a stage that holds stages. A flow directly inside a `workflow` block is th
 own `name` or `node_name`, else by its class; `@stage("...")` on a class wins. A run whose flow has neither a name nor a
 class of its own is named after the program.
 
-PocketFlow is one file that many people copy into their project: `instrument(module=their_copy)`.
+PocketFlow is one file that many people copy into their project. Where no module is named, copies are recognised by
+their shape, those that are imported later too; `instrument(module=their_copy)` records that and nothing else.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from .recording.store import name_of
 from .recording.visits import Part, Visit
 from .sinks.usual import usual_sinks
 from .ways.classes import NodeClass, item_of
+from .ways.copies import Copies, bases_of
 from .ways.nodes import Nodes, has_scope
 from .ways.opening import Opening
 from .ways.stage import stage, workflow
@@ -54,8 +56,8 @@ class PocketFlowInstrumentor(BaseInstrumentor):
     Keyword arguments of `instrument()`:
 
     - `tracer_provider`, `meter_provider`: in the place of the global ones.
-    - `module`: the module (or modules) that holds the classes; the installed `pocketflow` if left out. A further call
-      with another module adds that.
+    - `module`: the module (or modules) that holds the classes; if left out the installed `pocketflow`, the copies of it
+      that are recognised, and those that `OTEL_PROGRESS_MODULES` names. A further call with another module adds that.
     - `name_hook`, `span_hook`: name a stage (not one that `@stage` names), add attributes to a new span.
     - `include`, `exclude`: patterns of stage names, such as `["Content*"]`; see `OTEL_PROGRESS_INCLUDE`.
     - `detail`: `"none"`, `"phases"`, `"items"` or `"all"`; see `OTEL_PROGRESS_DETAIL`.
@@ -64,6 +66,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 
     _nodes: Nodes | None = None
     _modules: tuple[ModuleType, ...] = ()
+    _copies: Copies | None = None
     _before: tuple[Recorder, Settings] | None = None
     _sinks: list[tuple[Sink, Sink | None]]
     """Those that `instrument` added, and whose place they took."""
@@ -107,8 +110,13 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         self._name_hook = kwargs.get("name_hook")
         self._nodes = Nodes(self._visit)
         self._add_modules(modules)
+        if kwargs.get("module") is None:
+            self._copies = Copies(recorder.settings.modules, self._found)
+            self._copies.begin()
 
     def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
+        if self._copies is not None:
+            self._copies.end()
         if self._nodes is not None:
             self._nodes.patches.undo(keep=has_scope)
         if self._before is not None:  # What others have changed meanwhile stays.
@@ -118,7 +126,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
             recorder.sinks[:] = [
                 old for each in recorder.sinks if (old := dict(self._sinks).get(each, each)) is not None
             ]
-        self._modules, self._nodes, self._before, self._sinks = (), None, None, []
+        self._modules, self._copies, self._nodes, self._before, self._sinks = (), None, None, None, []
 
     def _exchange(self, recorder: Recorder, new: Sink) -> None:
         """Put `new` in the place of the sink of its kind."""
@@ -131,8 +139,18 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         for module in modules:
             if self._nodes is not None and module not in self._modules:
                 self._modules += (module,)
-                self._nodes.patches.wrap(module.BaseNode, inherited=False)
-                self._nodes.patches.watch(module.BaseNode)
+                for base in _bases(module):
+                    self._nodes.patches.wrap(base, inherited=False)
+                    self._nodes.patches.watch(base)
+
+    def _found(self, module: ModuleType) -> None:
+        """Record a module that has been found."""
+        if _bases(module):
+            self._add_modules((module,))
+        else:
+            report(
+                f"{module.__name__} is named as a copy of PocketFlow, and has no class with prep, exec, post and _run"
+            )
 
     def _visit(self, info: NodeClass, node: Any, method: str, shared: Any) -> Harmless[Any] | None:
         """How a node is recorded whose class is not decorated; None where it is not."""
@@ -165,9 +183,15 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 def _modules(given: ModuleType | Collection[ModuleType]) -> tuple[ModuleType, ...]:
     modules = (given,) if isinstance(given, ModuleType) else tuple(given)
     for module in modules:
-        if not isinstance(getattr(module, "BaseNode", None), type):
+        if not _bases(module):
             raise ValueError(f"{module.__name__} has no class BaseNode: it is no copy of PocketFlow")
     return modules
+
+
+def _bases(module: ModuleType) -> list[type]:
+    """The classes that its nodes derive from."""
+    base = getattr(module, "BaseNode", None)
+    return [base] if isinstance(base, type) else bases_of(module)
 
 
 def _mark_what_is_inside(provider: Any) -> None:

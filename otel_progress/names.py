@@ -248,6 +248,8 @@ OTEL_PROGRESS_EXCLUDE: Final = "OTEL_PROGRESS_EXCLUDE"
 """Stages that the instrumentor leaves out, written in the same way. Default: none."""
 OTEL_PROGRESS_PLATFORM_KEY: Final = "OTEL_PROGRESS_PLATFORM_KEY"
 """The parameter of a batch flow's item that names its platform. Default: `platform`."""
+OTEL_PROGRESS_MODULES: Final = "OTEL_PROGRESS_MODULES"
+"""Modules that hold a copy of PocketFlow, comma-separated, beside those that are recognised by their shape."""
 OTEL_PROGRESS_EVENTS: Final = "OTEL_PROGRESS_EVENTS"
 """`true` sends events by OTLP logs, where `configure` sets up the SDK. Default: `false`."""
 OTEL_PROGRESS_PENDING: Final = "OTEL_PROGRESS_PENDING"
@@ -262,6 +264,7 @@ ENVIRONMENT: Final = (
     OTEL_PROGRESS_INCLUDE,
     OTEL_PROGRESS_EXCLUDE,
     OTEL_PROGRESS_PLATFORM_KEY,
+    OTEL_PROGRESS_MODULES,
     OTEL_PROGRESS_EVENTS,
     OTEL_PROGRESS_PENDING,
     OTEL_PROGRESS_RECORD,

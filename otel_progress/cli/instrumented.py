@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Any, cast
 
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
-from ..names import SCOPE
+from ..names import OTEL_PROGRESS_MODULES, SCOPE
+from ..recording import default
+
+
+def name_copies(modules: Collection[str]) -> None:
+    """Have these modules recorded as copies of PocketFlow, beside those that the variable names; in children too."""
+    if modules:
+        recorder = default.get()
+        named = (*recorder.settings.modules, *modules)
+        recorder.settings = replace(recorder.settings, modules=named)
+        os.environ[OTEL_PROGRESS_MODULES] = ",".join(named)
 
 
 def instrument() -> None:

@@ -44,7 +44,24 @@ or has OpenTelemetry providers of its own goes on exporting as it always does.
 
 The program keeps its arguments, its standard output, its exit code, Ctrl-C and
 SIGTERM; otel-progress prints to standard error only. On a terminal it runs in a
-child on a pseudo-terminal, elsewhere in this process."""
+child on a pseudo-terminal, elsewhere in this process.
+
+What is seen:
+  stages that the program marks, in its process and in every Python process that
+  it starts and that imports otel_progress
+  PocketFlow without a change, and copies of it that are modules of their own:
+  in this process and in those that multiprocessing starts; a copy that is
+  not recognised by its shape is named by --module
+  tests: `otel-progress run -m pytest`; not in pytest-xdist's workers, but for
+  what tests or stages that import otel_progress mark
+
+What is not seen:
+  a copy of PocketFlow inside the script itself: put it into a module
+  PocketFlow without a change in other processes that the program starts, such
+  as the kernel of a notebook, also by papermill or nbconvert: write
+  `from otel_progress import PocketFlowInstrumentor` and
+  `PocketFlowInstrumentor().instrument()` in the notebook
+  processes that are there already: a Jupyter server, a worker of a queue"""
 
 _RUN_EXAMPLES = """\
 examples:
@@ -157,6 +174,14 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="service.name of the telemetry (default: what OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say, else the "
         "program's name)",
+    )
+    command.add_argument(
+        "--module",
+        dest="copies",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a module that holds a copy of PocketFlow, where it is not recognised; may be given several times",
     )
     command.add_argument(
         "--keep", type=_positive, default=KEEP, metavar="N", help=f"records to keep, the newest ones (default: {KEEP})"

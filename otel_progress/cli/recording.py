@@ -34,6 +34,11 @@ from .instrumented import instrument
 from .providers import service, set_up
 from .started import watch_what_is_started
 
+_NOTHING = """\
+otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?
+Is a copy of PocketFlow not recognised? --module NAME names it. Is it in a notebook's kernel, or another process?
+`otel-progress run --help` says what is seen, and what is not."""
+
 
 class Recording(Sink):
     """What is recorded of a program, from before it starts until the table after its end.
@@ -142,7 +147,7 @@ class Recording(Sink):
         if self._workflows:
             table.show(console, self._workflows.values())
         elif not kept and not self._was_broken_off:
-            console.print("otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?")
+            console.print(_NOTHING)
         if kept and self._record.fault is None:
             console.print(f"Record: {self._record.path}", style="dim")
         elif kept:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..recording.visible import visible
 from ..runs.processes import mark_crashed
+from .instrumented import name_copies
 from .program import load_module, load_script
 from .recording import Recording
 from .said import say
@@ -63,6 +64,7 @@ def _run_here(options: argparse.Namespace, tell: int | None = None) -> int:
         return 2
     sys.modules["__main__"] = module
     sys.modules["__mp_main__"] = module  # So multiprocessing calls it, which has been imported by now.
+    name_copies(options.copies)
     recording.begin()
     if tell is not None:
         os.write(tell, os.fsencode(recording.folder or ""))

@@ -37,6 +37,8 @@ class Settings:
     """Patterns of the stages that an instrumentor leaves out."""
     platform_key: str = "platform"
     """The parameter of a batch flow's item that names its platform."""
+    modules: tuple[str, ...] = ()
+    """Modules that hold a copy of PocketFlow, beside those that are recognised."""
 
     events: bool = False
     """Send starts, progress and ends as log records, where `configure` sets up the SDK."""
@@ -77,6 +79,7 @@ class Settings:
             include=_list(env, names.OTEL_PROGRESS_INCLUDE),
             exclude=_list(env, names.OTEL_PROGRESS_EXCLUDE),
             platform_key=env.get(names.OTEL_PROGRESS_PLATFORM_KEY, "").strip() or default.platform_key,
+            modules=_list(env, names.OTEL_PROGRESS_MODULES),
             events=_boolean(env, names.OTEL_PROGRESS_EVENTS) is True,
             pending=_boolean(env, names.OTEL_PROGRESS_PENDING) is True,
             exception_events=_BOTH in signals or _LOGS not in signals,

@@ -1,0 +1,115 @@
+"""Copies of PocketFlow, which is one file that people put into their packages: found by their shape when imported.
+
+What is imported is only read before, as a text; a module whose text has the shape is loaded by a loader that looks at
+it afterwards, and every other module as ever. Nothing of the program is imported earlier than the program does it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from inspect import isfunction
+from types import ModuleType
+from typing import Any, cast
+
+from ..recording.faults import from_handler, report
+from .classes import RUNS
+
+_METHODS = ("prep", "exec", "post", "_run")
+_TEXTS = [f"def {name}(".encode() for name in _METHODS]
+_LARGEST = 1_000_000  # Bytes of a file that is read: PocketFlow has five thousand.
+
+
+def bases_of(module: ModuleType) -> list[type]:
+    """The classes of a module that other nodes derive from: with all that makes a node, and of no such base."""
+    content: dict[str, Any] = object.__getattribute__(module, "__dict__")  # One that loads itself lazily stays so.
+    name = content.get("__name__")
+    classes = [each for each in list(content.values()) if isinstance(each, type) and each.__module__ == name]
+    return [each for each in dict.fromkeys(classes) if _is_base(each)]
+
+
+def _is_base(cls: type) -> bool:
+    own = vars(cls)
+    return all(isfunction(own.get(name)) for name in _METHODS) and not [
+        base for base in cls.__mro__[1:] if not vars(base).keys().isdisjoint(RUNS)
+    ]
+
+
+class Copies(MetaPathFinder):
+    """Tells of modules that hold a copy: those that are imported already, and others when they are."""
+
+    def __init__(self, named: Collection[str], found: Callable[[ModuleType], object]) -> None:
+        self._named = frozenset(named)
+        """Modules that are told of whatever their shape."""
+        self._found = found
+
+    def begin(self) -> None:
+        """Look at what there is, and from now on at what comes."""
+        for module in list(sys.modules.values()):
+            if isinstance(cast("Any", module), ModuleType):
+                self.look_at(module)
+        place = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0
+        sys.meta_path.insert(place, self)
+
+    def end(self) -> None:
+        """Look no more."""
+        sys.meta_path[:] = [each for each in sys.meta_path if each is not self]
+
+    def look_at(self, module: ModuleType) -> None:
+        """Tell of a module if it holds a copy."""
+        try:
+            if object.__getattribute__(module, "__dict__").get("__name__") in self._named or bases_of(module):
+                self._found(module)
+        except BaseException as error:  # Its objects may be anything.
+            if from_handler(error):
+                raise
+            report("a module could not be looked at for a copy of PocketFlow", error)
+
+    def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """How to load a module that has the shape, or is named; None for every other."""
+        try:
+            if fullname in self._named:
+                finders: list[Any] = [each for each in sys.meta_path if each is not self]
+            elif fullname.partition(".")[0] not in sys.stdlib_module_names and _has_shape(fullname, path):
+                finders = [PathFinder]
+            else:
+                return None
+            specs = (each.find_spec(fullname, path, target) for each in finders)
+            spec = next((each for each in specs if each is not None), None)
+            if spec is not None and type(spec.loader) is SourceFileLoader:
+                spec.loader = _Loader(spec.loader.name, spec.loader.path, self)
+            return spec
+        except BaseException as error:
+            if from_handler(error):
+                raise
+            return None  # Whoever comes after us finds the module, or says why it is not to be found.
+
+
+class _Loader(SourceFileLoader):
+    """Loads a module as ever, and tells of it."""
+
+    def __init__(self, fullname: str, path: str, copies: Copies) -> None:
+        super().__init__(fullname, path)
+        self._copies = copies
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Load it."""
+        super().exec_module(module)
+        self._copies.look_at(module)
+
+
+def _has_shape(name: str, path: Iterable[Any] | None) -> bool:
+    """Whether the file that a module will be loaded from reads like a copy."""
+    tail = name.rpartition(".")[2]
+    for folder in list(sys.path if path is None else path):
+        for file in (os.path.join(folder, tail, "__init__.py"), os.path.join(folder, tail + ".py")):  # noqa: PTH118
+            try:
+                with open(file, "rb") as opened:  # noqa: PTH123 - for every module that is imported: paths take longer
+                    text = opened.read(_LARGEST)
+            except OSError:
+                continue
+            return all(each in text for each in _TEXTS)
+    return False
