@@ -1,8 +1,15 @@
-"""The checks by name: `nox -s core`, `tests`, `lint`, `bench`. They run in the environment that nox is installed in."""
+"""The checks by name: `nox -s core`, `tests`, `lint`, `bench`, in the environment that nox is installed in.
+
+And `frameworks`, `frameworks_heavy`: the recipes of docs/recipes.md, in environments that have the frameworks.
+"""
 
 from __future__ import annotations
 
+import datetime
+import platform
+import re
 import sys
+from pathlib import Path
 
 import nox
 
@@ -53,6 +60,36 @@ def lint(session: nox.Session) -> None:
     session.run(sys.executable, "-m", "ruff", "format", "--check")
     session.run(sys.executable, "-m", "pyright", "--pythonpath", sys.executable)
     session.run(sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", "grafana")
+
+
+FRAMEWORKS = Path("tests/frameworks")
+
+
+@nox.session(venv_backend="virtualenv", reuse_venv=True)
+def frameworks(session: nox.Session) -> None:
+    """The recipes of the light frameworks: half a minute, most of it their installation."""
+    session.install("-r", str(FRAMEWORKS / "requirements.txt"))
+    session.install("--no-deps", "-e", ".")
+    session.run("python", "-m", "pytest", str(FRAMEWORKS / "test_light.py"), *session.posargs)
+
+
+@nox.session(venv_backend="virtualenv", reuse_venv=True)
+def frameworks_heavy(session: nox.Session) -> None:
+    """Those of the heavy ones, and notes the result in tests/frameworks/heavy.txt, to be committed."""
+    session.install("-r", str(FRAMEWORKS / "requirements-heavy.txt"))
+    session.install("--no-deps", "-e", ".")
+    tests = session.run("python", "-m", "pytest", "-rA", "-q", str(FRAMEWORKS / "test_heavy.py"), silent=True)
+    passed = re.findall(r"^PASSED \S+::(\w+)", str(tests), flags=re.MULTILINE)
+    freeze = session.run("python", "-m", "pip", "freeze", silent=True)
+    named = r"^(dagster|ipykernel|papermill|pocketflow|prefect|streamlit)==.*"
+    versions = [found[0] for found in re.finditer(named, str(freeze), flags=re.MULTILINE)]
+    day = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}"
+    said = [
+        f"{day}, by nox -s frameworks_heavy, Python {platform.python_version()}",
+        *versions,
+        *(f"passed: {name}" for name in passed),
+    ]
+    (FRAMEWORKS / "heavy.txt").write_text("\n".join(said) + "\n", "utf-8")
 
 
 @nox.session

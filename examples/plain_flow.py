@@ -1,7 +1,7 @@
 """A PocketFlow program that knows nothing of otel_progress. Its stages are recorded all the same.
 
 otel-progress run examples/plain_flow.py
-opentelemetry-instrument python examples/plain_flow.py
+opentelemetry-instrument python examples/plain_flow.py  # After `pip install opentelemetry-distro`.
 """
 
 # pyright: reportMissingTypeArgument=false, reportUnusedExpression=false, reportUntypedBaseClass=false

@@ -16,9 +16,11 @@ their shape, those that are imported later too; `instrument(module=their_copy)` 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
@@ -46,6 +48,10 @@ from .ways.stage import stage, workflow
 NameHook = Callable[[Any], "str | None"]
 """The name of a node's stage; None: the usual one."""
 _FLOW, _NODE = workflow(), stage()
+_AUTOMATIC = "opentelemetry.instrumentation.auto_instrumentation._load"
+"""What `opentelemetry-instrument` imports."""
+_SETS_UP = "opentelemetry_configurator"
+"""Entry points of what sets up the SDK for it."""
 SpanHook = Callable[[Span, Any], object]
 """Adds attributes to a new span, given its node (or flow)."""
 
@@ -85,6 +91,11 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         if not self.is_instrumented_by_opentelemetry:
             # `opentelemetry-instrument` asks with this argument: the program itself does not know of the recording.
             self._origin = "outside" if kwargs.get("skip_dep_check") else "program"
+            if self._origin == "outside" and _AUTOMATIC in sys.modules and not entry_points(group=_SETS_UP):
+                report(
+                    "opentelemetry-instrument sets up no SDK here, and a program that does not do so itself exports "
+                    "nothing: pip install opentelemetry-distro"
+                )
         return super().instrument(**kwargs)
 
     def _instrument(self, **kwargs: Any) -> None:

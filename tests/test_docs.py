@@ -580,6 +580,7 @@ def test_every_block_is_tested(page: Path) -> None:
         word = block.mark.partition(":")[0]
         assert (block.kind, word) in {
             ("python", ""),
+            ("python", "framework"),  # By tests/frameworks, in an environment that has it.
             ("sh", ""),
             ("sh", "ci"),
             ("json", "shows"),
@@ -590,7 +591,7 @@ def test_every_block_is_tested(page: Path) -> None:
 @every_page
 def test_the_python_blocks_run_in_order(page: Path, tmp_path: Path) -> None:
     """One program for each page, its lines where they stand on the page; `shows` blocks are what it then holds."""
-    blocks = blocks_of(page)
+    blocks = [block for block in blocks_of(page) if not block.mark.startswith("framework:")]
     if not any(block.kind == "python" for block in blocks):
         return
     program = [""] * len(page.read_text("utf-8").splitlines())

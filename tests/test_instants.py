@@ -160,7 +160,7 @@ def by_hand() -> None:
     with contextlib.suppress(AttributeError):  # Its flow would have set `cur_retry`.
         node.exec(got)
     node.post({}, got, None)
-    items = Items()
+    items: Any = Items()
     items.post({}, None, [items.exec(each) for each in items.prep({})])
 
 
