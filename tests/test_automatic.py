@@ -7,9 +7,10 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -98,6 +99,19 @@ def test_log_records_of_the_automatic_path_say_where_they_belong(collector: Rece
     program(instrument, sys.executable, "flow.py", collector=collector, cwd=tmp_path, **asked)
     (log,) = [log for log in collector.logs if log.body == "hello"]
     assert log.attributes["otel_progress.stage.name"] == "Draft"
+
+
+@pytest.mark.parametrize("sets_up", [(), ("a distro's",)])
+def test_where_nothing_sets_up_the_sdk_that_is_said(
+    sets_up: tuple[str, ...], telemetry: Telemetry, faults: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = "opentelemetry.instrumentation.auto_instrumentation._load"  # As `opentelemetry-instrument` has it.
+    monkeypatch.setitem(sys.modules, loaded, ModuleType(loaded))
+    monkeypatch.setattr("otel_progress.instrumentor.entry_points", lambda group: sets_up)
+    PocketFlowInstrumentor().instrument(skip_dep_check=True)
+    PocketFlowInstrumentor().uninstrument()
+    assert [fault for fault in faults() if "pip install opentelemetry-distro" in fault] == faults()
+    assert bool(faults()) == (not sets_up)
 
 
 def test_the_command_line_exports_the_whole_tree(collector: Receiver, tmp_path: Path) -> None:
