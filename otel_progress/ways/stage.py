@@ -53,8 +53,8 @@ class _Way(Scope[T]):
         Of an object comes back the same: of its class, with its attributes. It itself stays unrecorded.
 
         Raises:
-            TypeError: `target` is none of these: neither callable nor a class with `prep`, `exec` or `post`, or an object
-                that stands for a function, or visits of the class cannot be recorded. It says what to write instead.
+            TypeError: `target` is none of these: neither callable nor a class with `prep`, `exec` or `post`; or it is
+                an object that stands for a function, or a class whose visits cannot be recorded. It says what to write.
         """
         kind = type(self).__name__
         what: Any = target
