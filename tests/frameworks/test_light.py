@@ -61,7 +61,11 @@ def test_burr(tmp_path: Path) -> None:
 
 def test_langgraph(tmp_path: Path) -> None:
     run_recorded(written("langgraph", tmp_path))
-    assert recorded(tmp_path) == [("campaign", {"draft": TWICE, "fact_check": TWICE})]
+    run_recorded(tmp_path, "tools.py")
+    assert recorded(tmp_path) == [
+        ("campaign", {"draft": TWICE, "fact_check": TWICE}),
+        ("timetable", {"ask": ONCE, "tools": ONCE}),
+    ]
 
 
 def test_hamilton(tmp_path: Path) -> None:
