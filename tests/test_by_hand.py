@@ -378,6 +378,30 @@ def test_detail_makes_spans_of_the_phases(telemetry_with: Any) -> None:
     assert repr(telemetry.trees()) == "[run w[stage check[prep, exec[stage lookup], post]]]"
 
 
+def test_what_an_engine_hands_to_prep_need_not_be_a_store(telemetry: Telemetry) -> None:
+    class Request:
+        """Somebody's."""
+
+    request: Any = Request()
+    step = Fetch()
+    with workflow("w", shared={}) as run, stage("around"), pytest.raises(TypeError):
+        asyncio.run(step.prep_async(request))
+    assert vars(request) == {}
+    assert progress(run)["fetch"]["result"] == "failure"
+
+
+def test_a_run_by_hand(telemetry: Telemetry) -> None:
+    @workflow("whole")
+    class Whole(Step):
+        def exec(self, prep_res: Any) -> Any:
+            with stage("inner"):
+                return prep_res
+
+    shared: Shared = {}
+    assert Engine(Whole()).run(shared) == ["default"]
+    assert repr(telemetry.trees()) == "[run whole[stage inner]]"
+
+
 # --- what cannot be recorded ------------------------------------------------------------------------------------------
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import py_compile
 import sys
-from collections.abc import Generator
+import types
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,31 @@ def test_where_modules_are_named_they_alone_are_recorded(telemetry: Telemetry, h
     assert telemetry.spans() == []
 
 
+def test_modules_may_be_anything(
+    telemetry: Telemetry, here: Path, monkeypatch: pytest.MonkeyPatch, faults: Callable[[], list[str]]
+) -> None:
+    class Odd(type):
+        def __hash__(cls) -> int:
+            raise LookupError
+
+        def __getattribute__(cls, name: str) -> Any:
+            raise LookupError(name)
+
+    class Claims:
+        __slots__ = ()
+        __class__: Any = property(lambda self: types.ModuleType)
+
+    odd: Any = types.ModuleType("studio.odd")
+    odd.first, odd.__name__ = Odd("First", (), {}), ["no name"]
+    for name, thing in {"studio.odd": odd, "studio.none": None, "studio.claims": Claims(), "studio.one": 1}.items():
+        monkeypatch.setitem(sys.modules, name, thing)
+    package(here)
+    PocketFlowInstrumentor().instrument()
+    run_one(importlib.import_module("studio.flow"))
+    assert repr(telemetry.trees()) == "[run tests[stage Draft]]"
+    assert faults() == []
+
+
 def test_what_only_reads_like_a_copy_is_none(telemetry: Telemetry, here: Path) -> None:
     package(here, f"TEXT = {SOURCE!r}\nclass Node:\n    def post(self, url): ...\n")
     PocketFlowInstrumentor().instrument()
@@ -109,6 +136,15 @@ def test_one_that_is_not_recognised_is_named(tmp_path: Path) -> None:
     ended = otlp.run(tmp_path, [*RUN, "--module", "studio.flow", program])
     assert list(rows(ended.stderr)) == ["Draft", "program (1 run)"]
     ended = otlp.run(tmp_path, [*RUN, program], OTEL_PROGRESS_MODULES="other, studio.flow")
+    assert list(rows(ended.stderr)) == ["Draft", "program (1 run)"]
+
+
+def test_one_without_its_source_is_named(tmp_path: Path) -> None:
+    package(tmp_path)
+    source = tmp_path / "studio" / "flow.py"
+    py_compile.compile(str(source), cfile=str(source.with_suffix(".pyc")))
+    source.unlink()
+    ended = otlp.run(tmp_path, [*RUN, "--module", "studio.flow", str(otlp.write(tmp_path, PROGRAM))])
     assert list(rows(ended.stderr)) == ["Draft", "program (1 run)"]
 
 

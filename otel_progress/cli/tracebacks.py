@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from ..recording.raised import is_a, trace_of
 
-_OURS = str(Path(__file__).parents[1]) + "/"
+_OURS = str(Path(__file__).parents[1]) + os.sep
 _WRAPPERS = str(Path(__file__).parents[1] / "ways" / "patches.py")
 """What is put around the program's methods: never where an exception comes from."""
 _SET: Any = BaseException.__dict__["__traceback__"].__set__

@@ -61,6 +61,7 @@ class NodeClass:
         self._entries = {name: id(wrapper) for name, wrapper in wrappers.items() if wrapper is not None}
         phases = {phase_of(name) for name in BY_HAND if name in owners and RUNS_OF_OWN.isdisjoint(owners[name])}
         """What it defines itself, beside what the class that has `_run` does."""
+        self.has_run = any(name in owners for name in RUNS)
         self.has_prep = "prep" in phases
         self.last = "exec" if "exec" in phases and "post" not in phases and not self.is_batch else "post"
         """The phase that ends a visit, where others call one after the other."""

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from inspect import isfunction
 from types import ModuleType
 from typing import Any, cast
@@ -49,7 +49,9 @@ class Copies(MetaPathFinder):
     def begin(self) -> None:
         """Look at what there is, and from now on at what comes."""
         for module in list(sys.modules.values()):
-            if isinstance(cast("Any", module), ModuleType):
+            if issubclass(
+                cast("type[object]", type(module)), ModuleType
+            ):  # Some say of themselves that they are, and are none.
                 self.look_at(module)
         place = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0
         sys.meta_path.insert(place, self)
@@ -61,12 +63,19 @@ class Copies(MetaPathFinder):
     def look_at(self, module: ModuleType) -> None:
         """Tell of a module if it holds a copy."""
         try:
-            if object.__getattribute__(module, "__dict__").get("__name__") in self._named or bases_of(module):
-                self._found(module)
-        except BaseException as error:  # Its objects may be anything.
+            name = object.__getattribute__(module, "__dict__").get("__name__")
+            is_one = name in self._named or bool(bases_of(module))
+        except BaseException as error:  # What is in a module may be anything: that is no fault.
             if from_handler(error):
                 raise
-            report("a module could not be looked at for a copy of PocketFlow", error)
+            return
+        try:
+            if is_one:
+                self._found(module)
+        except BaseException as error:
+            if from_handler(error):
+                raise
+            report("a copy of PocketFlow could not be recorded", error)
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """How to load a module that has the shape, or is named; None for every other."""
@@ -79,8 +88,10 @@ class Copies(MetaPathFinder):
                 return None
             specs = (each.find_spec(fullname, path, target) for each in finders)
             spec = next((each for each in specs if each is not None), None)
-            if spec is not None and type(spec.loader) is SourceFileLoader:
-                spec.loader = _Loader(spec.loader.name, spec.loader.path, self)
+            loader: Any = None if spec is None else spec.loader
+            telling = _TELLING.get(type(loader))
+            if spec is not None and telling is not None:
+                spec.loader = telling(self, loader.name, loader.path)
             return spec
         except BaseException as error:
             if from_handler(error):
@@ -88,17 +99,26 @@ class Copies(MetaPathFinder):
             return None  # Whoever comes after us finds the module, or says why it is not to be found.
 
 
-class _Loader(SourceFileLoader):
+class _Tells:
     """Loads a module as ever, and tells of it."""
 
-    def __init__(self, fullname: str, path: str, copies: Copies) -> None:
-        super().__init__(fullname, path)
+    def __init__(self, copies: Copies, *given: str) -> None:
+        super().__init__(*given)
         self._copies = copies
 
     def exec_module(self, module: ModuleType) -> None:
         """Load it."""
-        super().exec_module(module)
+        cast("Any", super()).exec_module(module)
         self._copies.look_at(module)
+
+
+class _Source(_Tells, SourceFileLoader): ...
+
+
+class _Sourceless(_Tells, SourcelessFileLoader): ...
+
+
+_TELLING: dict[type, Callable[..., Any]] = {SourceFileLoader: _Source, SourcelessFileLoader: _Sourceless}
 
 
 def _has_shape(name: str, path: Iterable[Any] | None) -> bool:

@@ -16,7 +16,7 @@ from ..recording.call import Call
 from ..recording.faults import Harmless, passes, report
 from ..recording.live import Recorded, Run
 from ..recording.place import recorded_in
-from ..recording.store import given_store, name_of
+from ..recording.store import found_store, given_store, name_of
 from ..recording.visits import Part, Visit
 from . import by_hand
 from .attempts import Exec, Fallback, FlowItem, Phase
@@ -128,7 +128,9 @@ class Nodes:
         """What a call means that nothing of the node is around: somebody calls its methods one by one."""
         phase, driven = phase_of(name), None
         if by_hand.begins(node, phase, info.has_prep):
-            opening = self._opening(info, node, name, subject if phase == "prep" else None)
+            # Of an engine that is not known the argument may be anything: a request, a table.
+            shared = None if phase != "prep" else subject if info.has_run else found_store(subject)
+            opening = self._opening(info, node, name, shared)
             driven = by_hand.begin(node, opening) if isinstance(opening, Opening) else None
         elif phase != "prep":
             driven = by_hand.going_on(node, subject if phase == "post" else None)
