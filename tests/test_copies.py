@@ -85,19 +85,28 @@ def test_modules_may_be_anything(
         def __getattribute__(cls, name: str) -> Any:
             raise LookupError(name)
 
+    class Lazy:
+        @property
+        def __class__(self) -> Any:
+            asked.append(1)
+            raise RuntimeError
+
     class Claims:
         __slots__ = ()
         __class__: Any = property(lambda self: types.ModuleType)
 
+    asked: list[int] = []
     odd: Any = types.ModuleType("studio.odd")
     odd.first, odd.__name__ = Odd("First", (), {}), ["no name"]
     for name, thing in {"studio.odd": odd, "studio.none": None, "studio.claims": Claims(), "studio.one": 1}.items():
         monkeypatch.setitem(sys.modules, name, thing)
     package(here)
+    flow: Any = importlib.import_module("studio.flow")
+    flow.lazy, flow.odd = Lazy(), odd.first
     PocketFlowInstrumentor().instrument()
-    run_one(importlib.import_module("studio.flow"))
+    run_one(flow)
     assert repr(telemetry.trees()) == "[run tests[stage Draft]]"
-    assert faults() == []
+    assert (faults(), asked) == ([], [])
 
 
 def test_what_only_reads_like_a_copy_is_none(telemetry: Telemetry, here: Path) -> None:

@@ -20,21 +20,26 @@ from .classes import RUNS
 
 _METHODS = ("prep", "exec", "post", "_run")
 _TEXTS = [f"def {name}(".encode() for name in _METHODS]
+_MODULE, _BASES, _OWN = (type.__dict__[name].__get__ for name in ("__module__", "__mro__", "__dict__"))
+_type_of: Callable[[object], type[object]] = type
 _LARGEST = 1_000_000  # Bytes of a file that is read: PocketFlow has five thousand.
 
 
 def bases_of(module: ModuleType) -> list[type]:
-    """The classes of a module that other nodes derive from: with all that makes a node, and of no such base."""
+    """The classes of a module that other nodes derive from: with all that makes a node, and of no such base.
+
+    Nothing in it is asked: some objects begin to work when they are.
+    """
     content: dict[str, Any] = object.__getattribute__(module, "__dict__")  # One that loads itself lazily stays so.
     name = content.get("__name__")
-    classes = [each for each in list(content.values()) if isinstance(each, type) and each.__module__ == name]
-    return [each for each in dict.fromkeys(classes) if _is_base(each)]
+    classes = {id(each): each for each in list(content.values()) if issubclass(_type_of(each), type)}
+    return [each for each in classes.values() if _MODULE(each) == name and _is_base(each)]
 
 
 def _is_base(cls: type) -> bool:
-    own = vars(cls)
+    own = _OWN(cls)
     return all(isfunction(own.get(name)) for name in _METHODS) and not [
-        base for base in cls.__mro__[1:] if not vars(base).keys().isdisjoint(RUNS)
+        base for base in _BASES(cls)[1:] if not _OWN(base).keys().isdisjoint(RUNS)
     ]
 
 
@@ -49,9 +54,7 @@ class Copies(MetaPathFinder):
     def begin(self) -> None:
         """Look at what there is, and from now on at what comes."""
         for module in list(sys.modules.values()):
-            if issubclass(
-                cast("type[object]", type(module)), ModuleType
-            ):  # Some say of themselves that they are, and are none.
+            if issubclass(_type_of(module), ModuleType):  # Some say that they are one, and are none.
                 self.look_at(module)
         place = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0
         sys.meta_path.insert(place, self)
@@ -89,7 +92,7 @@ class Copies(MetaPathFinder):
             specs = (each.find_spec(fullname, path, target) for each in finders)
             spec = next((each for each in specs if each is not None), None)
             loader: Any = None if spec is None else spec.loader
-            telling = _TELLING.get(type(loader))
+            telling = _TELLING.get(_type_of(loader))
             if spec is not None and telling is not None:
                 spec.loader = telling(self, loader.name, loader.path)
             return spec
@@ -118,7 +121,7 @@ class _Source(_Tells, SourceFileLoader): ...
 class _Sourceless(_Tells, SourcelessFileLoader): ...
 
 
-_TELLING: dict[type, Callable[..., Any]] = {SourceFileLoader: _Source, SourcelessFileLoader: _Sourceless}
+_TELLING: dict[type[object], Callable[..., Any]] = {SourceFileLoader: _Source, SourcelessFileLoader: _Sourceless}
 
 
 def _has_shape(name: str, path: Iterable[Any] | None) -> bool:
