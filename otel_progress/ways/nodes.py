@@ -15,7 +15,7 @@ from ..recording import default
 from ..recording.call import Call
 from ..recording.faults import Harmless, passes, report
 from ..recording.live import Recorded, Run
-from ..recording.place import recorded_in
+from ..recording.place import RECORDED
 from ..recording.store import found_store, given_store, name_of
 from ..recording.visits import Part, Visit
 from . import by_hand
@@ -63,7 +63,8 @@ class Nodes:
             if (
                 name in info.unentered
                 and default.recorder.settings.detail == "none"
-                and (name not in info.by_hand or _is_current(node))
+                # Asked for every call, and so as quickly as can be: what is current is open where it has its node.
+                and (name not in info.by_hand or getattr(get_current().get(RECORDED), "node", None) is node)
             ):
                 return None
             entry = info.is_entry(name, wrapper)
@@ -188,12 +189,6 @@ def _has_meaning(info: NodeClass, name: str) -> bool:
     if name in FLOWS:
         return info.is_batch_flow
     return name not in info.unentered or default.recorder.settings.phases
-
-
-def _is_current(node: object) -> bool:
-    """Whether what is current is one of this very node, and so open: asked for every call, as quickly as can be."""
-    at = recorded_in(get_current())
-    return at is not None and at.node is node
 
 
 def _up_to(at: Recorded | None, node: object) -> Recorded | None:
