@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from pocketflow import AsyncNode, BatchNode, Node
+from pocketflow import AsyncNode, AsyncParallelBatchNode, BatchNode, Node
 
 from otel_progress import PocketFlowInstrumentor, progress, stage, workflow
 from otel_progress.recording.settings import Settings
@@ -324,6 +324,40 @@ def test_a_thread_of_run_without_its_context_is_no_other_visit(instrumented: Tel
         Threads().run({})
     assert found[-1] == 3
     assert repr(instrumented.trees()) == "[run w[stage Threads]]"
+
+
+def test_an_item_that_runs_on_begins_no_visit(instrumented: Telemetry) -> None:
+    class Items(AsyncParallelBatchNode):
+        async def _run_async(self, shared: Shared) -> Any:
+            return await super()._run_async(shared)
+
+        async def prep_async(self, shared: Shared) -> list[int]:
+            return [0, 1]
+
+    class Each(Items):
+        """Has no prep beside that of the class with `_run_async`: so exec could begin a visit."""
+
+        async def exec_async(self, prep_res: int) -> None:
+            tries.append(prep_res)
+            if prep_res == 1:
+                await failed.wait()
+            raise ValueError
+
+        async def exec_fallback_async(self, prep_res: int, exc: Exception) -> None:
+            if prep_res == 0:
+                raise exc
+
+    async def main() -> None:
+        with pytest.raises(ValueError):
+            await Each(max_retries=2).run_async({})
+        failed.set()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+    tries: list[int] = []
+    failed = asyncio.Event()
+    asyncio.run(main())
+    assert sorted(tries) == [0, 0, 1, 1]
+    assert results(instrumented, "Each") == ["failure"]
 
 
 def test_exec_in_a_thread_belongs_to_the_visit(telemetry: Telemetry) -> None:

@@ -13,12 +13,15 @@ from contextvars import Token
 from typing import Any, cast
 from weakref import ref
 
+from opentelemetry.context import get_current
+
 from ..recording import default
 from ..recording.call import Call, Code
 from ..recording.context import attach, detach
 from ..recording.faults import Harmless
 from ..recording.live import Recorded, Run
 from ..recording.order import worker
+from ..recording.place import is_over, recorded_in
 from ..recording.visits import Visit
 from .opening import Opening, Scope, action_of
 
@@ -94,6 +97,8 @@ def begins(node: object, phase: str, has_prep: bool) -> bool:
         return not _is_run(node)
     if phase != "exec":
         return False
+    if (at := recorded_in(get_current())) is not None and is_over(at):
+        return False  # An item of a batch that runs on when its visit has ended.
     known, who = _of(node), worker()  # No generators: what a signal's handler raises while one is closed is lost.
     if [each for each in known if each.is_open]:
         return False
