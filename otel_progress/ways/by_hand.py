@@ -125,6 +125,12 @@ def begin(node: object, opening: Opening[Any]) -> Driven | None:
     return driven
 
 
+def broken_off(node: object, error: BaseException) -> None:
+    """What a signal's handler raised while we looked at a call leaves the node's method, as any exception does."""
+    if visited and (driven := going_on(node)) is not None:
+        driven.end(error)
+
+
 def going_on(node: object, shared: Any = None) -> Driven | None:
     """The visit that a call goes on with: its task's or thread's own, else that of its store, else the only one."""
     known = [each for each in _of(node) if each.is_open]

@@ -74,6 +74,7 @@ class Nodes:
                 return self._inside(info, node, name, args, kwargs)
         except BaseException as error:
             if passes(error):
+                by_hand.broken_off(node, error)
                 raise
             report(f"a call of {name} could not be recorded", error)
         return None
