@@ -90,6 +90,17 @@ def linked(span: ReadableSpan, kind: str) -> list[SpanContext]:
     return [link.context for link in span.links if (link.attributes or {})["otel_progress.link"] == kind]
 
 
+def told(telemetry: Telemetry) -> list[tuple[str, list[str]]]:
+    """The stages in the order in which they started, and what each is said to follow."""
+    spans = {span.context.span_id: span for span in telemetry.spans("stage") if span.context}
+    return [(named(span), [named(spans[each.span_id]) for each in linked(span, "follows")]) for span in spans.values()]
+
+
+def named(span: ReadableSpan) -> str:
+    """The stage of a span."""
+    return span.name.removeprefix("stage ")
+
+
 class OwnMapping(MutableMapping[str, Any]):
     """A store that is no dict: its methods are the workflow's."""
 

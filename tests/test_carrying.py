@@ -6,13 +6,16 @@ import asyncio
 import logging
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
+import trio
 
 from otel_progress import current_stage, stage, workflow
+from otel_progress.recording.order import MOST_WORKERS
 
-from .conftest import Telemetry
+from .conftest import Telemetry, told
 
 
 @stage()
@@ -124,3 +127,89 @@ def test_stages_that_know_their_store_are_no_cause_for_a_hint(
     with caplog.at_level(logging.WARNING), workflow("w", shared=shared):
         in_thread(work)
     assert caplog.messages == []
+
+
+# --- what followed what -----------------------------------------------------------------------------------------------
+
+
+def test_a_thread_is_free_again_when_coroutines_that_were_wrapped_have_ended(telemetry: Telemetry) -> None:
+    async def work(turns: int) -> None:
+        publish()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    async def main(wrapped: Any) -> None:
+        await asyncio.gather(wrapped(1), wrapped(3))
+
+    with workflow("w") as run, ThreadPoolExecutor(1) as pool:
+        with stage("before"):
+            pass
+        pool.submit(asyncio.run, main(run.wrap(work))).result()
+        for name in ("one", "other"):  # By one thread of a pool, which have nothing to do with each other.
+            pool.submit(copy_context().run, stage(name)(lambda: None)).result()
+    assert told(telemetry) == [
+        ("before", []),
+        ("publish", ["before"]),
+        ("publish", ["before"]),
+        ("one", []),
+        ("other", []),
+    ]
+
+
+def test_the_end_of_an_executor_in_a_thread_of_a_pool(telemetry: Telemetry) -> None:
+    def work() -> None:
+        with run.executor(ThreadPoolExecutor(1)) as pool:
+            pool.submit(publish)
+
+    with workflow("w") as run, ThreadPoolExecutor(1) as pool:
+        pool.submit(copy_context().run, work).result()
+        pool.submit(copy_context().run, stage("other")(lambda: None)).result()
+    assert told(telemetry) == [("publish", []), ("other", [])]
+
+
+def test_the_end_of_an_executor_in_a_callback(telemetry: Telemetry) -> None:
+    async def main() -> None:
+        with workflow("w") as run:
+            loop = asyncio.get_running_loop()
+            done = loop.create_future()
+
+            def work() -> None:
+                with run.executor(ThreadPoolExecutor(1)) as pool:
+                    pool.submit(publish)
+
+            loop.call_soon(work)
+            loop.call_soon(stage("other")(lambda: None))
+            loop.call_soon(done.set_result, None)
+            await done
+
+    asyncio.run(main())
+    assert told(telemetry) == [("publish", []), ("other", [])]
+
+
+def test_tasks_of_trio_in_a_thread_of_an_executor(telemetry: Telemetry) -> None:
+    async def child(function: Any) -> None:
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()
+            function()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child, publish)
+            nursery.start_soon(child, stage("other")(lambda: None))
+
+    with workflow("w") as run, run.executor(ThreadPoolExecutor(1)) as pool:
+        pool.submit(trio.run, main).result()
+    assert sorted(told(telemetry)) == [("other", []), ("other", ["other"]), ("publish", []), ("publish", ["publish"])]
+
+
+def test_what_is_known_of_many_calls_is_bounded(telemetry: Telemetry) -> None:
+    with workflow("w") as run:
+        publish()
+        wrapped = run.wrap(int)
+        with run.executor(ThreadPoolExecutor(1)) as pool:
+            for _ in range(MOST_WORKERS + 100):
+                wrapped()
+                pool.submit(int)
+            assert len(pool._activities) == MOST_WORKERS  # type: ignore[attr-defined]
+        assert run.ends is not None
+        assert len(run.ends) <= MOST_WORKERS

@@ -7,11 +7,14 @@ every instant is tried once, and none twice.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
+import itertools
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import pytest
@@ -22,9 +25,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span
 from pocketflow import BatchNode, Flow, Node
 
-from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, Run, Sink, Visit, stage, workflow
-from otel_progress.recording import default
+from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, Run, Sink, Visit, gather, stage, workflow
+from otel_progress.recording import default, order
 from otel_progress.recording.recorder import Recorder
+from otel_progress.recording.waiting import Waiting
 from otel_progress.sinks.usual import usual_sinks
 
 OURS = ("otel_progress", "opentelemetry")
@@ -164,6 +168,72 @@ def by_hand() -> None:
     items.post({}, None, [items.exec(each) for each in items.prep({})])
 
 
+@workflow("waits")
+def a_wait() -> None:
+    with stage("waits") as visit, visit.waiting("approval"):
+        pass
+
+
+def attempts() -> None:
+    with stage("tries") as visit:
+        with contextlib.suppress(KeyError), visit.attempt():
+            raise KeyError
+        with visit.attempt():
+            pass
+
+
+class AtOnce(Executor):
+    """Calls what is submitted to it in the same thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def what_is_carried() -> None:
+    try:
+        with workflow("whole") as run:
+            short({})
+            run.wrap(short)({})
+            with run.executor(AtOnce()) as executor:
+                executor.submit(short, {})
+    finally:
+        assert order._thread.activity is None, "the thread has not gone back to what it did before"
+
+
+@workflow("gathers")
+async def gathers() -> None:
+    await awaited({})
+    await gather(awaited({}), awaited({}))
+    await awaited({})
+
+
+def what_is_gathered() -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(gathers())
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                loop.run_until_complete(task)
+        loop.close()
+
+
+class Thing:
+    """Something that is called."""
+
+    def __call__(self) -> None: ...
+
+
+thing = stage(Thing())
+
+
+def an_object() -> None:
+    thing()
+
+
 def try_every_instant(begun: Begun, work: Callable[[], object], kind: type[BaseException]) -> int:
     """How many instants there are. Nothing is left after any of them."""
     recorder, handler, at = default.recorder, Handler(kind), 0
@@ -188,11 +258,46 @@ def try_every_instant(begun: Begun, work: Callable[[], object], kind: type[BaseE
         assert [each for each, span in begun.all if each.ended is None or span.is_recording()] == [], at
 
 
-@pytest.mark.parametrize("work", [a_block, a_workflow, calls, a_generator, a_coroutine, a_flow, by_hand])
+WORKS = [
+    a_block,
+    a_workflow,
+    calls,
+    a_generator,
+    a_coroutine,
+    a_flow,
+    a_wait,
+    attempts,
+    what_is_carried,
+    what_is_gathered,
+    an_object,
+    by_hand,
+]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine 'awaited' was never awaited")  # That of a gather that did not begin.
+@pytest.mark.parametrize("work", WORKS)
 def test_nothing_is_swallowed_and_nothing_left_open(begun: Begun, work: Callable[[], object]) -> None:
     assert try_every_instant(begun, work, TimeLimit) > 300
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError, RuntimeError, AttributeError, StopIteration, OSError])
 def test_of_whatever_kind_it_is(begun: Begun, kind: type[BaseException]) -> None:
-    assert try_every_instant(begun, a_block, kind) > 300
+    for work in (a_block, a_wait, what_is_carried):
+        assert try_every_instant(begun, work, kind) > 300
+
+
+def test_time_of_waiting_is_counted_once_and_told_once(begun: Begun) -> None:
+    times, told = itertools.count(0, 10**9), list[Waiting]()
+    begun.wait_ended = lambda visit, waiting: told.append(waiting)  # type: ignore[method-assign]
+    default.recorder.now = lambda recorded: next(times)  # type: ignore[method-assign]
+    for at in itertools.count(1):
+        told.clear()
+        try:
+            if not interrupted(a_wait, at, Handler(TimeLimit)):
+                break
+        except TimeLimit:
+            pass
+        for visit in [each for each, _ in begun.all if isinstance(each, Visit)]:
+            assert len(told) == len(set(told)), at
+            assert visit.wait == sum(((each.ended or 0) - each.started) / 10**9 for each in told), at
+        begun.all.clear()

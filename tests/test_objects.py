@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import gc
 import inspect
 import operator
 import pickle
@@ -136,3 +137,54 @@ def test_what_cannot_be_changed_is_refused_with_the_line_to_write() -> None:
         stage(operator.itemgetter(1))
     with pytest.raises(TypeError, match="write @stage below what makes a _lru_cache_wrapper"):
         stage(functools.lru_cache(lambda: 1))
+
+
+def test_a_call_that_belongs_to_the_class(telemetry: Telemetry) -> None:
+    class Static:
+        @staticmethod
+        def __call__(number: int) -> int:
+            return number + 1
+
+    class OfClass:
+        @classmethod
+        def __call__(cls, number: int) -> tuple[str, int]:
+            return cls.__name__, number
+
+    assert (stage("s")(Static())(1), stage("c")(OfClass())(1)) == (2, ("OfClass", 1))
+    assert len(telemetry.spans("stage")) == 2
+
+
+def test_what_an_object_does_at_its_end_it_does_once_and_when_nobody_has_either(telemetry: Telemetry) -> None:
+    class Client:
+        def __init__(self) -> None:
+            self.open, self.closed = True, []
+
+        def __call__(self) -> bool:
+            return self.open
+
+        def __del__(self) -> None:
+            self.open = False
+            closed.append(self)
+
+    closed: list[Client] = []
+    client = stage("ask")(Client())
+    gc.collect()
+    assert (client(), closed) == (True, [])
+    del client
+    gc.collect()
+    assert len(closed) == 1
+
+
+def test_one_whose_copy_is_itself_is_left_alone() -> None:
+    class Only:
+        only: Only | None = None
+
+        def __new__(cls) -> Only:
+            cls.only = cls.only or super().__new__(cls)
+            return cls.only
+
+        def __call__(self) -> None: ...
+
+    with pytest.raises(TypeError, match="its copy is itself"):
+        stage("only")(Only())
+    assert type(Only()) is Only

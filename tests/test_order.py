@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+import types
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import greenlet
 import pytest
 import trio
 from opentelemetry.context import attach, detach
-from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_progress import ProgressTrackerNode, stage, workflow
 from otel_progress.recording.order import MOST_FOLLOWED
 from otel_progress.recording.settings import Detail, Settings
 
-from .conftest import Telemetry, linked
+from .conftest import Telemetry, linked, named, told
 from .workflows import SURE, Workflow
-
-
-def told(telemetry: Telemetry) -> list[tuple[str, list[str]]]:
-    """The stages in the order in which they started, and what each is said to follow."""
-    spans = {span.context.span_id: span for span in telemetry.spans("stage") if span.context}
-    return [(_name(span), [_name(spans[each.span_id]) for each in linked(span, "follows")]) for span in spans.values()]
-
-
-def _name(span: ReadableSpan) -> str:
-    return span.name.removeprefix("stage ")
 
 
 @stage()
@@ -63,7 +54,7 @@ def test_random_workflows(telemetry: Telemetry) -> None:
         spans = {span.context.span_id: span for span in telemetry.spans("stage") if span.context}
         recorded = {(each.span_id, this) for this, span in spans.items() for each in linked(span, "follows")}
         guesses += [
-            f"seed {seed}: {_name(spans[this])} did not follow {_name(spans[each])}"
+            f"seed {seed}: {named(spans[this])} did not follow {named(spans[each])}"
             for each, this in recorded
             if not random.truth.is_before(each, this)
         ]
@@ -266,6 +257,31 @@ def test_trio(telemetry: Telemetry) -> None:
     with workflow("w"):
         trio.run(main)
     assert sorted(told(telemetry)) == [("a", []), ("a", ["a"]), ("b", []), ("b", ["b"]), ("c", [])]
+
+
+def test_between_the_tasks_of_trio(telemetry: Telemetry) -> None:
+    class Looks(trio.abc.Instrument):
+        def before_run(self) -> None:
+            a()
+            b()
+
+    with workflow("w"):
+        trio.run(trio.lowlevel.checkpoint, instruments=[Looks()])
+    assert told(telemetry) == [("a", []), ("b", [])]
+
+
+@pytest.mark.parametrize(("library", "before"), [(None, ["a"]), ("curio", [])])
+def test_with_a_sniffio_that_knows_no_threads(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, library: str | None, before: list[str]
+) -> None:
+    old: Any = types.ModuleType("sniffio")
+    old.current_async_library_cvar = ContextVar("library")
+    old.current_async_library_cvar.set(library)
+    monkeypatch.setitem(sys.modules, "sniffio", old)
+    with workflow("w"):
+        a()
+        b()
+    assert told(telemetry) == [("a", []), ("b", before)]
 
 
 def test_greenlets(telemetry: Telemetry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,28 @@ def test_a_visit_that_ends_while_it_waits(telemetry: Telemetry) -> None:
         with visit.waiting("more"):  # After its end it does nothing.
             telemetry.time.passes(5)
     assert (visit.wait, len(telemetry.spans("wait")), run.open) == (2.0, 1, {})
+
+
+def test_a_forked_child_ends_no_wait_of_its_parent(telemetry: Telemetry) -> None:
+    with workflow("w"), stage("publish") as visit:
+        waiting = visit.waiting("approval")
+        with waiting:
+            if (child := os.fork()) == 0:
+                waiting.__exit__(None, None, None)
+                os._exit(len(telemetry.spans("wait")))
+            assert os.waitpid(child, 0)[1] == 0
+    assert len(telemetry.spans("wait")) == 1
+
+
+def test_the_same_again(telemetry: Telemetry) -> None:
+    with workflow("w"), stage("publish") as visit:
+        waiting = visit.waiting("approval")
+        for _ in range(2):
+            with waiting:
+                telemetry.time.passes(1)
+                assert visit.waiting_for == "approval"
+            assert visit.waiting_for is None
+    assert (visit.wait, len(telemetry.spans("wait"))) == (2.0, 2)
 
 
 def test_reasons_are_bounded(telemetry: Telemetry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextvars import Token
@@ -26,18 +27,26 @@ T = TypeVar("T")
 class _Carried(Harmless[None]):
     """One call there."""
 
-    def __init__(self, around: Recorded, context: Context, activity: order.Activity) -> None:
+    def __init__(
+        self, around: Recorded, context: Context, follows: tuple[order.Followed, ...], activity: order.Activity | None
+    ) -> None:
         self._around = around
         self._context = context
+        self._follows = follows
         self._activity = activity
+        """None for a coroutine: others run in its thread while it waits, and its task has an order."""
         self._before: object = None
         self._token: Token[Any] | None = None
 
     def enter(self) -> None:
         """Make current what was so where it was handed over, unless that is over."""
-        if not is_over(self._around):
-            self._before = order.begin(self._activity)
-            self._token = attach(self._context)
+        if is_over(self._around):
+            return
+        if self._activity is not None:
+            self._before = order.activity()
+            order.begin(self._activity)
+        order.fork(self._around, self._activity or order.worker(), self._follows)
+        self._token = attach(self._context)
 
     def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
         """Make current what was so before."""
@@ -61,26 +70,25 @@ def wrapped(run: Run, function: F) -> F:
     around, context = _here(run)
     before = order.before(around)
 
-    def call() -> _Carried:
-        activity = order.Activity()
-        order.fork(around, activity, before)
-        return _Carried(around, context, activity)
-
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def carried_async(*args: Any, **kwargs: Any) -> Any:
-            with call():
-                return await function(*args, **kwargs)
+            carried = _Carried(around, context, before, None)
+            try:
+                with carried:
+                    return await function(*args, **kwargs)
+            except BaseException as error:
+                carried.left(error)
+                raise
 
         return carried_async  # type: ignore[return-value]
 
     @functools.wraps(function)
-    def carried(*args: Any, **kwargs: Any) -> Any:
-        with call():
-            return function(*args, **kwargs)
+    def carried_there(*args: Any, **kwargs: Any) -> Any:
+        return _call(_Carried(around, context, before, order.Activity()), function, args, kwargs)
 
-    return carried  # type: ignore[return-value]
+    return carried_there  # type: ignore[return-value]
 
 
 class Carrying(Executor):
@@ -95,27 +103,31 @@ class Carrying(Executor):
         self._run = run
         self._executor = executor
         self._around = _here(run)[0]
-        self._activities: dict[object, tuple[order.Followed, ...]] = {}
-        """What was submitted, and what it follows."""
+        self._activities: OrderedDict[object, tuple[order.Followed, ...]] = OrderedDict()
+        """What was submitted last, and what it follows."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Have the executor call `fn`, inside of what is current here."""
         around, context = _here(self._run)
-        activity = order.Activity()
-        before = order.before(around)
-        order.fork(around, activity, before)
+        activity, before = order.Activity(), order.before(around)
         if around is self._around:
             self._activities[activity] = before
-        return self._executor.submit(_call, _Carried(around, context, activity), fn, args, kwargs)
+            if len(self._activities) > order.MOST_WORKERS:
+                self._activities.popitem(last=False)
+        return self._executor.submit(_call, _Carried(around, context, before, activity), fn, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Have the executor take no more; with `wait`, until all that was submitted is done."""
         self._executor.shutdown(wait=wait, cancel_futures=cancel_futures)
         if wait:
-            order.join(self._around, self._activities)
-            self._activities = {}
+            activities, self._activities = self._activities, OrderedDict()
+            order.join(self._around, dict(activities))  # Another thread may be about to submit more, in vain.
 
 
 def _call(carried: _Carried, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with carried:
-        return function(*args, **kwargs)
+    try:
+        with carried:
+            return function(*args, **kwargs)
+    except BaseException as error:
+        carried.left(error)
+        raise

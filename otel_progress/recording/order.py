@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from opentelemetry import trace
@@ -28,7 +28,7 @@ Ends = OrderedDict[object, "tuple[Followed, ...]"]
 
 MOST_FOLLOWED = 16
 """Visits that one is said to follow: those that ended last."""
-_MOST_WORKERS = 1024
+MOST_WORKERS = 1024
 """Tasks and threads whose order inside one run or visit is known: those that came last."""
 
 
@@ -39,12 +39,17 @@ Followed = tuple[int, trace.SpanContext]
 class Activity:
     """What a thread does in one go for whoever has handed it over."""
 
+    by: object = None
+    """Who it was that began with it: others that run meanwhile in the same thread are none of it."""
+
 
 class _Thread(threading.local):
     """What tells a thread from every other, also from a later one with the same number."""
 
+    activity: Activity | None = None
+
     def __init__(self) -> None:
-        self.itself: object = object()
+        self.itself = object()
 
 
 _thread = _Thread()
@@ -61,24 +66,44 @@ def worker() -> object:
     if asyncio is not None and (loop := asyncio._get_running_loop()) is not None:  # noqa: SLF001
         task = asyncio.current_task(loop)
         return None if task is None else ref(task)
-    if type(_thread.itself) is Activity:
-        return _thread.itself
+    who, activity = _outside_of_asyncio(), _thread.activity
+    return who if activity is None or who is None or activity.by != who else activity
+
+
+def _outside_of_asyncio() -> object:
     sniffio, greenlet = sys.modules.get("sniffio"), sys.modules.get("greenlet")
-    library = None if sniffio is None else sniffio.thread_local.name  # As trio and others say that they run here.
-    if library is not None:
-        return ref(sys.modules["trio"].lowlevel.current_task()) if library == "trio" else None
-    return _thread.itself if greenlet is None else (ref(greenlet.getcurrent()),)
+    if sniffio is not None and (library := _library(sniffio)) is not None:
+        try:
+            return ref(sys.modules["trio"].lowlevel.current_task()) if library == "trio" else None
+        except RuntimeError:  # Between its tasks: in an `Instrument`.
+            return None
+    get_current = getattr(greenlet, "getcurrent", None)  # Not yet, while another thread imports it.
+    return _thread.itself if get_current is None else (ref(get_current()),)
 
 
-def begin(activity: Activity) -> object:
-    """This thread begins with it. Gives what `finish` is to be told."""
-    found, _thread.itself = _thread.itself, activity
-    return found
+def _library(sniffio: Any) -> str | None:
+    """What runs here, as trio and others say it; before sniffio 1.3 in a context variable alone."""
+    local = getattr(sniffio, "thread_local", None)
+    if local is not None:
+        return local.name
+    said = getattr(sniffio, "current_async_library_cvar", None)
+    return None if said is None else said.get(None)
 
 
-def finish(found: object) -> None:
+def activity() -> object:
+    """What this thread does now, as `finish` is to be told when it has done something else."""
+    return (_thread.activity,)
+
+
+def begin(activity: Activity) -> None:
+    """This thread begins with it."""
+    activity.by = _outside_of_asyncio()
+    _thread.activity = activity
+
+
+def finish(before: Any) -> None:
     """This thread goes on with what it did before."""
-    _thread.itself = found
+    (_thread.activity,) = before
 
 
 def main_worker() -> object:
@@ -92,7 +117,8 @@ def starts(visit: Visit) -> None:
     around = visit.parent or visit.run
     if around.part_of is not None:
         around = _whole(around)
-    if around.ends is not None and (follows := around.ends.get(visit.worker)):
+    ends = around.ends  # Once: the end of a run in another thread takes it away.
+    if ends is not None and (follows := ends.get(visit.worker)):
         visit.follows = follows
 
 
@@ -101,9 +127,8 @@ def ended(visit: Visit) -> None:
     around, who = visit.parent or visit.run, visit.worker
     if around.part_of is not None:
         around = _whole(around)
-    kind = type_of(who)
-    if who is None or (kind is not ref and kind is not Activity and who != around.worker) or who != worker():
-        return  # Only tasks and activities do one thing after the other, wherever they were begun.
+    if not _has_order(who, around) or who != worker():
+        return
     end = visit.serial, visit.span.get_span_context()
     ends = around.ends
     if ends is None:
@@ -112,9 +137,16 @@ def ended(visit: Visit) -> None:
     if open_ends is visit.follows or not open_ends:
         ends[who] = (end,)
     else:  # Others have ended meanwhile.
-        ends[who] = (*(each for each in open_ends if each not in visit.follows), end)[-MOST_FOLLOWED:]
-    if len(ends) > _MOST_WORKERS:
+        # No generator, in which a StopIteration that a signal's handler raises would become another exception.
+        ends[who] = (*[each for each in open_ends if each not in visit.follows], end)[-MOST_FOLLOWED:]
+    if len(ends) > MOST_WORKERS:
         ends.popitem(last=False)
+
+
+def _has_order(who: object, around: Recorded) -> bool:
+    """Whether this one does one thing after the other: tasks and activities do so, wherever they were begun."""
+    kind = type_of(who)
+    return kind is ref or kind is Activity or (who is not None and who == around.worker)
 
 
 def _whole(part: Recorded) -> Recorded:
@@ -126,15 +158,18 @@ def _whole(part: Recorded) -> Recorded:
 
 def before(around: Recorded) -> tuple[Followed, ...]:
     """What something follows that begins where this code runs."""
-    inside = _whole(around)
-    return () if inside.ends is None else inside.ends.get(worker(), ())
+    ends = _whole(around).ends
+    return () if ends is None else ends.get(worker(), ())
 
 
 def fork(around: Recorded, who: object, follows: tuple[Followed, ...]) -> None:
     """A task or an activity begins, and `follows` these."""
     inside = _whole(around)
-    if follows and inside.ends is not None:
-        inside.ends.setdefault(who, follows)
+    ends = inside.ends
+    if follows and ends is not None and _has_order(who, inside):
+        ends.setdefault(who, follows)
+        if len(ends) > MOST_WORKERS:
+            ends.popitem(last=False)
 
 
 def join(around: Recorded, forked: Mapping[object, tuple[Followed, ...]]) -> None:
@@ -143,14 +178,17 @@ def join(around: Recorded, forked: Mapping[object, tuple[Followed, ...]]) -> Non
     `forked` are they, each with what it followed itself.
     """
     inside, who = _whole(around), worker()
-    if inside.ends is None or inside.ended is not None:
+    ends = inside.ends
+    if ends is None or inside.ended is not None:
         return
     found: dict[int, trace.SpanContext] = {}
     followed: set[int] = set()
     for each, follows in forked.items():
-        done = dict(inside.ends.pop(each, follows))
-        followed.update(serial for serial, _ in follows if serial not in done)
+        done = dict(ends.pop(each, follows))
+        followed.update([serial for serial, _ in follows if serial not in done])  # No generator, as above.
         found.update(done)
-    own = {serial: span for serial, span in inside.ends.get(who, ()) if serial not in followed}
+    if not _has_order(who, inside):  # A thread of a pool, which may go on with something else.
+        return
+    own = {serial: span for serial, span in ends.get(who, ()) if serial not in followed}
     if left := tuple({**own, **found}.items()):
-        inside.ends[who] = left[-MOST_FOLLOWED:]
+        ends[who] = left[-MOST_FOLLOWED:]

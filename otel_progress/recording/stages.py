@@ -159,25 +159,28 @@ class StageRecord:
                 visit.wait += wait
                 self.retries += 1
 
-    def wait(self, waiting: Waiting) -> None:
-        """A visit waits."""
+    def wait(self, waiting: Waiting) -> bool:
+        """A visit waits; False where it has ended meanwhile."""
         with self.run.lock:
             visit = waiting.visit
+            if visit not in self.run.open:
+                return False
             if "waits" not in visit.__dict__:
                 visit.waits = {}
             visit.waits[waiting] = self.waits[waiting] = None
+            return True
 
-    def wait_no_more(self, waiting: Waiting, at: int) -> bool:
-        """It goes on; False where it has done so before."""
+    def wait_no_more(self, waiting: Waiting, at: int) -> None:
+        """It goes on, unless it has done so before."""
         with self.run.lock:
             if waiting not in self.waits:
-                return False
-            ended = max(waiting.started, at)
-            waiting.visit.wait += (ended - waiting.started) / NANO
-            waiting.ended = ended
-            waiting.visit.waits.pop(waiting, None)
-            self.waits.pop(waiting, None)
-            return True
+                return
+            visit, ended = waiting.visit, max(waiting.started, at)
+            untold = iter(self.run.recorder.sinks)
+            # Nothing is called from here on, as at the end of a visit.
+            visit.wait += (ended - waiting.started) / NANO
+            del self.waits[waiting]
+            waiting.ended, waiting.untold = ended, untold
 
     def end(self, visit: Visit, ended: int, result: Result, error: BaseException | None) -> bool:
         """A visit ends; False where it has ended before."""

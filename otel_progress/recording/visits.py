@@ -214,7 +214,7 @@ class Visit(Recorded):
     @property
     def waiting_for(self) -> str | None:
         """What it waits for; where that is several things, the last that it said."""
-        waits = list(self.waits)
+        waits = [each for each in list(self.waits) if each.ended is None]
         return waits[-1].reason if waits else None
 
     def add_platform(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from .faults import Harmless
 from .store import name_of
 
 if TYPE_CHECKING:
+    from .sink import Sink
     from .visits import Visit
 
 
@@ -20,6 +22,8 @@ class Waiting(Harmless[None]):
     started = 0
     """Nanoseconds since the Unix epoch, as `ended`."""
     ended: int | None = None
+    untold: Iterator[Sink] | None = None
+    """The sinks that are yet to be told of the end."""
 
     def __init__(self, visit: Visit, reason: object) -> None:
         self.visit = visit
@@ -31,21 +35,24 @@ class Waiting(Harmless[None]):
         """The visit waits, if it is open."""
         visit = self.visit
         if visit.recorder.is_open(visit):
-            self.started, self.context = visit.recorder.now(visit), get_current()
-            visit.record.wait(self)
-            visit.recorder.tell("wait_started", visit, self)
+            self.started, self.context, self.ended = visit.recorder.now(visit), get_current(), None
+            if visit.record.wait(self):
+                visit.recorder.tell("wait_started", visit, self)
 
     def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
         """It goes on."""
         visit = self.visit
-        if self.started:
+        if self.started and visit.recorder.is_open(visit):  # Not in a forked child.
             self.end(visit.recorder.now(visit))
 
     def end(self, at: int) -> None:
-        """It waited until then. A second end does nothing, and what its visit has ended before it is over."""
+        """It waited until then. A second end does nothing but what the first has not come to."""
         visit = self.visit
-        if visit.record.wait_no_more(self, at):
-            visit.recorder.tell("wait_ended", visit, self)
+        visit.record.wait_no_more(self, at)
+        if self.untold is not None:
+            visit.recorder.tell("wait_ended", visit, self, to=self.untold)
+            visit.waits.pop(self, None)
+            self.untold = None
 
     async def __aenter__(self) -> None:
         self.__enter__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 from weakref import ref
 
@@ -30,19 +30,35 @@ async def gather(*awaitables: Awaitable[T], return_exceptions: bool = False) -> 
     Returns:
         The results, in the order of `awaitables`.
     """
-    futures = {id(each): asyncio.ensure_future(each) for each in awaitables}
-    with _Gathered(futures):
-        results: Any = await asyncio.gather(
-            *(futures[id(each)] for each in awaitables), return_exceptions=return_exceptions
-        )
-        return results
+    gathered = _Gathered(awaitables)
+    try:
+        with gathered:
+            results: Any = await asyncio.gather(
+                *(gathered.futures[each] for each in awaitables), return_exceptions=return_exceptions
+            )
+            return results
+    finally:
+        del awaitables, gathered  # Else an exception would hold them by this frame, and its task the exception.
+
+
+def _futures(awaitables: tuple[Any, ...]) -> dict[Any, asyncio.Future[Any]]:
+    """What `asyncio.gather` would make of them, and as it does."""
+    made: dict[Any, asyncio.Future[Any]] = {}
+    loop: asyncio.AbstractEventLoop | None = None
+    for each in awaitables:
+        if each not in made:
+            made[each] = future = asyncio.ensure_future(each, loop=loop)
+            loop = loop or future.get_loop()
+            if future is not each:
+                setattr(future, "_log_destroy_pending", False)  # noqa: B010 - of asyncio: whoever waits for it is told
+    return made
 
 
 class _Gathered(Harmless[None]):
     """Notes at the start what the tasks follow that are made here, and at the end what follows them."""
 
-    def __init__(self, futures: Mapping[int, asyncio.Future[Any]]) -> None:
-        self._futures = futures
+    def __init__(self, awaitables: tuple[Any, ...]) -> None:
+        self.futures = _futures(awaitables)
         self._around: Recorded | None = None
 
     def enter(self) -> None:
@@ -50,16 +66,16 @@ class _Gathered(Harmless[None]):
         around = self._around = default.get().current()
         if around is not None:
             before = order.before(around)
-            self._follows: dict[int, tuple[order.Followed, ...]] = {
-                key: before if id(future) != key else () for key, future in self._futures.items()
+            self._follows: dict[object, tuple[order.Followed, ...]] = {
+                ref(future): () if future is each else before for each, future in self.futures.items()
             }
-            for key, future in self._futures.items():
-                order.fork(around, ref(future), self._follows[key])
+            for future, follows in self._follows.items():
+                order.fork(around, future, follows)
 
     def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
         """Note what follows those that are done."""
         if self._around is not None:
             done: dict[object, tuple[order.Followed, ...]] = {
-                ref(future): self._follows[key] for key, future in self._futures.items() if future.done()
+                ref(each): self._follows[ref(each)] for each in self.futures.values() if each.done()
             }
             order.join(self._around, done)

@@ -10,6 +10,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from ..recording import default
+from ..recording.faults import from_handler
 from ..recording.live import Recorded
 from .functions import decorated
 from .opening import Scope
@@ -53,18 +54,39 @@ def recorded(scope: Scope[Any], thing: Any) -> Any:
         )
     try:
         same = copy.copy(thing)
-        methods = {name: _recorded(scope, same, getattr(kind, name)) for name in _methods(kind)}
+        if same is thing:
+            raise TypeError("its copy is itself")
+        methods: dict[str, Any] = {name: _recorded(scope, same, _method(kind, name)) for name in _methods(kind)}
+        if hasattr(kind, "__del__"):
+            methods["__del__"] = _nothing  # What they have in common ends with `thing`, once.
         said = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
         made: Any = cast("Any", type(kind))(kind.__name__, (kind,), {"__slots__": (), **said, **methods})
-        made.__reduce_ex__ = functools.partialmethod(_as_before, kind, made)
+        made.__reduce_ex__ = functools.partialmethod(_as_before, kind, made, thing)  # Which lives as long.
         _set_class(same, made)
         if hasattr(thing, "__dict__"):
             object.__setattr__(same, "__dict__", thing.__dict__)
         _kinds[made] = kind
     except Exception as error:
+        if from_handler(error):
+            raise
         wrapper = f"{written} above `def call(*args): return thing(*args)`"
         raise TypeError(f"a {kind.__name__} cannot be recorded itself ({error}): write {wrapper}") from error
     return same
+
+
+def _nothing(_thing: object) -> None: ...
+
+
+def _method(kind: type[Any], name: str) -> Callable[..., Any]:
+    method = getattr(kind, name)
+    if not isinstance(inspect.getattr_static(kind, name), (staticmethod, classmethod)):
+        return method
+
+    @functools.wraps(method)
+    def of_the_class(_thing: object, *args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    return of_the_class
 
 
 def _methods(kind: type[Any]) -> tuple[str, ...]:
@@ -90,7 +112,7 @@ def _recorded(scope: Scope[Any], thing: Any, method: Callable[..., Any]) -> Call
     return call
 
 
-def _as_before(thing: Any, kind: Any, made: object, protocol: Any) -> Any:
+def _as_before(thing: Any, kind: Any, made: object, original: object, protocol: Any) -> Any:  # noqa: ARG001
     """For pickle and copy, which look a class up by its name: those are of the class that it was of, unrecorded."""
     reduced: Any = kind.__reduce_ex__(thing, protocol)
     if not isinstance(reduced, tuple):
@@ -98,6 +120,7 @@ def _as_before(thing: Any, kind: Any, made: object, protocol: Any) -> Any:
     function, given, *rest = cast("tuple[Any, ...]", reduced)
     # Pickle makes sure that those of Python itself are given the very class.
     function = {"__newobj__": _new, "__newobj_ex__": _new_ex}.get(getattr(function, "__name__", ""), function)
+    function = kind if function is made else function
     return function, tuple(kind if each is made else each for each in given), *rest
 
 
