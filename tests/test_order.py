@@ -21,6 +21,7 @@ from otel_progress.recording.order import MOST_FOLLOWED
 from otel_progress.recording.settings import Detail, Settings
 
 from .conftest import Telemetry, linked, named, told
+from .odd_workflows import OddWorkflow
 from .workflows import SURE, Workflow
 
 
@@ -42,13 +43,14 @@ def c(shared: Any = None) -> None:
 # --- against the truth ------------------------------------------------------------------------------------------------
 
 
-def test_random_workflows(telemetry: Telemetry) -> None:
+@pytest.mark.parametrize("made", [Workflow, OddWorkflow])
+def test_random_workflows(telemetry: Telemetry, made: type[Workflow]) -> None:
     true, known = Counter[str](), Counter[str]()
     guesses: list[str] = []
     for seed in range(300):
         telemetry.exporter.clear()
         shared: dict[str, Any] = {}
-        random = Workflow(seed, shared)
+        random = made(seed, shared)
         with workflow("random", shared=shared):
             asyncio.run(random.run())
         spans = {span.context.span_id: span for span in telemetry.spans("stage") if span.context}

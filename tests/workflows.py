@@ -75,7 +75,8 @@ class Truth:
         return False
 
 
-def _span() -> int:
+def span_id() -> int:
+    """That of the span that is current."""
     return trace.get_current_span().get_span_context().span_id
 
 
@@ -91,7 +92,7 @@ def _node(name: str, truth: Truth) -> AnyNode:
         async def exec_async(self, prep_res: Any) -> None:
             ends, is_parallel = _ends.get()
             item = int(str(self.params["item"])) if is_parallel else 0
-            ends[item] = by("flow edge", truth.depends(_span(), ends.get(item, ends[-1])))
+            ends[item] = by("flow edge", truth.depends(span_id(), ends.get(item, ends[-1])))
 
     return Step()
 
@@ -107,10 +108,10 @@ class Workflow:
     """One random workflow over one store."""
 
     def __init__(self, seed: int, shared: dict[str, Any]) -> None:
-        self._random = random.Random(seed)
+        self.random = random.Random(seed)
         self._shared = shared
         self._names = 0
-        self._pool = ThreadPoolExecutor(2)
+        self.pool = ThreadPoolExecutor(2)
         self._late: list[asyncio.Task[Before]] = []
         self.truth = Truth()
 
@@ -121,29 +122,30 @@ class Workflow:
             await part(NOTHING)
             await asyncio.gather(*self._late)
         finally:
-            self._pool.shutdown()
+            self.pool.shutdown()
 
-    def _name(self) -> str:
+    def name(self) -> str:
+        """A new one for a stage."""
         self._names += 1
         return f"s{self._names}"
 
     def _part(self, depth: int) -> Part:
-        if depth <= 0 or self._random.random() < 0.3:
+        if depth <= 0 or self.random.random() < 0.3:
             return self._stage(None)
-        return self._random.choice(self._KINDS)(self, depth - 1)
+        return self.random.choice(self.KINDS)(self, depth - 1)
 
     def _parts(self, depth: int) -> list[Part]:
-        return [self._part(depth) for _ in range(self._random.randint(2, 4))]
+        return [self._part(depth) for _ in range(self.random.randint(2, 4))]
 
     # --- the parts ----------------------------------------------------------------------------------------------------
 
     def _stage(self, inside: Part | None) -> Part:
-        name, naps, plain = self._name(), self._random.randint(0, 3), self._random.random() < 0.4
+        name, naps, plain = self.name(), self.random.randint(0, 3), self.random.random() < 0.4
         shared = self._shared
 
         @stage(name)
         def work(shared: dict[str, Any]) -> int:
-            return _span()
+            return span_id()
 
         @stage(name)
         async def work_async(shared: dict[str, Any]) -> int:
@@ -151,7 +153,7 @@ class Workflow:
                 await asyncio.sleep(0)
             if inside is not None:
                 await inside(NOTHING)
-            return _span()
+            return span_id()
 
         async def part(before: Before) -> Before:
             made = work(shared) if plain and inside is None else await work_async(shared)
@@ -173,11 +175,11 @@ class Workflow:
         return part
 
     def _branch(self, depth: int) -> Part:
-        chosen = self._random.choice(self._parts(depth))
+        chosen = self.random.choice(self._parts(depth))
         return lambda before: chosen(onward("branch", before))
 
     def _loop(self, depth: int) -> Part:
-        inside, times = self._part(depth), self._random.randint(2, 3)
+        inside, times = self._part(depth), self.random.randint(2, 3)
 
         async def part(before: Before) -> Before:
             before = await inside(before)
@@ -196,7 +198,7 @@ class Workflow:
         return part
 
     def _our_gather(self, depth: int) -> Part:
-        parts, late = self._parts(depth), self._random.random() < 0.3
+        parts, late = self._parts(depth), self.random.random() < 0.3
 
         async def part(before: Before) -> Before:
             made = [each(onward("gather", before)) for each in parts]
@@ -209,12 +211,12 @@ class Workflow:
         return part
 
     def _executor(self, _depth: int) -> Part:
-        names, copies = [self._name() for _ in range(3)], self._random.random() < 0.5
+        names, copies = [self.name() for _ in range(3)], self.random.random() < 0.5
 
         def one(name: str, before: Before) -> Before:
             for _ in range(2):
                 with stage(name):
-                    before = self.truth.depends(_span(), before)
+                    before = self.truth.depends(span_id(), before)
             return before
 
         async def part(before: Before) -> Before:
@@ -222,7 +224,7 @@ class Workflow:
             assert run is not None
             if copies:  # Its end is not waited for.
                 wrapped, loop = run.wrap(one), asyncio.get_running_loop()
-                made = [loop.run_in_executor(self._pool, wrapped, name, onward("gather", before)) for name in names]
+                made = [loop.run_in_executor(self.pool, wrapped, name, onward("gather", before)) for name in names]
                 return by("join", union(await asyncio.gather(*made)))
             with run.executor(ThreadPoolExecutor(2)) as pool:
                 futures = [pool.submit(one, name, onward("gather", before)) for name in names]
@@ -281,24 +283,24 @@ class Workflow:
         return part
 
     def _threads(self, _depth: int) -> Part:
-        names, copies, shared = [self._name() for _ in range(3)], self._random.random() < 0.5, self._shared
+        names, copies, shared = [self.name() for _ in range(3)], self.random.random() < 0.5, self._shared
 
         def one(name: str, before: Before) -> Before:
             def inner(before: Before) -> Before:
                 for _ in range(2):
                     with stage(f"{name}-inner"):
-                        before = self.truth.depends(_span(), before)
+                        before = self.truth.depends(span_id(), before)
                 return before
 
             with stage(name, shared=shared):
                 inner(NOTHING)
-                return self.truth.depends(_span(), before)
+                return self.truth.depends(span_id(), before)
 
         async def part(before: Before) -> Before:
             before = by("fork", before)
             loop = asyncio.get_running_loop()
             calls = [
-                asyncio.to_thread(one, name, before) if copies else loop.run_in_executor(self._pool, one, name, before)
+                asyncio.to_thread(one, name, before) if copies else loop.run_in_executor(self.pool, one, name, before)
                 for name in names
             ]
             return by("join", union(await asyncio.gather(*calls)))
@@ -306,14 +308,14 @@ class Workflow:
         return part
 
     def _callbacks(self, _depth: int) -> Part:
-        names, shared = [self._name() for _ in range(2)], self._shared
+        names, shared = [self.name() for _ in range(2)], self._shared
 
         async def part(before: Before) -> Before:
             loop, before = asyncio.get_running_loop(), by("fork", before)
 
             def one(name: str, done: asyncio.Future[Before]) -> None:
                 with stage(name, shared=shared):
-                    done.set_result(self.truth.depends(_span(), before))
+                    done.set_result(self.truth.depends(span_id(), before))
 
             made = [loop.create_future() for _ in names]
             for name, future in zip(names, made, strict=True):
@@ -332,7 +334,7 @@ class Workflow:
         return self._flow_of(AsyncParallelBatchFlow, 2)
 
     def _flow_of(self, kind: type[Any], items: int) -> Part:
-        nodes = [_node(self._name(), self.truth) for _ in range(self._random.randint(2, 3))]
+        nodes = [_node(self.name(), self.truth) for _ in range(self.random.randint(2, 3))]
         for node, after in itertools.pairwise(nodes):
             node >> after
         is_parallel = kind is AsyncParallelBatchFlow
@@ -348,7 +350,7 @@ class Workflow:
 
         return part
 
-    _KINDS: ClassVar[tuple[Callable[[Any, int], Part], ...]] = (
+    KINDS: ClassVar[tuple[Callable[[Any, int], Part], ...]] = (
         _nested,
         _sequence,
         _branch,
