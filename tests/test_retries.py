@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from pocketflow import Node
 
 from otel_progress import current_run, current_stage, on_retry, stage, workflow
+from otel_progress.recording.order import MOST_WORKERS
 from otel_progress.recording.settings import Settings
 
 from .conftest import SECOND, START, Telemetry
@@ -106,6 +108,19 @@ def test_tasks_have_attempts_of_their_own(telemetry: Telemetry) -> None:
     asyncio.run(main())
     assert of_stage(telemetry) == {"attempts": 3, "retries": 2, "result": "success"}
     assert [number for number, *_ in attempts(telemetry)] == [1, 1]
+
+
+def test_tasks_that_gave_up_are_not_kept_for_ever(telemetry: Telemetry) -> None:
+    async def ask(visit: Any) -> None:
+        with contextlib.suppress(TimeoutError), visit.attempt():
+            raise TimeoutError
+
+    async def main() -> int:
+        with workflow("w"), stage("ask") as visit:
+            await asyncio.gather(*(ask(visit) for _ in range(MOST_WORKERS + 10)))
+            return len(visit.tries)
+
+    assert asyncio.run(main()) == MOST_WORKERS
 
 
 def test_a_cancelled_attempt_is_none_that_failed(telemetry: Telemetry) -> None:

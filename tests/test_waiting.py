@@ -213,3 +213,11 @@ def test_by_events_alone(tmp_path: Path) -> None:
         (reason, START + start * SECOND, START + end * SECOND)
         for reason, start, end in (("a", 1, 2), ("b", 2, 4), ("c", 5, 9))
     ]
+
+
+def test_one_that_has_waited_very_often_is_still_seen_to_wait(tmp_path: Path) -> None:
+    lines = [event("run.started"), visit_event("started", "publish", "7-abcdef.1")]
+    for number in range(150):
+        lines += [visit_event("progress", "publish", "7-abcdef.1", at=number + 1.0, wait__reason=f"ticket {number}")]
+    (visit,) = only(write(tmp_path / "e.jsonl", lines)).visits
+    assert (len(visit.waits), visit.waits[0].reason, visit.waits[-1].reason) == (100, "ticket 0", "ticket 149")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from ..names import Result
 from .call import Call
 from .faults import report
 from .live import Recorded, Run
+from .order import MOST_WORKERS
 from .stages import StageRecord
 from .store import (
     NO_PLATFORMS,
@@ -193,10 +195,13 @@ class Visit(Recorded):
     def tries_of(self, who: object, *, anew: bool = False) -> Tries:
         """The attempts that a task or thread has in hand; `anew` where it begins with something else."""
         if "tries" not in self.__dict__:
-            self.__dict__.setdefault("tries", {})
+            self.__dict__.setdefault("tries", OrderedDict())
         if anew:
             self.tries.pop(who, None)
-        return self.tries.get(who) or self.tries.setdefault(who, Tries(self))
+        found = self.tries.get(who) or self.tries.setdefault(who, Tries(self))
+        if len(self.tries) > MOST_WORKERS:  # Of tasks that gave up.
+            cast("OrderedDict[object, Tries]", self.tries).popitem(last=False)
+        return found
 
     def waiting(self, reason: str) -> Waiting:
         """Say what the visit waits for, as long as a block takes: a person, a queue, a rate limit.

@@ -281,7 +281,8 @@ def _wait(visit: Fields, reason: str | None, at: int) -> None:
     before = waits[-1] if waits and waits[-1][2] is None else None
     if before is not None and before[0] != reason:
         before[2] = at
-    if reason is not None and (before is None or before[0] != reason) and len(waits) < _MOST_WAITS:
+    if reason is not None and (before is None or before[0] != reason):
+        del waits[_MOST_WAITS - 1 :]  # The last is always kept: it says what it waits for now.
         waits.append([reason, at, None])
 
 
