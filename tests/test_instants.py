@@ -33,6 +33,9 @@ from otel_progress.sinks.usual import usual_sinks
 
 OURS = ("otel_progress", "opentelemetry")
 
+RESUMED_UNSEEN = sys.version_info < (3, 11)
+"""Whether what a profile function raises where a coroutine goes on passes by its own `try`; a signal's does not."""
+
 
 class TimeLimit(BaseException):
     """What a job queue raises when a job takes too long. No `Exception`: PocketFlow would take that for a failure."""
@@ -83,6 +86,8 @@ def interrupted(work: Callable[[], object], at: int, handler: Handler) -> bool:
     def look(frame: Any, event: str, _argument: Any) -> None:
         nonlocal count, came
         if event not in ("call", "c_return") or not str(frame.f_globals.get("__name__")).startswith(OURS):
+            return
+        if RESUMED_UNSEEN and event == "call" and frame.f_lasti >= 0:
             return
         count += 1
         if count == at:

@@ -43,7 +43,7 @@ class _Carried(Harmless[None]):
         if is_over(self._around):
             return
         if self._activity is not None:
-            self._before = order.activity()
+            self._before = order.doing()
             order.begin(self._activity)
         order.fork(self._around, self._activity or order.worker(), self._follows)
         self._token = attach(self._context)

@@ -66,38 +66,41 @@ def worker() -> object:
     if asyncio is not None and (loop := asyncio._get_running_loop()) is not None:  # noqa: SLF001
         task = asyncio.current_task(loop)
         return None if task is None else ref(task)
-    who, activity = _outside_of_asyncio(), _thread.activity
+    sniffio, greenlet = sys.modules.get("sniffio"), sys.modules.get("greenlet")
+    local, library = getattr(sniffio, "thread_local", None), None
+    if sniffio is not None:  # As trio and others say that they run here.
+        library = _library_in_context(sniffio) if local is None else local.name
+    if library is not None:
+        who = _task_of_trio() if library == "trio" else None
+    else:
+        get_current = getattr(greenlet, "getcurrent", None)  # Not yet, while another thread imports it.
+        who = _thread.itself if get_current is None else (ref(get_current()),)
+    activity = _thread.activity
     return who if activity is None or who is None or activity.by != who else activity
 
 
-def _outside_of_asyncio() -> object:
-    sniffio, greenlet = sys.modules.get("sniffio"), sys.modules.get("greenlet")
-    if sniffio is not None and (library := _library(sniffio)) is not None:
-        try:
-            return ref(sys.modules["trio"].lowlevel.current_task()) if library == "trio" else None
-        except RuntimeError:  # Between its tasks: in an `Instrument`.
-            return None
-    get_current = getattr(greenlet, "getcurrent", None)  # Not yet, while another thread imports it.
-    return _thread.itself if get_current is None else (ref(get_current()),)
+def _task_of_trio() -> object:
+    try:
+        return ref(sys.modules["trio"].lowlevel.current_task())
+    except RuntimeError:  # Between its tasks: in an `Instrument`.
+        return None
 
 
-def _library(sniffio: Any) -> str | None:
-    """What runs here, as trio and others say it; before sniffio 1.3 in a context variable alone."""
-    local = getattr(sniffio, "thread_local", None)
-    if local is not None:
-        return local.name
+def _library_in_context(sniffio: Any) -> str | None:
+    """What runs here, by a context variable alone: before sniffio 1.3."""
     said = getattr(sniffio, "current_async_library_cvar", None)
     return None if said is None else said.get(None)
 
 
-def activity() -> object:
+def doing() -> object:
     """What this thread does now, as `finish` is to be told when it has done something else."""
     return (_thread.activity,)
 
 
 def begin(activity: Activity) -> None:
     """This thread begins with it."""
-    activity.by = _outside_of_asyncio()
+    _thread.activity = None
+    activity.by = worker()
     _thread.activity = activity
 
 
