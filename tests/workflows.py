@@ -120,7 +120,9 @@ class Workflow:
         part = self._sequence(3)
         try:
             await part(NOTHING)
-            await asyncio.gather(*self._late)
+            while self._late:  # Of which some begin others. One that is cancelled could not say what it followed.
+                late, self._late = self._late, []
+                await asyncio.gather(*late)
         finally:
             self.pool.shutdown()
 
