@@ -130,7 +130,7 @@ def ended(visit: Visit) -> None:
     around, who = visit.parent or visit.run, visit.worker
     if around.part_of is not None:
         around = _whole(around)
-    if not _has_order(who, around) or who != worker():
+    if who is None or who != worker() or (who != around.worker and not _has_order(who, around)):
         return
     end = visit.serial, visit.span.get_span_context()
     ends = around.ends
