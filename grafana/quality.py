@@ -17,12 +17,15 @@ VISITS = q.series(names.STAGE_DURATION, "_count")
 FIRST = q.series(names.STAGE_DURATION, "_count", q.FIRST)
 CLEAN = q.series(names.STAGE_DURATION, "_count", q.FIRST, q.SUCCESS)
 REPEATED = q.series(names.STAGE_DURATION, "_count", q.REPEAT)
+TIME = q.series(names.STAGE_DURATION, "_sum")
+REVISED_TIME = q.series(names.STAGE_DURATION, "_sum", q.REPEAT, q.REVISED)
 FALLBACKS = q.series(names.STAGE_DURATION, "_count", q.FALLBACK)
 NOT_COMPLETED = q.series(names.STAGE_DURATION, "_count", q.NOT_COMPLETED)
 DEAD_ENDS = q.series(names.DEAD_ENDS)
 
 NO_RUN = "No run that counts revisions ended in this time range."
 NO_VISIT = "No visit ended in this time range, or no metrics arrive."
+NO_REVISION = "No stage was repeated for a revision in this time range."
 SHORT_NO_RUN = "No run counted revisions."
 SHORT_NO_VISIT = "No visit ended."
 
@@ -35,6 +38,7 @@ def build() -> Dashboard:
         p.filters(),
         [
             ("In this time range", _figures()),
+            ("What revisions cost", _cost()),
             ("Revisions", _revisions()),
             ("Fallbacks and dead ends", _degraded()),
         ],
@@ -67,9 +71,9 @@ def _figures() -> list[p.AnyPanel]:
             colour="green",
         ),
         p.number(
-            "Repeats",
-            q.ratio(q.total(REPEATED), q.total(VISITS)),
-            description="Visits that repeat a stage for the same item, as a share of all.",
+            "Time in revisions, share",
+            q.ratio(q.total(REVISED_TIME), q.total(TIME)),
+            description="Time of visits that repeated a stage for a revision, as a share of the time of all visits.",
             no_data=SHORT_NO_VISIT,
             unit=p.SHARE,
         ),
@@ -89,6 +93,43 @@ def _figures() -> list[p.AnyPanel]:
             colour="red",
         ),
     ]
+
+
+def _cost() -> list[p.AnyPanel]:
+    by, time = q.BY_STAGE, q.total(REVISED_TIME, *q.BY_STAGE)
+    return [
+        p.bars(
+            "Time in revisions",
+            p.Target(q.amount_per_bar(REVISED_TIME, q.REVISION), p.legend(q.REVISION)),
+            description="Time of visits that repeated a stage, by the revision that they were for: 1 is the first.",
+            no_data=NO_REVISION,
+            unit=p.SECONDS,
+            width=8,
+        ),
+        p.rows(
+            "Time in revisions by stage",
+            by,
+            [
+                p.Column("Total", f"{time} > 0", p.SECONDS),
+                p.Column("Share of its time", f"{time} / ({q.total(TIME, *by)} > 0) > 0", p.SHARE),
+                *(
+                    p.Column(f"Revision {each}", f"{q.total(_revised_time(each), *by)} > 0", p.SECONDS)
+                    for each in names.REVISIONS[1:]
+                ),
+            ],
+            description=(
+                "What revisions cost: time of visits that repeated the stage for the first, second, third or a later "
+                "revision, the most expensive stage first. A stage inside another counts in both."
+            ),
+            no_data=NO_REVISION,
+            sort="Total",
+            width=16,
+        ),
+    ]
+
+
+def _revised_time(revision: str) -> str:
+    return q.series(names.STAGE_DURATION, "_sum", q.REPEAT, f'{q.REVISION}="{revision}"')
 
 
 def _revisions() -> list[p.AnyPanel]:

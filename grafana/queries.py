@@ -16,6 +16,7 @@ WORKFLOW = names.label(names.WORKFLOW_NAME)
 STAGE = names.label(names.STAGE_NAME)
 RESULT = names.label(names.RESULT)
 VISIT = names.label(names.VISIT)
+REVISION = names.label(names.REVISION)
 PLATFORM = names.label(names.ITEM_PLATFORM)
 ERROR = names.label(names.ERROR_TYPE)
 REASON = names.label(names.WAIT_REASON)
@@ -30,6 +31,8 @@ FALLBACK = f'{RESULT}="fallback"'
 NOT_COMPLETED = f'{RESULT}!~"{COMPLETED}"'
 FIRST = f'{VISIT}="{names.VISIT_FIRST}"'
 REPEAT = f'{VISIT}="{names.VISIT_REPEAT}"'
+REVISED = f'{REVISION}!~"|{names.REVISION_UNKNOWN}|{names.REVISIONS[0]}"'
+"""Of visits of a workflow that counts revisions, those at its first or a later one."""
 RETRY = f'{REASON}="{names.WAIT_RETRY}"'
 HAS_ERROR = f'{ERROR}!=""'
 HAS_PLATFORM = f'{PLATFORM}!=""'

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parents[1]
 RESULT, VISIT = names.label(names.RESULT), names.label(names.VISIT)
 ERROR, PLATFORM = names.label(names.ERROR_TYPE), names.label(names.ITEM_PLATFORM)
-REASON = names.label(names.WAIT_REASON)
+REASON, REVISION = names.label(names.WAIT_REASON), names.label(names.REVISION)
 BY_WORKFLOW = ("job", WORKFLOW)
 BY_STAGE = ("job", WORKFLOW, STAGE)
 RANGE = 900
@@ -78,7 +78,7 @@ MIXED = """
         publish - "somewhere" >> Draft()
         return Flow(start=draft)
 
-    for platforms, wanted in ((["twitter", "linkedin"], 2), (["twitter"], 0), (["linkedin", "broken"], 1)):
+    for platforms, wanted in ((["twitter", "linkedin"], 5), (["twitter"], 0), (["linkedin", "broken"], 1)):
         requirements, control = {"platforms": platforms}, {"revision_count": 0}
         shared = {"task_requirements": requirements, "quality_control": control, "wanted": wanted}
         try:
@@ -201,7 +201,10 @@ def facts_of(spans: Spans, at: float) -> Facts:
             result = own[names.STAGE_RESULT]
             error = own[names.ERROR_TYPE] if result == "failure" else ""
             visit = "first" if int(own[names.STAGE_VISIT]) == 1 else "repeat"
-            facts.visits.append(Fact({**labels, RESULT: result, VISIT: visit, ERROR: error}, end - start))
+            counted = int(own[names.STAGE_REVISION]) if names.STAGE_REVISION in own else None
+            revision = "none" if counted is None else str(counted) if counted < 4 else "4+"
+            labels |= {RESULT: result, VISIT: visit, ERROR: error, REVISION: revision}
+            facts.visits.append(Fact(labels, end - start))
         elif kind == "run" and end > at:
             facts.open_runs.append(Fact(labels))
         elif kind == "run":
@@ -454,6 +457,7 @@ VISITS, RUNS, REVISIONS, RETRIES, WAITS, DEAD_ENDS, OPEN, BUDGETS, PLATFORMS = m
 BETWEEN = only(WAITS, REASON, names.WAIT_RETRY)
 NOT_COMPLETED = ("failure", "cancelled", "abandoned")
 FIRST, REPEATS = only(VISITS, VISIT, "first"), only(VISITS, VISIT, "repeat")
+REVISED = only(REPEATS, REVISION, "1", "2", "3", "4+")
 CLEAN, FALLBACKS = only(FIRST, RESULT, "success"), only(VISITS, RESULT, "fallback")
 LOST, FAILED = only(VISITS, RESULT, *NOT_COMPLETED), only(VISITS, RESULT, "failure")
 FAILED_RUNS, GOOD_RUNS = only(RUNS, RESULT, *NOT_COMPLETED), only(RUNS, RESULT, "success")
@@ -574,9 +578,18 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
             "First-pass yield": share(count(unrevised), count(REVISIONS)),
             "Revisions per run": mean(REVISIONS),
             "Clean first visits": share(count(CLEAN), count(FIRST)),
-            "Repeats": share(count(REPEATS), count(VISITS)),
+            "Time in revisions, share": share(amount(REVISED), amount(VISITS)),
             "Fallbacks": share(count(FALLBACKS), count(VISITS)),
             "Dead ends": within(count(DEAD_ENDS), count(VISITS)),
+            "Time in revisions": amount(REVISED, REVISION),
+            "Time in revisions by stage": [
+                amount(REVISED, *BY_STAGE),
+                lambda facts: {
+                    group: value / amount(VISITS, *BY_STAGE)(facts)[group]
+                    for group, value in amount(REVISED, *BY_STAGE)(facts).items()
+                },
+                *(amount(only(REPEATS, REVISION, each), *BY_STAGE) for each in ("1", "2", "3", "4+")),
+            ],
             "First-pass yield over time": share(count(unrevised, *BY_WORKFLOW), count(REVISIONS, *BY_WORKFLOW)),
             "Revisions per run over time": mean(REVISIONS, *BY_WORKFLOW),
             "Runs by revisions": below(names.COUNT_BUCKETS, REVISIONS),
