@@ -83,6 +83,12 @@ def link(uid: str, title: str, **variables: str) -> Link:
     return Link(title).url(url(uid, **variables))
 
 
+def link_to_run() -> Link:
+    """A link that hands over one job and one workflow: Run can make nothing of several, or of All."""
+    chosen = "var-job=${run_job:percentencode}&var-workflow=${run_workflow:percentencode}"
+    return Link(TITLES[RUN]).url(f"/d/{RUN}?${{datasource:queryparam}}&{chosen}&${{stage:queryparam}}")
+
+
 def of_row(label: str) -> str:
     """A label of the table's row that is clicked."""
     return f"${{__data.fields.{label}:percentencode}}"
@@ -384,11 +390,24 @@ def source(name: str, label: str, kind: str) -> dashboard.DatasourceVariable:
     return dashboard.DatasourceVariable(name).label(label).type(kind).current(chosen)
 
 
-def choice(name: str, label: str, *matchers: str, several: bool = True) -> dashboard.QueryVariable:
+class Unseen(dashboard.QueryVariable):
+    """A variable that nobody chooses, and that stands in no address. The SDK's has no method for the latter."""
+
+    def build(self) -> model.VariableModel:
+        """The variable itself."""
+        made = super().build()
+        made.skip_url_sync = True
+        return made
+
+
+def choice(
+    name: str, label: str, *matchers: str, several: bool = True, unseen: bool = False
+) -> dashboard.QueryVariable:
     """Values of a label to choose from."""
     known = ", ".join((f'__name__=~"{SEEN}"', *matchers))
     query = f"label_values({{{known}}}, {label})"
-    made = dashboard.QueryVariable(name).label(name.capitalize()).datasource(PROMETHEUS).query(query).definition(query)
+    made = Unseen(name).hide(model.VariableHide.HIDE_VARIABLE) if unseen else dashboard.QueryVariable(name)
+    made = made.label(name.capitalize()).datasource(PROMETHEUS).query(query).definition(query)
     made = made.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(model.VariableSort.ALPHABETICAL_ASC)
     if not several:
         return made
@@ -408,6 +427,15 @@ def filters() -> list[Variable]:
         choice("job", q.JOB),
         choice("workflow", q.WORKFLOW, OF_JOB),
         choice("stage", q.STAGE, OF_JOB, OF_WORKFLOW),
+        *one_of_each(),
+    ]
+
+
+def one_of_each() -> list[Variable]:
+    """The job and the workflow that Run is opened with, which has one of each: the first of those that are chosen."""
+    return [
+        choice("run_job", q.JOB, OF_JOB, OF_WORKFLOW, several=False, unseen=True),
+        choice("run_workflow", q.WORKFLOW, f'{q.JOB}=~"$run_job"', OF_WORKFLOW, several=False, unseen=True),
     ]
 
 
@@ -422,7 +450,8 @@ def assemble(
     made = made.readonly().time("now-6h", "now").refresh("30s").tooltip(model.DashboardCursorSync.CROSSHAIR)
     for other, title in TITLES.items():
         if other != uid:
-            made = made.link(Link(title).url(f"/d/{other}").include_vars(True).keep_time(True))
+            found = link_to_run() if other == RUN else Link(title).url(f"/d/{other}").include_vars(True)
+            made = made.link(found.keep_time(True))
     for variable in variables:
         made = made.with_variable(variable)
     numbers = itertools.count(1)

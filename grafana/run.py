@@ -63,6 +63,7 @@ def _variables() -> list[p.Variable]:
         .label("Slower than")
         .description("Which runs are searched for the slowest: 90s, 5m.")
         .default_value("0s"),
+        *p.one_of_each(),
     ]
 
 

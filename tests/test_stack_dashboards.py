@@ -624,6 +624,8 @@ CHOICES = {
     "job": ("job", View()),
     "workflow": (WORKFLOW, View(job="mixed")),
     "stage": (STAGE, View(job="mixed", workflow="loop|open")),
+    "run_job": ("job", View(workflow="loop")),
+    "run_workflow": (WORKFLOW, View(workflow="loop|open")),
 }
 """For each variable its label, and what has to be chosen before it."""
 
