@@ -6,8 +6,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from otel_progress import names
 
+from . import frame as f
 from . import panels as p
 from . import queries as q
+from . import tables as t
 
 VISITS = q.series(names.STAGE_DURATION, "_count")
 TIME = q.series(names.STAGE_DURATION, "_sum")
@@ -32,10 +34,10 @@ NO_ITEM = "No item that names a platform ended in this time range."
 
 def build() -> Dashboard:
     """The dashboard."""
-    return p.assemble(
+    return f.assemble(
         p.BOTTLENECKS,
         "Where the time goes: by stage, by waiting and retries, by repeats, by platform.",
-        p.filters(),
+        f.filters(),
         [
             ("Where the time goes", _time()),
             ("Against its own past", _past()),
@@ -69,16 +71,16 @@ def _time() -> list[p.AnyPanel]:
             unit=p.SECONDS,
             by=q.BY_STAGE,
         ),
-        p.rows(
+        t.rows(
             "Stages",
             q.BY_STAGE,
             [
-                p.Column("Total", f"{of_stage} > 0", p.SECONDS),
-                p.Column("Share", f"{of_stage} / on () group_left () ({q.total(TIME)} > 0) > 0", p.SHARE),
-                p.Column("Visits", f"{q.count(VISITS, *q.BY_STAGE)} > 0"),
-                p.Column("p50", q.quantile(0.5, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
-                p.Column("p95", q.quantile(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
-                p.Column("Max, at most", q.quantile(1, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+                t.Column("Total", f"{of_stage} > 0", p.SECONDS),
+                t.Column("Share", f"{of_stage} / on () group_left () ({q.total(TIME)} > 0) > 0", p.SHARE),
+                t.Column("Visits", f"{q.count(VISITS, *q.BY_STAGE)} > 0"),
+                t.Column("p50", q.quantile(0.5, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+                t.Column("p95", q.quantile(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+                t.Column("Max, at most", q.quantile(1, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
             ],
             description=(
                 "Visits that ended in the time range, the bottleneck first. Quantiles come from buckets: they are "
@@ -95,14 +97,14 @@ def _past() -> list[p.AnyPanel]:
     by, compared = q.BY_STAGE, f"{LAST_HOUR} / ({LAST_WEEK} > 0)"
     visits = q.rule("stage", names.STAGE_DURATION, "_count:increase1h")
     return [
-        p.rows(
+        t.rows(
             "Slower than usual",
             by,
             [
-                p.Column("Of usual", q.joined(compared, *by), p.SHARE),
-                p.Column("p95, last hour", q.joined(f"{LAST_HOUR} and {LAST_WEEK} > 0", *by), p.SECONDS),
-                p.Column("p95, last 7 days", q.joined(f"{LAST_WEEK} > 0 and {LAST_HOUR}", *by), p.SECONDS),
-                p.Column(
+                t.Column("Of usual", q.joined(compared, *by), p.SHARE),
+                t.Column("p95, last hour", q.joined(f"{LAST_HOUR} and {LAST_WEEK} > 0", *by), p.SECONDS),
+                t.Column("p95, last 7 days", q.joined(f"{LAST_WEEK} > 0 and {LAST_HOUR}", *by), p.SECONDS),
+                t.Column(
                     "Visits, last hour",
                     q.joined(f"round({visits}) and {compared}", *by),
                 ),
@@ -145,17 +147,17 @@ def _waiting() -> list[p.AnyPanel]:
             no_data=NO_RETRY,
             by=q.BY_STAGE,
         ),
-        p.rows(
+        t.rows(
             "Cost of retries",
             q.BY_STAGE,
             [
-                p.Column("Waiting", f"({q.or_zero(waited, retried)}) and {retried} > 0", p.SECONDS),
-                p.Column(
+                t.Column("Waiting", f"({q.or_zero(waited, retried)}) and {retried} > 0", p.SECONDS),
+                t.Column(
                     "Share of its time",
                     f"({q.or_zero(waited, retried)}) / ({q.total(TIME, *q.BY_STAGE)} > 0) and {retried} > 0",
                     p.SHARE,
                 ),
-                p.Column("Retries", f"{retried} > 0"),
+                t.Column("Retries", f"{retried} > 0"),
             ],
             description=(
                 "What waiting between attempts took of the stage's time. Items that wait side by side are added up, so "
@@ -183,14 +185,14 @@ def _repeats() -> list[p.AnyPanel]:
             unit=p.SHARE,
             by=q.BY_WORKFLOW,
         ),
-        p.rows(
+        t.rows(
             "Repeats by stage",
             by,
             [
-                p.Column("Time", f"({q.or_zero(q.total(REPEAT_TIME, *by), visits)}) and {visits} > 0", p.SECONDS),
-                p.Column("Share of time", q.ratio(q.total(REPEAT_TIME, *by), q.total(TIME, *by)), p.SHARE),
-                p.Column("Repeats", f"({q.or_zero(q.count(REPEATED, *by), visits)}) and {visits} > 0"),
-                p.Column("Share of visits", q.ratio(q.total(REPEATED, *by), q.total(VISITS, *by)), p.SHARE),
+                t.Column("Time", f"({q.or_zero(q.total(REPEAT_TIME, *by), visits)}) and {visits} > 0", p.SECONDS),
+                t.Column("Share of time", q.ratio(q.total(REPEAT_TIME, *by), q.total(TIME, *by)), p.SHARE),
+                t.Column("Repeats", f"({q.or_zero(q.count(REPEATED, *by), visits)}) and {visits} > 0"),
+                t.Column("Share of visits", q.ratio(q.total(REPEATED, *by), q.total(VISITS, *by)), p.SHARE),
             ],
             description="What is done again costs this much: the stage with the most time in repeats first.",
             no_data=NO_REPEAT,
@@ -203,7 +205,7 @@ def _repeats() -> list[p.AnyPanel]:
 def _items() -> list[p.AnyPanel]:
     by = (q.PLATFORM, q.STAGE)
     return [
-        p.matrix(
+        t.matrix(
             "Items by platform and stage",
             f"{q.count(ITEMS, *by)} > 0",
             row=q.PLATFORM,
@@ -213,7 +215,7 @@ def _items() -> list[p.AnyPanel]:
             unit=p.COUNT,
             scheme="continuous-blues",
         ),
-        p.matrix(
+        t.matrix(
             "Failed items by platform and stage",
             q.ratio(q.total(ITEMS_NOT_COMPLETED, *by), q.total(ITEMS, *by)),
             row=q.PLATFORM,

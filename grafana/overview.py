@@ -6,8 +6,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from otel_progress import names
 
+from . import frame as f
 from . import panels as p
 from . import queries as q
+from . import tables as t
 
 RUNS = q.series(names.RUN_DURATION, "_count")
 SUCCESSFUL = q.series(names.RUN_DURATION, "_count", q.SUCCESS)
@@ -60,34 +62,34 @@ def build() -> Dashboard:
             by=q.BY_STAGE,
         ),
     ]
-    running = p.rows(
+    running = t.rows(
         "Running stages",
         q.BY_STAGE,
         [
-            p.Column("Running for", q.joined(f"time() - {STARTED}", *q.BY_STAGE), p.SECONDS),
-            p.Column("Visits", q.joined(RUNNING, *q.BY_STAGE)),
-            p.Column("Budget", _of_running(q.rule("stage", names.STAGE_BUDGET_METRIC, ":max1d")), p.SECONDS),
-            p.Column("Usual p95", _of_running(q.rule("stage", names.STAGE_DURATION, ":p95_7d")), p.SECONDS),
+            t.Column("Running for", q.joined(f"time() - {STARTED}", *q.BY_STAGE), p.SECONDS),
+            t.Column("Visits", q.joined(RUNNING, *q.BY_STAGE)),
+            t.Column("Budget", _of_running(q.rule("stage", names.STAGE_BUDGET_METRIC, ":max1d")), p.SECONDS),
+            t.Column("Usual p95", _of_running(q.rule("stage", names.STAGE_DURATION, ":p95_7d")), p.SECONDS),
         ],
         description="Stages with visits going on, the longest first. Usual p95 is that of the last seven days.",
         no_data=NOTHING_RUNS,
         sort="Running for",
     )
-    by_workflow = p.rows(
+    by_workflow = t.rows(
         "Workflows",
         q.BY_WORKFLOW,
         [
-            p.Column("Runs", f"{q.count(RUNS, *q.BY_WORKFLOW)} > 0"),
-            p.Column(
+            t.Column("Runs", f"{q.count(RUNS, *q.BY_WORKFLOW)} > 0"),
+            t.Column(
                 "Failed", _ended(q.or_zero(q.count(NOT_COMPLETED, *q.BY_WORKFLOW), q.count(RUNS, *q.BY_WORKFLOW)))
             ),
-            p.Column(
+            t.Column(
                 "Success ratio", q.ratio(q.total(SUCCESSFUL, *q.BY_WORKFLOW), q.total(RUNS, *q.BY_WORKFLOW)), p.SHARE
             ),
-            p.Column("p50", q.quantile(0.5, names.RUN_DURATION, *q.BY_WORKFLOW), p.SECONDS),
-            p.Column("p95", q.quantile(0.95, names.RUN_DURATION, *q.BY_WORKFLOW), p.SECONDS),
-            p.Column("Total", _ended(q.total(q.series(names.RUN_DURATION, "_sum"), *q.BY_WORKFLOW)), p.SECONDS),
-            p.Column("Revisions per run", _per_run(*q.BY_WORKFLOW)),
+            t.Column("p50", q.quantile(0.5, names.RUN_DURATION, *q.BY_WORKFLOW), p.SECONDS),
+            t.Column("p95", q.quantile(0.95, names.RUN_DURATION, *q.BY_WORKFLOW), p.SECONDS),
+            t.Column("Total", _ended(q.total(q.series(names.RUN_DURATION, "_sum"), *q.BY_WORKFLOW)), p.SECONDS),
+            t.Column("Revisions per run", _per_run(*q.BY_WORKFLOW)),
         ],
         description=(
             "What ended in the time range, by workflow, the most failures first. Quantiles come from buckets: they are "
@@ -96,10 +98,10 @@ def build() -> Dashboard:
         no_data=NO_RUN,
         sort="Failed",
     )
-    return p.assemble(
+    return f.assemble(
         p.OVERVIEW,
         "What runs now, what finished, what failed, and how long runs take.",
-        p.filters(),
+        f.filters(),
         [
             ("Now and in this time range", [*figures, running]),
             (

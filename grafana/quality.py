@@ -6,8 +6,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from otel_progress import names
 
+from . import frame as f
 from . import panels as p
 from . import queries as q
+from . import tables as t
 
 COUNTED = q.series(names.RUN_REVISIONS, "_count")
 REVISIONS = q.series(names.RUN_REVISIONS, "_sum")
@@ -32,10 +34,10 @@ SHORT_NO_VISIT = "No visit ended."
 
 def build() -> Dashboard:
     """The dashboard."""
-    return p.assemble(
+    return f.assemble(
         p.QUALITY,
         "Revisions, first-pass yield, fallbacks and dead ends.",
-        p.filters(),
+        f.filters(),
         [
             ("In this time range", _figures()),
             ("What revisions cost", _cost()),
@@ -106,14 +108,14 @@ def _cost() -> list[p.AnyPanel]:
             unit=p.SECONDS,
             width=8,
         ),
-        p.rows(
+        t.rows(
             "Time in revisions by stage",
             by,
             [
-                p.Column("Total", f"{time} > 0", p.SECONDS),
-                p.Column("Share of its time", f"{time} / ({q.total(TIME, *by)} > 0) > 0", p.SHARE),
+                t.Column("Total", f"{time} > 0", p.SECONDS),
+                t.Column("Share of its time", f"{time} / ({q.total(TIME, *by)} > 0) > 0", p.SHARE),
                 *(
-                    p.Column(f"Revision {each}", f"{q.total(_revised_time(each), *by)} > 0", p.SECONDS)
+                    t.Column(f"Revision {each}", f"{q.total(_revised_time(each), *by)} > 0", p.SECONDS)
                     for each in names.REVISIONS[1:]
                 ),
             ],
@@ -161,14 +163,14 @@ def _revisions() -> list[p.AnyPanel]:
             width=8,
             buckets=True,
         ),
-        p.rows(
+        t.rows(
             "Revisions by workflow",
             by,
             [
-                p.Column("Revisions per run", f"{q.total(REVISIONS, *by)} / ({q.total(COUNTED, *by)} > 0)"),
-                p.Column("First-pass yield", q.ratio(q.total(UNREVISED, *by), q.total(COUNTED, *by)), p.SHARE),
-                p.Column("Most, at most", q.quantile(1, names.RUN_REVISIONS, *by)),
-                p.Column("Runs", f"{q.count(COUNTED, *by)} > 0"),
+                t.Column("Revisions per run", f"{q.total(REVISIONS, *by)} / ({q.total(COUNTED, *by)} > 0)"),
+                t.Column("First-pass yield", q.ratio(q.total(UNREVISED, *by), q.total(COUNTED, *by)), p.SHARE),
+                t.Column("Most, at most", q.quantile(1, names.RUN_REVISIONS, *by)),
+                t.Column("Runs", f"{q.count(COUNTED, *by)} > 0"),
             ],
             description=(
                 "Runs that ended in the time range, the most revised workflow first. Most is the upper bound of the "
@@ -209,14 +211,14 @@ def _degraded() -> list[p.AnyPanel]:
             width=8,
             by=by,
         ),
-        p.rows(
+        t.rows(
             "Quality by stage",
             by,
             [
-                p.Column("Clean first visits", q.ratio(q.total(CLEAN, *by), q.total(FIRST, *by)), p.SHARE),
-                p.Column("Visits", f"{visits} > 0"),
+                t.Column("Clean first visits", q.ratio(q.total(CLEAN, *by), q.total(FIRST, *by)), p.SHARE),
+                t.Column("Visits", f"{visits} > 0"),
                 *(
-                    p.Column(heading, f"({q.or_zero(q.count(selector, *by), visits)}) and {visits} > 0")
+                    t.Column(heading, f"({q.or_zero(q.count(selector, *by), visits)}) and {visits} > 0")
                     for heading, selector in (
                         ("Fallbacks", FALLBACKS),
                         ("Not completed", NOT_COMPLETED),

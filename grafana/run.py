@@ -12,8 +12,10 @@ from grafana_foundation_sdk.models.dashboard import DynamicConfigValue as Proper
 
 from otel_progress import names
 
+from . import frame as f
 from . import panels as p
 from . import queries as q
+from . import tables as t
 
 OPERATION = f"{names.SPAN_RUN} $workflow"
 NO_RUN = "Jaeger has no run of this job and workflow in this time range. Sampling may have left runs out."
@@ -36,7 +38,7 @@ class JaegerQuery(Dataquery, Builder[Dataquery]):
 
 def build() -> Dashboard:
     """The dashboard."""
-    return p.assemble(
+    return f.assemble(
         p.RUN,
         "The trace of one run, and the runs to choose from.",
         _variables(),
@@ -48,13 +50,13 @@ def build() -> Dashboard:
     )
 
 
-def _variables() -> list[p.Variable]:
+def _variables() -> list[f.Variable]:
     return [
-        p.source("datasource", "Data source", "prometheus"),
-        p.source("jaeger_datasource", "Jaeger data source", "jaeger"),
-        p.choice("job", q.JOB, several=False),
-        p.choice("workflow", q.WORKFLOW, p.OF_JOB, several=False),
-        p.choice("stage", q.STAGE, p.OF_JOB, p.OF_WORKFLOW),
+        f.source("datasource", "Data source", "prometheus"),
+        f.source("jaeger_datasource", "Jaeger data source", "jaeger"),
+        f.choice("job", q.JOB, several=False),
+        f.choice("workflow", q.WORKFLOW, f.OF_JOB, several=False),
+        f.choice("stage", q.STAGE, f.OF_JOB, f.OF_WORKFLOW),
         dashboard.TextBoxVariable("traceId")
         .label("Trace ID")
         .description("Click on a run to set it.")
@@ -63,7 +65,7 @@ def _variables() -> list[p.Variable]:
         .label("Slower than")
         .description("Which runs are searched for the slowest: 90s, 5m.")
         .default_value("0s"),
-        *p.one_of_each(),
+        *f.one_of_each(),
     ]
 
 
@@ -108,7 +110,7 @@ def _runs(title: str, search: JaegerQuery, *, description: str, sort: str) -> ta
     panel = panel.override_by_name("traceName", [Property("displayName", "Run")])
     panel = panel.override_by_name("startTime", [Property("displayName", "Start")])
     panel = panel.override_by_name("duration", [Property("displayName", "Duration"), Property("unit", "µs")])
-    return panel.sort_by([p.by_column(sort, descending=True)])
+    return panel.sort_by([t.by_column(sort, descending=True)])
 
 
 def _trace() -> dashboard.Panel:

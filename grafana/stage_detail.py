@@ -6,8 +6,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from otel_progress import names
 
+from . import frame as f
 from . import panels as p
 from . import queries as q
+from . import tables as t
 
 VISITS = q.series(names.STAGE_DURATION, "_count")
 NOT_COMPLETED = q.series(names.STAGE_DURATION, "_count", q.NOT_COMPLETED)
@@ -23,10 +25,10 @@ NO_VISIT_SHORT = "No visit ended."
 
 def build() -> Dashboard:
     """The dashboard."""
-    return p.assemble(
+    return f.assemble(
         p.STAGE_DETAIL,
         "Durations, results, attempts and errors of the chosen stages.",
-        p.filters(),
+        f.filters(),
         [
             ("In this time range", _figures()),
             ("Durations", _durations()),
@@ -193,12 +195,12 @@ def _errors() -> list[p.AnyPanel]:
             description="Visits that an exception left, by its type.",
             no_data="No visit failed in this time range.",
         ),
-        p.rows(
+        t.rows(
             "Errors by type",
             by,
             [
-                p.Column("Failed visits", f"({q.or_zero(failed, retried)}) and {some}"),
-                p.Column("Retries", f"({q.or_zero(retried, failed)}) and {some}"),
+                t.Column("Failed visits", f"({q.or_zero(failed, retried)}) and {some}"),
+                t.Column("Retries", f"({q.or_zero(retried, failed)}) and {some}"),
             ],
             description="What failed visits and what retries mended, the most failures first.",
             no_data=no_error,
