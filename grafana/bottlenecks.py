@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from otel_progress import names
 
 from . import frame as f
+from . import judged as j
 from . import panels as p
 from . import queries as q
 from . import tables as t
@@ -48,12 +49,26 @@ def build() -> Dashboard:
     )
 
 
+def most_time() -> p.AnyPanel:
+    """The bottleneck at a glance."""
+    return p.gauges(
+        "Most time",
+        p.Target(f"sort_desc(topk(8, {q.total(TIME, *q.BY_STAGE)} > 0))", p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
+        description="The eight stages with the longest visits in sum, the bottleneck first.",
+        no_data=NO_VISIT,
+        unit=p.SECONDS,
+        by=q.BY_STAGE,
+        width=16,
+    )
+
+
 def _time() -> list[p.AnyPanel]:
     of_stage = q.total(TIME, *q.BY_STAGE)
     return [
+        most_time(),
         p.bars(
             "Share of time by stage",
-            p.Target(q.amount_per_bar(TIME, *q.BY_STAGE), p.legend(q.WORKFLOW, q.STAGE)),
+            p.Target(q.amount_per_bar(TIME, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
             description=(
                 "Each stage's part of the time that visits took. A visit counts when it ends. A stage inside another "
                 "counts in both."
@@ -61,22 +76,15 @@ def _time() -> list[p.AnyPanel]:
             no_data=NO_VISIT,
             unit=p.SECONDS,
             by=q.BY_STAGE,
+            width=8,
             percent=True,
-        ),
-        p.gauges(
-            "Most time",
-            p.Target(f"sort_desc(topk(10, {of_stage} > 0))", p.legend(q.WORKFLOW, q.STAGE)),
-            description="The ten stages with the longest visits in sum, the bottleneck first.",
-            no_data=NO_VISIT,
-            unit=p.SECONDS,
-            by=q.BY_STAGE,
         ),
         t.rows(
             "Stages",
             q.BY_STAGE,
             [
                 t.Column("Total", f"{of_stage} > 0", p.SECONDS),
-                t.Column("Share", f"{of_stage} / on () group_left () ({q.total(TIME)} > 0) > 0", p.SHARE),
+                t.Column("Share", f"{of_stage} / on () group_left () ({q.total(TIME)} > 0) > 0", p.SHARE, bars=True),
                 t.Column("Visits", f"{q.count(VISITS, *q.BY_STAGE)} > 0"),
                 t.Column("p50", q.quantile(0.5, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
                 t.Column("p95", q.quantile(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
@@ -101,28 +109,30 @@ def _past() -> list[p.AnyPanel]:
             "Slower than usual",
             by,
             [
-                t.Column("Of usual", q.joined(compared, *by), p.SHARE),
-                t.Column("p95, last hour", q.joined(f"{LAST_HOUR} and {LAST_WEEK} > 0", *by), p.SECONDS),
-                t.Column("p95, last 7 days", q.joined(f"{LAST_WEEK} > 0 and {LAST_HOUR}", *by), p.SECONDS),
+                t.Column("Of usual", q.joined(compared, *by), p.SHARE, j.OF_USUAL),
+                t.Column("Last hour", q.joined(f"{LAST_HOUR} and {LAST_WEEK} > 0", *by), p.SECONDS),
+                t.Column("7 days", q.joined(f"{LAST_WEEK} > 0 and {LAST_HOUR}", *by), p.SECONDS),
                 t.Column(
-                    "Visits, last hour",
+                    "Visits",
                     q.joined(f"round({visits}) and {compared}", *by),
                 ),
             ],
             description=(
-                "Completed visits of the hour before the end of the time range, against the seven days before that: "
-                "200 % is twice as slow. A few visits say little."
+                "p95 of the visits that completed in the hour before the end of the time range, against the p95 of the "
+                "seven days before that: 200 % is twice as slow. Visits are those of the hour; a few say little."
             ),
             no_data=NO_PAST,
             sort="Of usual",
-            width=12,
+            width=16,
         ),
         p.lines(
             "p95 of the hour against the week",
-            [p.Target(compared, p.legend(q.WORKFLOW, q.STAGE))],
-            description="100 % is as usual, 200 % is twice as slow.",
+            [p.Target(compared, p.legend(q.STAGE, q.WORKFLOW, q.JOB))],
+            description="100 % is as usual (the green line), from 150 % on (the red line) it is much slower.",
             no_data=NO_PAST,
             unit=p.SHARE,
+            width=8,
+            drawn=j.USUAL_LINES,
             by=q.BY_STAGE,
         ),
     ]
@@ -134,7 +144,7 @@ def _waiting() -> list[p.AnyPanel]:
     return [
         p.bars(
             "Waiting by reason",
-            p.Target(q.amount_per_bar(WAIT, *by), p.legend(q.WORKFLOW, q.STAGE, q.REASON)),
+            p.Target(q.amount_per_bar(WAIT, *by), p.legend(q.STAGE, q.REASON, q.WORKFLOW, q.JOB)),
             description="Time between failed attempts and the next (retry), and what stages said that they wait for.",
             no_data=NO_WAIT,
             unit=p.SECONDS,
@@ -142,7 +152,7 @@ def _waiting() -> list[p.AnyPanel]:
         ),
         p.bars(
             "Retries",
-            p.Target(q.count_per_bar(RETRIES, *q.BY_STAGE), p.legend(q.WORKFLOW, q.STAGE)),
+            p.Target(q.count_per_bar(RETRIES, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
             description="Attempts after the first.",
             no_data=NO_RETRY,
             by=q.BY_STAGE,
@@ -177,12 +187,13 @@ def _repeats() -> list[p.AnyPanel]:
             [
                 p.Target(
                     q.ratio(q.per_second(REPEAT_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
-                    p.legend(q.JOB, q.WORKFLOW),
+                    p.legend(q.WORKFLOW, q.JOB),
                 )
             ],
             description="Time of visits that repeat a stage for the same item, as a share of the time of all visits.",
             no_data=NO_REPEAT,
             unit=p.SHARE,
+            width=8,
             by=q.BY_WORKFLOW,
         ),
         t.rows(
@@ -190,14 +201,17 @@ def _repeats() -> list[p.AnyPanel]:
             by,
             [
                 t.Column("Time", f"({q.or_zero(q.total(REPEAT_TIME, *by), visits)}) and {visits} > 0", p.SECONDS),
-                t.Column("Share of time", q.ratio(q.total(REPEAT_TIME, *by), q.total(TIME, *by)), p.SHARE),
+                t.Column("Share", q.ratio(q.total(REPEAT_TIME, *by), q.total(TIME, *by)), p.SHARE),
                 t.Column("Repeats", f"({q.or_zero(q.count(REPEATED, *by), visits)}) and {visits} > 0"),
-                t.Column("Share of visits", q.ratio(q.total(REPEATED, *by), q.total(VISITS, *by)), p.SHARE),
+                t.Column("Of visits", q.ratio(q.total(REPEATED, *by), q.total(VISITS, *by)), p.SHARE),
             ],
-            description="What is done again costs this much: the stage with the most time in repeats first.",
+            description=(
+                "What is done again costs this much time, and this share of the stage's time and of its visits: the "
+                "stage with the most time in repeats first."
+            ),
             no_data=NO_REPEAT,
             sort="Time",
-            width=12,
+            width=16,
         ),
     ]
 
@@ -213,7 +227,6 @@ def _items() -> list[p.AnyPanel]:
             description="Items that ended in the time range. Choose a workflow where several have stages of one name.",
             no_data=NO_ITEM,
             unit=p.COUNT,
-            scheme="continuous-blues",
         ),
         t.matrix(
             "Failed items by platform and stage",
@@ -223,6 +236,6 @@ def _items() -> list[p.AnyPanel]:
             description="Items that ended neither as a success nor as a fallback, as a share of all.",
             no_data=NO_ITEM,
             unit=p.SHARE,
-            scheme="continuous-reds",
+            judgement=j.FAILED_SHARE,
         ),
     ]

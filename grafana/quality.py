@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from otel_progress import names
 
 from . import frame as f
+from . import judged as j
 from . import panels as p
 from . import queries as q
 from . import tables as t
@@ -55,14 +56,14 @@ def _figures() -> list[p.AnyPanel]:
             description="Runs without a revision, as a share of the runs that count revisions.",
             no_data=SHORT_NO_RUN,
             unit=p.SHARE,
-            colour="green",
+            judgement=j.YIELD,
         ),
         p.number(
             "Revisions per run",
             f"{q.total(REVISIONS)} / ({q.total(COUNTED)} > 0)",
             description="Mean of the runs that count revisions.",
             no_data=SHORT_NO_RUN,
-            unit="none",
+            unit=p.NUMBER,
         ),
         p.number(
             "Clean first visits",
@@ -70,10 +71,10 @@ def _figures() -> list[p.AnyPanel]:
             description="First visits that succeeded without a fallback, as a share of all first visits.",
             no_data=SHORT_NO_VISIT,
             unit=p.SHARE,
-            colour="green",
+            judgement=j.YIELD,
         ),
         p.number(
-            "Time in revisions, share",
+            "Time in revisions",
             q.ratio(q.total(REVISED_TIME), q.total(TIME)),
             description="Time of visits that repeated a stage for a revision, as a share of the time of all visits.",
             no_data=SHORT_NO_VISIT,
@@ -85,14 +86,14 @@ def _figures() -> list[p.AnyPanel]:
             description="Visits that completed with a fallback in place of the result, as a share of all.",
             no_data=SHORT_NO_VISIT,
             unit=p.SHARE,
-            colour="yellow",
+            judgement=j.FALLBACKS,
         ),
         p.number(
             "Dead ends",
             q.or_zero(q.count(DEAD_ENDS), q.count(VISITS)),
             description="Actions that a node returned and no edge takes: its flow ended there.",
             no_data=SHORT_NO_VISIT,
-            colour="red",
+            judgement=j.FAILURES,
         ),
     ]
 
@@ -100,14 +101,6 @@ def _figures() -> list[p.AnyPanel]:
 def _cost() -> list[p.AnyPanel]:
     by, time = q.BY_STAGE, q.total(REVISED_TIME, *q.BY_STAGE)
     return [
-        p.bars(
-            "Time in revisions",
-            p.Target(q.amount_per_bar(REVISED_TIME, q.REVISION), p.legend(q.REVISION)),
-            description="Time of visits that repeated a stage, by the revision that they were for: 1 is the first.",
-            no_data=NO_REVISION,
-            unit=p.SECONDS,
-            width=8,
-        ),
         t.rows(
             "Time in revisions by stage",
             by,
@@ -125,7 +118,27 @@ def _cost() -> list[p.AnyPanel]:
             ),
             no_data=NO_REVISION,
             sort="Total",
-            width=16,
+        ),
+        p.bars(
+            "Time by revision",
+            p.Target(q.amount_per_bar(REVISED_TIME, q.REVISION), p.legend(q.REVISION)),
+            description="Time of visits that repeated a stage, by the revision that they were for: 1 is the first.",
+            no_data=NO_REVISION,
+            unit=p.SECONDS,
+            by=(q.REVISION,),
+        ),
+        p.lines(
+            "Share of time in revisions",
+            [
+                p.Target(
+                    q.ratio(q.per_second(REVISED_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
+                    p.legend(q.WORKFLOW, q.JOB),
+                )
+            ],
+            description="Time of visits that repeated a stage for a revision, as a share of the time of all visits.",
+            no_data=NO_VISIT,
+            unit=p.SHARE,
+            by=q.BY_WORKFLOW,
         ),
     ]
 
@@ -139,7 +152,7 @@ def _revisions() -> list[p.AnyPanel]:
     return [
         p.lines(
             "First-pass yield over time",
-            [p.Target(q.ratio(q.per_second(UNREVISED, *by), q.per_second(COUNTED, *by)), p.legend(*by))],
+            [p.Target(q.ratio(q.per_second(UNREVISED, *by), q.per_second(COUNTED, *by)), p.legend(*reversed(by)))],
             description="Runs without a revision, as a share of those that ended in the interval and count revisions.",
             no_data=NO_RUN,
             unit=p.SHARE,
@@ -148,27 +161,27 @@ def _revisions() -> list[p.AnyPanel]:
         ),
         p.lines(
             "Revisions per run over time",
-            [p.Target(f"{q.per_second(REVISIONS, *by)} / ({q.per_second(COUNTED, *by)} > 0)", p.legend(*by))],
+            [p.Target(f"{q.per_second(REVISIONS, *by)} / ({q.per_second(COUNTED, *by)} > 0)", p.legend(*reversed(by)))],
             description="Mean of the runs that ended in the interval and count revisions.",
             no_data=NO_RUN,
-            unit="none",
+            unit=p.NUMBER,
             width=8,
             by=by,
         ),
         p.gauges(
             "Runs by revisions",
             p.Target(q.count(BUCKETS, "le"), p.legend("le")),
-            description="Runs by how often they were revised: up to so many, and more than the bar above says.",
+            description="Runs by how often they were revised.",
             no_data=NO_RUN,
             width=8,
-            buckets=True,
+            buckets=p.counts(names.COUNT_BUCKETS),
         ),
         t.rows(
             "Revisions by workflow",
             by,
             [
-                t.Column("Revisions per run", f"{q.total(REVISIONS, *by)} / ({q.total(COUNTED, *by)} > 0)"),
-                t.Column("First-pass yield", q.ratio(q.total(UNREVISED, *by), q.total(COUNTED, *by)), p.SHARE),
+                t.Column("Revisions per run", f"{q.total(REVISIONS, *by)} / ({q.total(COUNTED, *by)} > 0)", p.NUMBER),
+                t.Column("First-pass yield", q.ratio(q.total(UNREVISED, *by), q.total(COUNTED, *by)), p.SHARE, j.YIELD),
                 t.Column("Most, at most", q.quantile(1, names.RUN_REVISIONS, *by)),
                 t.Column("Runs", f"{q.count(COUNTED, *by)} > 0"),
             ],
@@ -197,7 +210,7 @@ def _degraded() -> list[p.AnyPanel]:
         ),
         p.bars(
             "Fallbacks by stage",
-            p.Target(q.count_per_bar(FALLBACKS, *by), p.legend(q.WORKFLOW, q.STAGE)),
+            p.Target(q.count_per_bar(FALLBACKS, *by), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
             description="Visits that completed with a fallback in each interval.",
             no_data="No visit fell back in this time range.",
             width=8,
@@ -205,7 +218,7 @@ def _degraded() -> list[p.AnyPanel]:
         ),
         p.bars(
             "Dead ends by stage",
-            p.Target(q.count_per_bar(DEAD_ENDS, *by), p.legend(q.WORKFLOW, q.STAGE)),
+            p.Target(q.count_per_bar(DEAD_ENDS, *by), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
             description="Actions that the stage's node returned and no edge takes, so that its flow ended there.",
             no_data="No flow came to a dead end in this time range.",
             width=8,
@@ -215,15 +228,19 @@ def _degraded() -> list[p.AnyPanel]:
             "Quality by stage",
             by,
             [
-                t.Column("Clean first visits", q.ratio(q.total(CLEAN, *by), q.total(FIRST, *by)), p.SHARE),
+                t.Column("Clean first visits", q.ratio(q.total(CLEAN, *by), q.total(FIRST, *by)), p.SHARE, j.YIELD),
                 t.Column("Visits", f"{visits} > 0"),
                 *(
-                    t.Column(heading, f"({q.or_zero(q.count(selector, *by), visits)}) and {visits} > 0")
-                    for heading, selector in (
-                        ("Fallbacks", FALLBACKS),
-                        ("Not completed", NOT_COMPLETED),
-                        ("Repeats", REPEATED),
-                        ("Dead ends", DEAD_ENDS),
+                    t.Column(
+                        heading,
+                        f"({q.or_zero(q.count(selector, *by), visits)}) and {visits} > 0",
+                        judgement=judgement,
+                    )
+                    for heading, selector, judgement in (
+                        ("Fallbacks", FALLBACKS, j.FALLBACK_COUNT),
+                        ("Not completed", NOT_COMPLETED, j.FAILURES),
+                        ("Repeats", REPEATED, None),
+                        ("Dead ends", DEAD_ENDS, j.FAILURES),
                     )
                 ),
             ],

@@ -119,7 +119,7 @@ def _trace() -> dashboard.Panel:
         "Trace",
         description="The spans of the chosen run. A span's link button leads to the metrics of its stage.",
         no_data="No run is chosen, or Jaeger does not have its trace (any more). Click on a trace ID above.",
-        unit="none",
+        unit=p.NUMBER,
         size=(24, 18),
     )
     panel = panel.datasource(p.JAEGER).with_target(JaegerQuery(query="$traceId"))

@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from otel_progress import names
 
 from . import frame as f
+from . import judged as j
 from . import panels as p
 from . import queries as q
 from . import tables as t
@@ -54,7 +55,7 @@ def _figures() -> list[p.AnyPanel]:
             no_data=NO_VISIT_SHORT,
             unit=p.SHARE,
             width=3,
-            colour="red",
+            judgement=j.FAILED_SHARE,
         ),
         p.number(
             "p50",
@@ -98,7 +99,10 @@ def _figures() -> list[p.AnyPanel]:
         p.number(
             "Running for",
             f"time() - min({STARTED})",
-            description="How long ago the oldest visit that is still going on began.",
+            description=(
+                "How long ago the oldest visit that is still going on began. Programs report every minute by default: "
+                "what ended since the last report, up to a scrape of 5 seconds more, is shown as if it went on."
+            ),
             no_data="Nothing runs.",
             unit=p.SECONDS,
             width=3,
@@ -133,10 +137,15 @@ def _durations() -> list[p.AnyPanel]:
             unit=p.SECONDS,
             height=10,
             log=True,
+            styles=p.LIMITS,
         ),
         p.lines(
             "p95 by stage",
-            [p.Target(q.quantile_over_time(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.legend(q.WORKFLOW, q.STAGE))],
+            [
+                p.Target(
+                    q.quantile_over_time(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)
+                )
+            ],
             description="The chosen stages beside each other, on a logarithmic scale.",
             no_data=NO_VISIT,
             unit=p.SECONDS,
@@ -170,8 +179,9 @@ def _results() -> list[p.AnyPanel]:
             [p.Target(f"1 + {q.ratio(retries, visits)}", "attempts")],
             description="1 is no retry. Retries of the items of a batch add up in one visit.",
             no_data=NO_VISIT,
-            unit="none",
+            unit=p.NUMBER,
             width=8,
+            decimals=2,
         ),
         p.bars(
             "Retries by error",
@@ -179,6 +189,7 @@ def _results() -> list[p.AnyPanel]:
             description="Attempts after the first, by the error that made them necessary.",
             no_data="No attempt was repeated in this time range.",
             width=8,
+            by=(q.ERROR,),
         ),
     ]
 
@@ -194,17 +205,19 @@ def _errors() -> list[p.AnyPanel]:
             p.Target(q.count_per_bar(FAILED, q.ERROR), p.legend(q.ERROR)),
             description="Visits that an exception left, by its type.",
             no_data="No visit failed in this time range.",
+            width=8,
+            by=(q.ERROR,),
         ),
         t.rows(
             "Errors by type",
             by,
             [
-                t.Column("Failed visits", f"({q.or_zero(failed, retried)}) and {some}"),
+                t.Column("Failed visits", f"({q.or_zero(failed, retried)}) and {some}", judgement=j.FAILURES),
                 t.Column("Retries", f"({q.or_zero(retried, failed)}) and {some}"),
             ],
             description="What failed visits and what retries mended, the most failures first.",
             no_data=no_error,
             sort="Failed visits",
-            width=12,
+            width=16,
         ),
     ]

@@ -11,6 +11,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue as Property
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from . import judged as j
 from . import panels as p
 from . import queries as q
 
@@ -22,6 +23,43 @@ class Column:
     heading: str
     expr: str
     unit: str = p.COUNT
+    judgement: j.Judgement | None = None
+    bars: bool = False
+    """Whether its cells are bars, to be compared."""
+
+    @property
+    def width(self) -> int:
+        """Pixels that it takes: its heading with the arrow of the sorting, and a value with its unit."""
+        return 160 if self.bars else max(90, 8 * len(self.heading) + 32)
+
+    def properties(self) -> list[Property]:
+        """How its cells are shown."""
+        found = [Property("unit", self.unit), Property("custom.width", self.width)]
+        if self.judgement is not None:
+            found += judged(self.judgement, common_model.TableColorTextCellOptions())
+        if self.bars:
+            gauge = common_model.TableBarGaugeCellOptions(mode=common_model.BarGaugeDisplayMode.BASIC)
+            found += [Property("custom.cellOptions", gauge), Property("color", j.fixed("blue").build())]
+            found += [Property("min", 0), Property("max", 1)]
+        return found
+
+
+LABEL_WIDTH = 140
+"""Pixels that a name has at least; where there are more, the names share them."""
+
+
+def judged(
+    judgement: j.Judgement,
+    cell: common_model.TableColorTextCellOptions | common_model.TableColoredBackgroundCellOptions,
+    good: str = "text",
+) -> list[Property]:
+    """Cells in which only what is not good stands out."""
+    steps = j.thresholds(j.in_cells(judgement, good), good).build()
+    return [
+        Property("thresholds", steps),
+        Property("color", j.by_judgement().build()),
+        Property("custom.cellOptions", cell),
+    ]
 
 
 def rows(
@@ -59,9 +97,10 @@ def rows(
             },
         )
     )
+    panel = panel.min_width(LABEL_WIDTH)
     panel = panel.override_by_field_type("number", [Property("noValue", "–")])  # Else the panel's text, in every cell.
     for column in columns:
-        panel = panel.override_by_name(column.heading, [Property("unit", column.unit)])
+        panel = panel.override_by_name(column.heading, column.properties())
     for label, links in row_links(by).items():
         panel = panel.override_by_name(p.HEADINGS[label], [Property("links", [each.build() for each in links])])
     return panel.sort_by([by_column(sort, descending=not ascending)])
@@ -73,22 +112,30 @@ def by_column(heading: str, *, descending: bool) -> common.TableSortByFieldState
 
 
 def matrix(
-    title: str, expr: str, *, row: str, column: str, description: str, no_data: str, unit: str, scheme: str
+    title: str,
+    expr: str,
+    *,
+    row: str,
+    column: str,
+    description: str,
+    no_data: str,
+    unit: str,
+    judgement: j.Judgement | None = None,
 ) -> table.Panel:
-    """One label against another, each cell coloured by its value."""
+    """One label against another. Its cells are judged where there is a judgement, else they are bars from 0."""
     panel = p.described(table.Panel(), title, description=description, no_data=no_data, unit=unit, size=(12, 9))
-    panel = panel.with_target(p.now(p.Target(expr), "A").format(PromQueryFormat.TABLE))
+    panel = panel.min(0).min_width(90).with_target(p.now(p.Target(expr), "A").format(PromQueryFormat.TABLE))
     options = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "empty"}
     panel = panel.with_transformation(model.DataTransformerConfig("groupingToMatrix", options=options))
     corner = f"{row}\\{column}"  # The name that Grafana gives to the column with the names of the rows.
     panel = panel.override_by_name(corner, [Property("displayName", f"{p.HEADINGS[row]} / {p.HEADINGS[column]}")])
-    coloured = common_model.TableColoredBackgroundCellOptions()
-    cells = [
-        Property("custom.cellOptions", coloured),
-        Property("color", {"mode": scheme}),
-        Property("noValue", " "),
-        Property("links", [p.link(p.STAGE_DETAIL, "Stage detail", stage="${__field.name:percentencode}").build()]),
-    ]
+    detail = p.link(p.STAGE_DETAIL, "Stage detail", p.CHOSEN, stage="${__field.name:percentencode}")
+    cells = [Property("noValue", " "), Property("links", [detail.build()])]
+    if judgement is None:
+        gauge = common_model.TableBarGaugeCellOptions(mode=common_model.BarGaugeDisplayMode.BASIC)
+        cells += [Property("custom.cellOptions", gauge), Property("color", j.fixed("blue").build())]
+    else:
+        cells += judged(judgement, common_model.TableColoredBackgroundCellOptions(), "transparent")
     return panel.override_by_field_type("number", cells)
 
 

@@ -451,7 +451,7 @@ def panel_title_description(dashboard: Json) -> list[str]:
 
 
 def panel_units(dashboard: Json) -> list[str]:
-    valid = {"none", "short", "s", "µs", "percentunit"}  # Of Grafana's list, those that stand here.
+    valid = {"none", "locale", "s", "µs", "percentunit"}  # Of Grafana's list, those that stand here.
     broken: list[str] = []
     for panel in panels(dashboard):
         config = panel["fieldConfig"]

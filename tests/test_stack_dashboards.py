@@ -429,9 +429,9 @@ def unrevised(facts: Facts) -> list[Fact]:
 
 
 def most_time(facts: Facts) -> Answer:
-    """The ten stages with the most time."""
+    """The eight stages with the most time."""
     by_stage = amount(VISITS, *BY_STAGE)(facts)
-    return dict(sorted(by_stage.items(), key=lambda item: -item[1])[:10])
+    return dict(sorted(by_stage.items(), key=lambda item: -item[1])[:8])
 
 
 def budgets_of_open(facts: Facts) -> Answer:
@@ -443,6 +443,12 @@ def budgets_of_open(facts: Facts) -> Answer:
 def age(*by: str) -> Expectation:
     """How long ago the oldest open visit began."""
     return lambda facts: each(lambda starts: facts.at - min(starts), OPEN, *by)(facts)
+
+
+def of_budget(facts: Facts) -> Answer:
+    """How much of its budget the oldest open visit of each stage has taken."""
+    ages = age(*BY_STAGE)(facts)
+    return {group: ages[group] / budget for group, budget in budgets_of_open(facts).items()}
 
 
 def oldest(facts: Facts) -> Answer:
@@ -482,7 +488,7 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
             "Failed": within(count(FAILED_RUNS), count(RUNS)),
             "Success ratio": share(count(GOOD_RUNS), count(RUNS)),
             "Oldest running stage": oldest,
-            "Running stages": [age(*BY_STAGE), count(OPEN, *BY_STAGE), budgets_of_open, no_past],
+            "Running stages": [age(*BY_STAGE), count(OPEN, *BY_STAGE), budgets_of_open, of_budget, no_past, no_past],
             "Runs by result": count(RUNS, RESULT),
             "Run duration, p95": quantile(0.95, RUNS, *BY_WORKFLOW),
             "Workflows": [
@@ -494,7 +500,9 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
                 amount(RUNS, *BY_WORKFLOW),
                 mean(REVISIONS, *BY_WORKFLOW),
             ],
-            "Platforms processed": amount(PLATFORMS, *BY_WORKFLOW),
+            "Platforms processed": amount(
+                lambda facts: [each for each in PLATFORMS(facts) if each.value], *BY_WORKFLOW
+            ),
             "Items by platform": count(with_platform, PLATFORM),
             "Revisions per run": mean(REVISIONS, *BY_WORKFLOW),
         },
@@ -578,10 +586,10 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
             "First-pass yield": share(count(unrevised), count(REVISIONS)),
             "Revisions per run": mean(REVISIONS),
             "Clean first visits": share(count(CLEAN), count(FIRST)),
-            "Time in revisions, share": share(amount(REVISED), amount(VISITS)),
+            "Time in revisions": share(amount(REVISED), amount(VISITS)),
             "Fallbacks": share(count(FALLBACKS), count(VISITS)),
             "Dead ends": within(count(DEAD_ENDS), count(VISITS)),
-            "Time in revisions": amount(REVISED, REVISION),
+            "Time by revision": amount(REVISED, REVISION),
             "Time in revisions by stage": [
                 amount(REVISED, *BY_STAGE),
                 lambda facts: {
@@ -590,6 +598,7 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
                 },
                 *(amount(only(REPEATS, REVISION, each), *BY_STAGE) for each in ("1", "2", "3", "4+")),
             ],
+            "Share of time in revisions": share(amount(REVISED, *BY_WORKFLOW), amount(VISITS, *BY_WORKFLOW)),
             "First-pass yield over time": share(count(unrevised, *BY_WORKFLOW), count(REVISIONS, *BY_WORKFLOW)),
             "Revisions per run over time": mean(REVISIONS, *BY_WORKFLOW),
             "Runs by revisions": below(names.COUNT_BUCKETS, REVISIONS),
