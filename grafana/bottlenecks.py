@@ -25,6 +25,9 @@ ITEMS_NOT_COMPLETED = q.series(names.STAGE_ITEMS, "", q.HAS_PLATFORM, q.NOT_COMP
 LAST_HOUR = q.rule("stage", names.STAGE_DURATION, ":p95_1h")
 LAST_WEEK = q.rule("stage", names.STAGE_DURATION, ":p95_7d")
 
+OVER_BUDGET = q.rule("stage", names.STAGE_DURATION, ":over_budget_1h")
+BUDGET = q.rule("stage", names.STAGE_BUDGET_METRIC, ":max1d")
+
 NO_VISIT = "No visit ended in this time range, or no metrics arrive."
 NO_PAST = "No stage completed a visit in the last hour and in the days before: there is nothing to compare."
 NO_REPEAT = "No visit ended in this time range."
@@ -49,23 +52,24 @@ def build() -> Dashboard:
     )
 
 
-def most_time() -> p.AnyPanel:
-    """The bottleneck at a glance."""
+def most_time(width: int, most: int) -> p.AnyPanel:
+    """The bottleneck at a glance. Where there is little room, names stand above their bars."""
+    time = q.total(TIME, *q.BY_STAGE)
     return p.gauges(
         "Most time",
-        p.Target(f"sort_desc(topk(8, {q.total(TIME, *q.BY_STAGE)} > 0))", p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
-        description="The eight stages with the longest visits in sum, the bottleneck first.",
+        p.Target(f"sort_desc(topk({most}, {time} > 0))", p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
+        description="The stages with the longest visits in sum, the bottleneck first.",
         no_data=NO_VISIT,
         unit=p.SECONDS,
+        width=width,
         by=q.BY_STAGE,
-        width=16,
     )
 
 
 def _time() -> list[p.AnyPanel]:
     of_stage = q.total(TIME, *q.BY_STAGE)
     return [
-        most_time(),
+        most_time(16, 8),
         p.bars(
             "Share of time by stage",
             p.Target(q.amount_per_bar(TIME, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
@@ -101,39 +105,60 @@ def _time() -> list[p.AnyPanel]:
     ]
 
 
-def _past() -> list[p.AnyPanel]:
-    by, compared = q.BY_STAGE, f"{LAST_HOUR} / ({LAST_WEEK} > 0)"
-    visits = q.rule("stage", names.STAGE_DURATION, "_count:increase1h")
-    return [
-        t.rows(
-            "Slower than usual",
-            by,
-            [
-                t.Column("Of usual", q.joined(compared, *by), p.SHARE, j.OF_USUAL),
-                t.Column("Last hour", q.joined(f"{LAST_HOUR} and {LAST_WEEK} > 0", *by), p.SECONDS),
-                t.Column("7 days", q.joined(f"{LAST_WEEK} > 0 and {LAST_HOUR}", *by), p.SECONDS),
-                t.Column(
-                    "Visits",
-                    q.joined(f"round({visits}) and {compared}", *by),
-                ),
-            ],
-            description=(
-                "p95 of the visits that completed in the hour before the end of the time range, against the p95 of the "
-                "seven days before that: 200 % is twice as slow. Visits are those of the hour; a few say little."
+COMPARED = f"{LAST_HOUR} / ({LAST_WEEK} > 0)"
+
+
+def slower(width: int) -> p.AnyPanel:
+    """What is slower than in the week before, and by how much."""
+    by, visits = q.BY_STAGE, q.rule("stage", names.STAGE_DURATION, "_count:increase1h")
+    return t.rows(
+        "Slower than usual",
+        by,
+        [
+            t.Column("Of usual", q.joined(COMPARED, *by), p.SHARE, j.OF_USUAL),
+            t.Column("Last hour", q.joined(f"{LAST_HOUR} and {LAST_WEEK} > 0", *by), p.SECONDS),
+            t.Column("7 days", q.joined(f"{LAST_WEEK} > 0 and {LAST_HOUR}", *by), p.SECONDS),
+            t.Column(
+                "Visits",
+                q.joined(f"round({visits}) and {COMPARED}", *by),
             ),
-            no_data=NO_PAST,
-            sort="Of usual",
-            width=16,
+        ],
+        description=(
+            "p95 of the visits that completed in the hour before the end of the time range, against the p95 of the "
+            "seven days before that: 200 % is twice as slow. Visits are those of the hour; a few say little."
         ),
+        no_data=NO_PAST,
+        sort="Of usual",
+        width=width,
+    )
+
+
+def _past() -> list[p.AnyPanel]:
+    return [
+        slower(16),
         p.lines(
             "p95 of the hour against the week",
-            [p.Target(compared, p.legend(q.STAGE, q.WORKFLOW, q.JOB))],
+            [p.Target(COMPARED, p.legend(q.STAGE, q.WORKFLOW, q.JOB))],
             description="100 % is as usual (the green line), from 150 % on (the red line) it is much slower.",
             no_data=NO_PAST,
             unit=p.SHARE,
             width=8,
             drawn=j.USUAL_LINES,
             by=q.BY_STAGE,
+        ),
+        t.rows(
+            "Over budget",
+            q.BY_STAGE,
+            [
+                t.Column("Visits over budget", q.joined(OVER_BUDGET, *q.BY_STAGE), p.SHARE, j.FAILED_SHARE),
+                t.Column("Budget", q.joined(f"{BUDGET} and {OVER_BUDGET}", *q.BY_STAGE), p.SECONDS),
+            ],
+            description=(
+                "Visits that completed in the hour before the end of the time range and took longer than their stage's "
+                "budget, as a share of all: those that are so beyond doubt, as durations are known to the bucket."
+            ),
+            no_data="No stage with a budget completed a visit in the last hour.",
+            sort="Visits over budget",
         ),
     ]
 

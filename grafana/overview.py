@@ -6,6 +6,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from otel_progress import names
 
+from . import bottlenecks
 from . import frame as f
 from . import judged as j
 from . import panels as p
@@ -33,12 +34,14 @@ def build() -> Dashboard:
             f"sum({q.rule('workflow', names.RUN_ACTIVE, ':sum')})",
             description="Runs going on now, over all processes. Those of a killed process count for two minutes more.",
             no_data="Nothing runs, or no metrics arrive.",
+            width=3,
         ),
         p.number(
             "Finished",
             q.count(RUNS),
             description="Runs that ended in the time range, whatever their result.",
             no_data="No run ended.",
+            width=3,
         ),
         p.number(
             "Failed",
@@ -46,6 +49,15 @@ def build() -> Dashboard:
             description="Runs that ended as a failure, cancelled or abandoned in the time range.",
             no_data="No run ended.",
             judgement=j.FAILURES,
+            width=3,
+        ),
+        p.number(
+            "Alerts",
+            f"count({q.firing()})",
+            description="Alerts that fire now; what they are stands below.",
+            no_data="None fires.",
+            judgement=j.FAILURES,
+            width=3,
         ),
         p.number(
             "Success ratio",
@@ -87,6 +99,16 @@ def build() -> Dashboard:
         no_data=NOTHING_RUNS,
         sort="Running for",
     )
+    alerts = t.rows(
+        "Alerts that fire",
+        (q.ALERT, q.SEVERITY, *q.BY_STAGE),
+        [t.Column("Number", f"count by ({', '.join((q.ALERT, q.SEVERITY, *q.BY_STAGE))}) ({q.firing()})")],
+        description="What fires now, by alert and by what it is about. Alertmanager says since when, and to whom.",
+        no_data="No alert fires.",
+        sort="Severity",
+        ascending=True,
+        width=16,
+    )
     by_workflow = t.rows(
         "Workflows",
         q.BY_WORKFLOW,
@@ -120,7 +142,10 @@ def build() -> Dashboard:
         "What runs now, what finished, what failed, and how long runs take.",
         f.filters(),
         [
-            ("Now and in this time range", [*figures, running]),
+            (
+                "Now and in this time range",
+                [*figures, bottlenecks.most_time(8, 5), alerts, running, bottlenecks.slower(24)],
+            ),
             (
                 "Runs",
                 [

@@ -51,6 +51,8 @@ HEADINGS = {
     q.RESULT: "Result",
     q.PLATFORM: "Platform",
     q.ERROR: "Error",
+    q.ALERT: "Alert",
+    q.SEVERITY: "Severity",
 }
 
 BARS = 72

@@ -20,6 +20,8 @@ REVISION = names.label(names.REVISION)
 PLATFORM = names.label(names.ITEM_PLATFORM)
 ERROR = names.label(names.ERROR_TYPE)
 REASON = names.label(names.WAIT_REASON)
+ALERT, SEVERITY = "alertname", "severity"
+FIRING = 'alertstate="firing"'
 
 BY_WORKFLOW = (JOB, WORKFLOW)
 BY_STAGE = (JOB, WORKFLOW, STAGE)
@@ -53,6 +55,12 @@ def rule(level: Literal["stage", "workflow"], metric: names.Metric, operation: s
 def _selector(name: str, has_stage: bool, matchers: tuple[str, ...]) -> str:
     ours = [f'{JOB}=~"$job"', f'{WORKFLOW}=~"$workflow"', *([f'{STAGE}=~"$stage"'] if has_stage else [])]
     return f"{name}{{{', '.join(sorted((*ours, *matchers)))}}}"
+
+
+def firing() -> str:
+    """A selector of the alerts that fire; also of those that are of no job, workflow or stage."""
+    chosen = [f'{label}=~"${name}|"' for label, name in ((JOB, "job"), (WORKFLOW, "workflow"), (STAGE, "stage"))]
+    return f"ALERTS{{{', '.join(sorted((FIRING, *chosen)))}}}"
 
 
 def joined(expr: str, *by: str) -> str:

@@ -75,9 +75,9 @@ def _figures() -> list[p.AnyPanel]:
         ),
         p.number(
             "Budget",
-            f"max({BUDGET})",
-            description="Time that a visit may take, as the code declares it; the longest, where stages differ.",
-            no_data="None declared, or no visit in the last day.",
+            _of_one_stage(BUDGET),
+            description="Time that a visit may take, as the code declares it. Of one stage: choose one.",
+            no_data="None declared, or several stages.",
             unit=p.SECONDS,
             width=3,
         ),
@@ -110,6 +110,11 @@ def _figures() -> list[p.AnyPanel]:
     ]
 
 
+def _of_one_stage(selector: str) -> str:
+    """What is recorded of a stage, where it is the only one that the other figures are of."""
+    return f"max({selector}) unless on () count({q.total(VISITS, *q.BY_STAGE)} > 0 or {selector}) > 1"
+
+
 def _durations() -> list[p.AnyPanel]:
     return [
         p.durations_map(
@@ -126,12 +131,12 @@ def _durations() -> list[p.AnyPanel]:
             [
                 p.Target(q.quantile_over_time(0.5, names.STAGE_DURATION), "p50"),
                 p.Target(q.quantile_over_time(0.95, names.STAGE_DURATION), "p95", exemplar=True),
-                p.Target(f"max({q.rule('stage', names.STAGE_DURATION, ':p95_7d')})", "p95, last 7 days"),
-                p.Target(f"max({BUDGET})", "budget"),
+                p.Target(_of_one_stage(q.rule("stage", names.STAGE_DURATION, ":p95_7d")), "p95, last 7 days"),
+                p.Target(_of_one_stage(BUDGET), "budget"),
             ],
             description=(
-                "Of the visits that ended in each interval, on a logarithmic scale, with the budget and the p95 of "
-                "seven days; the longest, where stages differ. A diamond is one visit: it leads to its trace."
+                "Of the visits that ended in each interval, on a logarithmic scale; where it is one stage, with its "
+                "budget and its p95 of seven days. A diamond is one visit: it leads to its trace."
             ),
             no_data=NO_VISIT,
             unit=p.SECONDS,
