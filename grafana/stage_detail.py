@@ -49,7 +49,7 @@ def _figures() -> list[p.AnyPanel]:
             width=3,
         ),
         p.number(
-            "Not completed",
+            "Incomplete",
             q.ratio(q.total(NOT_COMPLETED), q.total(VISITS)),
             description="Visits that failed, were cancelled or abandoned, as a share of all.",
             no_data=NO_VISIT_SHORT,

@@ -14,6 +14,8 @@ SCREEN, MARGINS, GAP, PADDING = 1280, 32, 8, 18
 """Pixels: a small screen, what a dashboard leaves free beside its panels, between two, and a panel inside."""
 CHARACTER, AROUND = 8, 16
 """Pixels of a heading's character at most, and what is free around a cell's text."""
+DESCRIBED = 36
+"""Pixels of the mark that a panel has a description."""
 STAGE, WORKFLOW, JOB, ERROR = (*map(names.label, (names.STAGE_NAME, names.WORKFLOW_NAME)), "job", "error_type")
 
 
@@ -54,10 +56,17 @@ def test_no_column_of_a_table_is_hidden_on_a_small_screen(dashboard: Json) -> No
             assert inside(panel) >= 4 * 150, panel["title"]  # The columns that a search has, as wide as they come.
 
 
+@every_dashboard
+def test_no_title_of_a_figure_is_cut_on_a_small_screen(dashboard: Json) -> None:
+    for panel in panels(dashboard):
+        if panel["type"] == "stat":
+            assert CHARACTER * len(panel["title"]) + DESCRIBED <= inside(panel), panel["title"]
+
+
 GOOD = {"Success ratio", "First-pass yield", "Clean first visits"}
 """What is better the higher it is."""
 WORSE = {
-    *("Failed", "Failed visits", "Not completed", "Dead ends", "Fallbacks"),
+    *("Failed", "Failed visits", "Not completed", "Incomplete", "Dead ends", "Fallbacks"),
     *("Of usual", "Of budget", "Visits over budget", "Alerts"),
 }
 """And what is worse."""

@@ -585,7 +585,7 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
         "stage",
         {
             "Visits": count(VISITS),
-            "Not completed": share(count(LOST), count(VISITS)),
+            "Incomplete": share(count(LOST), count(VISITS)),
             "p50": quantile(0.5, VISITS),
             "p95": quantile(0.95, VISITS),
             "Budget": budget_of_one,
