@@ -7,6 +7,7 @@ from typing import Any
 from grafana_foundation_sdk.builders import dashboard, table
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue as Property
 
@@ -43,9 +44,9 @@ def build() -> Dashboard:
         "The trace of one run, and the runs to choose from.",
         _variables(),
         [
-            ("Runs to choose from", [_recent(), _slowest()]),
+            ("Runs to choose from", [_recent(), _failed()]),
             ("The run", [_trace()]),
-            ("To compare with", _others()),
+            ("To compare with", [_slowest(), *_others()]),
         ],
     )
 
@@ -79,6 +80,17 @@ def _recent() -> table.Panel:
     )
 
 
+def _failed() -> table.Panel:
+    failed = f"{names.RESULT}=failure"
+    search = JaegerQuery(queryType="search", service="$job", operation=OPERATION, tags=failed, limit=50)
+    return _runs(
+        "Failed runs",
+        search,
+        description="The last 50 runs that failed, the latest first. A click shows the trace below.",
+        sort="Start",
+    )
+
+
 def _slowest() -> table.Panel:
     search = JaegerQuery(queryType="search", service="$job", operation=OPERATION, minDuration="$slower", limit=200)
     return _runs(
@@ -86,7 +98,7 @@ def _slowest() -> table.Panel:
         search,
         description=(
             "The last 200 runs that were slower than the variable says, the slowest first. Raise it where there are "
-            "more. A click shows the trace below."
+            "more. A click shows the trace above."
         ),
         sort="Duration",
     )
@@ -107,9 +119,14 @@ def _runs(title: str, search: JaegerQuery, *, description: str, sort: str) -> ta
     panel = panel.override_by_name(
         "traceID", [Property("displayName", "Trace ID"), Property("links", [chosen.build()])]
     )
-    panel = panel.override_by_name("traceName", [Property("displayName", "Run")])
-    panel = panel.override_by_name("startTime", [Property("displayName", "Start")])
-    panel = panel.override_by_name("duration", [Property("displayName", "Duration"), Property("unit", "µs")])
+    # Its name is the job and the workflow, which are chosen.
+    panel = panel.with_transformation(
+        model.DataTransformerConfig("filterFieldsByName", options={"exclude": {"names": ["traceName"]}})
+    )
+    panel = panel.override_by_name("startTime", [Property("displayName", "Start"), Property("custom.width", 180)])
+    panel = panel.override_by_name(
+        "duration", [Property("displayName", "Duration"), Property("unit", "µs"), Property("custom.width", 120)]
+    )
     return panel.sort_by([t.by_column(sort, descending=True)])
 
 
@@ -158,6 +175,7 @@ def _others() -> list[p.AnyPanel]:
             description="p50 of the visits that ended in the time range, the longest first.",
             no_data=no_run,
             unit=p.SECONDS,
+            width=24,
             by=q.BY_STAGE,
         ),
     ]

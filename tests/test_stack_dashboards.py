@@ -808,12 +808,16 @@ def test_the_run_dashboard_finds_the_runs_in_jaeger(recorded: Recorded, service:
     fastest = min(runs, key=lambda run: run.value)
     slower = {run.trace_id for run in runs if run is not fastest}
     chosen = {"job": service, "workflow": workflow, "slower": f"{fastest.value * 1e6 + 1:.0f}us"}
-    expected = {"Recent runs": {run.trace_id for run in runs}, "Slowest runs": slower}
+    failed = {run.trace_id for run in runs if run.labels[RESULT] == "failure"}
+    assert bool(failed) == (workflow == "loop")
+    expected = {"Recent runs": {run.trace_id for run in runs}, "Slowest runs": slower, "Failed runs": failed}
 
     def found(search: Json) -> set[str]:
         asked = {name: fill(str(search[name]), chosen) for name in ("service", "operation", "limit")}
         if "minDuration" in search:
             asked["minDuration"] = fill(search["minDuration"], chosen)
+        if "tags" in search:  # The data source makes JSON of them.
+            asked["tags"] = json.dumps(dict(tag.split("=") for tag in search["tags"].split()))
         answer = get(f"{recorded.stack.url('jaeger')}/api/traces?{urllib.parse.urlencode(asked)}")
         return {trace["traceID"] for trace in answer["data"]}
 
