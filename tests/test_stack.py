@@ -127,7 +127,7 @@ EVERYTHING = """
         try:
             with stage("broken"): raise KeyError("gone")
         except KeyError: pass
-    with workflow("open"), stage("waits", budget="90s"):
+    with workflow("open"), stage("waits", budget="90s") as visit, visit.waiting("approval"):
         telemetry.flush()
         print("open", flush=True)
         sys.stdin.read()
