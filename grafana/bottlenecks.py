@@ -6,8 +6,11 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from otel_progress import names
 
+from . import frame as f
+from . import judged as j
 from . import panels as p
 from . import queries as q
+from . import tables as t
 
 VISITS = q.series(names.STAGE_DURATION, "_count")
 TIME = q.series(names.STAGE_DURATION, "_sum")
@@ -22,6 +25,9 @@ ITEMS_NOT_COMPLETED = q.series(names.STAGE_ITEMS, "", q.HAS_PLATFORM, q.NOT_COMP
 LAST_HOUR = q.rule("stage", names.STAGE_DURATION, ":p95_1h")
 LAST_WEEK = q.rule("stage", names.STAGE_DURATION, ":p95_7d")
 
+OVER_BUDGET = q.rule("stage", names.STAGE_DURATION, ":over_budget_1h")
+BUDGET = q.rule("stage", names.STAGE_BUDGET_METRIC, ":max1d")
+
 NO_VISIT = "No visit ended in this time range, or no metrics arrive."
 NO_PAST = "No stage completed a visit in the last hour and in the days before: there is nothing to compare."
 NO_REPEAT = "No visit ended in this time range."
@@ -32,10 +38,10 @@ NO_ITEM = "No item that names a platform ended in this time range."
 
 def build() -> Dashboard:
     """The dashboard."""
-    return p.assemble(
+    return f.assemble(
         p.BOTTLENECKS,
         "Where the time goes: by stage, by waiting and retries, by repeats, by platform.",
-        p.filters(),
+        f.filters(),
         [
             ("Where the time goes", _time()),
             ("Against its own past", _past()),
@@ -46,12 +52,27 @@ def build() -> Dashboard:
     )
 
 
+def most_time(width: int, most: int) -> p.AnyPanel:
+    """The bottleneck at a glance. Where there is little room, names stand above their bars."""
+    time = q.total(TIME, *q.BY_STAGE)
+    return p.gauges(
+        "Most time",
+        p.Target(f"sort_desc(topk({most}, {time} > 0))", p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
+        description="The stages with the longest visits in sum, the bottleneck first.",
+        no_data=NO_VISIT,
+        unit=p.SECONDS,
+        width=width,
+        by=q.BY_STAGE,
+    )
+
+
 def _time() -> list[p.AnyPanel]:
     of_stage = q.total(TIME, *q.BY_STAGE)
     return [
+        most_time(16, 8),
         p.bars(
             "Share of time by stage",
-            p.Target(q.amount_per_bar(TIME, *q.BY_STAGE), p.legend(q.WORKFLOW, q.STAGE)),
+            p.Target(q.amount_per_bar(TIME, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
             description=(
                 "Each stage's part of the time that visits took. A visit counts when it ends. A stage inside another "
                 "counts in both."
@@ -59,26 +80,19 @@ def _time() -> list[p.AnyPanel]:
             no_data=NO_VISIT,
             unit=p.SECONDS,
             by=q.BY_STAGE,
+            width=8,
             percent=True,
         ),
-        p.gauges(
-            "Most time",
-            p.Target(f"sort_desc(topk(10, {of_stage} > 0))", p.legend(q.WORKFLOW, q.STAGE)),
-            description="The ten stages with the longest visits in sum, the bottleneck first.",
-            no_data=NO_VISIT,
-            unit=p.SECONDS,
-            by=q.BY_STAGE,
-        ),
-        p.rows(
+        t.rows(
             "Stages",
             q.BY_STAGE,
             [
-                p.Column("Total", f"{of_stage} > 0", p.SECONDS),
-                p.Column("Share", f"{of_stage} / on () group_left () ({q.total(TIME)} > 0) > 0", p.SHARE),
-                p.Column("Visits", f"{q.count(VISITS, *q.BY_STAGE)} > 0"),
-                p.Column("p50", q.quantile(0.5, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
-                p.Column("p95", q.quantile(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
-                p.Column("Max, at most", q.quantile(1, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+                t.Column("Total", f"{of_stage} > 0", p.SECONDS),
+                t.Column("Share", f"{of_stage} / on () group_left () ({q.total(TIME)} > 0) > 0", p.SHARE, bars=True),
+                t.Column("Visits", f"{q.count(VISITS, *q.BY_STAGE)} > 0"),
+                t.Column("p50", q.quantile(0.5, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+                t.Column("p95", q.quantile(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+                t.Column("Max, at most", q.quantile(1, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
             ],
             description=(
                 "Visits that ended in the time range, the bottleneck first. Quantiles come from buckets: they are "
@@ -91,37 +105,60 @@ def _time() -> list[p.AnyPanel]:
     ]
 
 
-def _past() -> list[p.AnyPanel]:
-    by, compared = q.BY_STAGE, f"{LAST_HOUR} / ({LAST_WEEK} > 0)"
-    visits = q.rule("stage", names.STAGE_DURATION, "_count:increase1h")
-    return [
-        p.rows(
-            "Slower than usual",
-            by,
-            [
-                p.Column("Of usual", q.joined(compared, *by), p.SHARE),
-                p.Column("p95, last hour", q.joined(f"{LAST_HOUR} and {LAST_WEEK} > 0", *by), p.SECONDS),
-                p.Column("p95, last 7 days", q.joined(f"{LAST_WEEK} > 0 and {LAST_HOUR}", *by), p.SECONDS),
-                p.Column(
-                    "Visits, last hour",
-                    q.joined(f"round({visits}) and {compared}", *by),
-                ),
-            ],
-            description=(
-                "Completed visits of the hour before the end of the time range, against the seven days before that: "
-                "200 % is twice as slow. A few visits say little."
+COMPARED = f"{LAST_HOUR} / ({LAST_WEEK} > 0)"
+
+
+def slower(width: int) -> p.AnyPanel:
+    """What is slower than in the week before, and by how much."""
+    by, visits = q.BY_STAGE, q.rule("stage", names.STAGE_DURATION, "_count:increase1h")
+    return t.rows(
+        "Slower than usual",
+        by,
+        [
+            t.Column("Of usual", q.joined(COMPARED, *by), p.SHARE, j.OF_USUAL),
+            t.Column("Last hour", q.joined(f"{LAST_HOUR} and {LAST_WEEK} > 0", *by), p.SECONDS),
+            t.Column("7 days", q.joined(f"{LAST_WEEK} > 0 and {LAST_HOUR}", *by), p.SECONDS),
+            t.Column(
+                "Visits",
+                q.joined(f"round({visits}) and {COMPARED}", *by),
             ),
-            no_data=NO_PAST,
-            sort="Of usual",
-            width=12,
+        ],
+        description=(
+            "p95 of the visits that completed in the hour before the end of the time range, against the p95 of the "
+            "seven days before that: 200 % is twice as slow. Visits are those of the hour; a few say little."
         ),
+        no_data=NO_PAST,
+        sort="Of usual",
+        width=width,
+    )
+
+
+def _past() -> list[p.AnyPanel]:
+    return [
+        slower(16),
         p.lines(
             "p95 of the hour against the week",
-            [p.Target(compared, p.legend(q.WORKFLOW, q.STAGE))],
-            description="100 % is as usual, 200 % is twice as slow.",
+            [p.Target(COMPARED, p.legend(q.STAGE, q.WORKFLOW, q.JOB))],
+            description="100 % is as usual (the green line), from 150 % on (the red line) it is much slower.",
             no_data=NO_PAST,
             unit=p.SHARE,
+            width=8,
+            drawn=j.USUAL_LINES,
             by=q.BY_STAGE,
+        ),
+        t.rows(
+            "Over budget",
+            q.BY_STAGE,
+            [
+                t.Column("Visits over budget", q.joined(OVER_BUDGET, *q.BY_STAGE), p.SHARE, j.FAILED_SHARE),
+                t.Column("Budget", q.joined(f"{BUDGET} and {OVER_BUDGET}", *q.BY_STAGE), p.SECONDS),
+            ],
+            description=(
+                "Visits that completed in the hour before the end of the time range and took longer than their stage's "
+                "budget, as a share of all: those that are so beyond doubt, as durations are known to the bucket."
+            ),
+            no_data="No stage with a budget completed a visit in the last hour.",
+            sort="Visits over budget",
         ),
     ]
 
@@ -132,7 +169,7 @@ def _waiting() -> list[p.AnyPanel]:
     return [
         p.bars(
             "Waiting by reason",
-            p.Target(q.amount_per_bar(WAIT, *by), p.legend(q.WORKFLOW, q.STAGE, q.REASON)),
+            p.Target(q.amount_per_bar(WAIT, *by), p.legend(q.STAGE, q.REASON, q.WORKFLOW, q.JOB)),
             description="Time between failed attempts and the next (retry), and what stages said that they wait for.",
             no_data=NO_WAIT,
             unit=p.SECONDS,
@@ -140,22 +177,22 @@ def _waiting() -> list[p.AnyPanel]:
         ),
         p.bars(
             "Retries",
-            p.Target(q.count_per_bar(RETRIES, *q.BY_STAGE), p.legend(q.WORKFLOW, q.STAGE)),
+            p.Target(q.count_per_bar(RETRIES, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
             description="Attempts after the first.",
             no_data=NO_RETRY,
             by=q.BY_STAGE,
         ),
-        p.rows(
+        t.rows(
             "Cost of retries",
             q.BY_STAGE,
             [
-                p.Column("Waiting", f"({q.or_zero(waited, retried)}) and {retried} > 0", p.SECONDS),
-                p.Column(
+                t.Column("Waiting", f"({q.or_zero(waited, retried)}) and {retried} > 0", p.SECONDS),
+                t.Column(
                     "Share of its time",
                     f"({q.or_zero(waited, retried)}) / ({q.total(TIME, *q.BY_STAGE)} > 0) and {retried} > 0",
                     p.SHARE,
                 ),
-                p.Column("Retries", f"{retried} > 0"),
+                t.Column("Retries", f"{retried} > 0"),
             ],
             description=(
                 "What waiting between attempts took of the stage's time. Items that wait side by side are added up, so "
@@ -175,27 +212,31 @@ def _repeats() -> list[p.AnyPanel]:
             [
                 p.Target(
                     q.ratio(q.per_second(REPEAT_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
-                    p.legend(q.JOB, q.WORKFLOW),
+                    p.legend(q.WORKFLOW, q.JOB),
                 )
             ],
             description="Time of visits that repeat a stage for the same item, as a share of the time of all visits.",
             no_data=NO_REPEAT,
             unit=p.SHARE,
+            width=8,
             by=q.BY_WORKFLOW,
         ),
-        p.rows(
+        t.rows(
             "Repeats by stage",
             by,
             [
-                p.Column("Time", f"({q.or_zero(q.total(REPEAT_TIME, *by), visits)}) and {visits} > 0", p.SECONDS),
-                p.Column("Share of time", q.ratio(q.total(REPEAT_TIME, *by), q.total(TIME, *by)), p.SHARE),
-                p.Column("Repeats", f"({q.or_zero(q.count(REPEATED, *by), visits)}) and {visits} > 0"),
-                p.Column("Share of visits", q.ratio(q.total(REPEATED, *by), q.total(VISITS, *by)), p.SHARE),
+                t.Column("Time", f"({q.or_zero(q.total(REPEAT_TIME, *by), visits)}) and {visits} > 0", p.SECONDS),
+                t.Column("Share", q.ratio(q.total(REPEAT_TIME, *by), q.total(TIME, *by)), p.SHARE),
+                t.Column("Repeats", f"({q.or_zero(q.count(REPEATED, *by), visits)}) and {visits} > 0"),
+                t.Column("Of visits", q.ratio(q.total(REPEATED, *by), q.total(VISITS, *by)), p.SHARE),
             ],
-            description="What is done again costs this much: the stage with the most time in repeats first.",
+            description=(
+                "What is done again costs this much time, and this share of the stage's time and of its visits: the "
+                "stage with the most time in repeats first."
+            ),
             no_data=NO_REPEAT,
             sort="Time",
-            width=12,
+            width=16,
         ),
     ]
 
@@ -203,7 +244,7 @@ def _repeats() -> list[p.AnyPanel]:
 def _items() -> list[p.AnyPanel]:
     by = (q.PLATFORM, q.STAGE)
     return [
-        p.matrix(
+        t.matrix(
             "Items by platform and stage",
             f"{q.count(ITEMS, *by)} > 0",
             row=q.PLATFORM,
@@ -211,9 +252,8 @@ def _items() -> list[p.AnyPanel]:
             description="Items that ended in the time range. Choose a workflow where several have stages of one name.",
             no_data=NO_ITEM,
             unit=p.COUNT,
-            scheme="continuous-blues",
         ),
-        p.matrix(
+        t.matrix(
             "Failed items by platform and stage",
             q.ratio(q.total(ITEMS_NOT_COMPLETED, *by), q.total(ITEMS, *by)),
             row=q.PLATFORM,
@@ -221,6 +261,6 @@ def _items() -> list[p.AnyPanel]:
             description="Items that ended neither as a success nor as a fallback, as a share of all.",
             no_data=NO_ITEM,
             unit=p.SHARE,
-            scheme="continuous-reds",
+            judgement=j.FAILED_SHARE,
         ),
     ]

@@ -6,14 +6,20 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from otel_progress import names
 
+from . import bottlenecks
+from . import frame as f
+from . import judged as j
 from . import panels as p
 from . import queries as q
+from . import tables as t
 
 RUNS = q.series(names.RUN_DURATION, "_count")
 SUCCESSFUL = q.series(names.RUN_DURATION, "_count", q.SUCCESS)
 NOT_COMPLETED = q.series(names.RUN_DURATION, "_count", q.NOT_COMPLETED)
 REVISIONS = q.series(names.RUN_REVISIONS, "_sum"), q.series(names.RUN_REVISIONS, "_count")
 STARTED = q.rule("stage", names.STAGE_OLDEST_START, ":min")
+BUDGET = q.rule("stage", names.STAGE_BUDGET_METRIC, ":max1d")
+USUAL = q.rule("stage", names.STAGE_DURATION, ":p95_7d")
 RUNNING = f"{q.rule('stage', names.STAGE_ACTIVE, ':sum')} > 0"
 
 NO_RUN = "No run ended in this time range, or no metrics arrive."
@@ -28,19 +34,30 @@ def build() -> Dashboard:
             f"sum({q.rule('workflow', names.RUN_ACTIVE, ':sum')})",
             description="Runs going on now, over all processes. Those of a killed process count for two minutes more.",
             no_data="Nothing runs, or no metrics arrive.",
+            width=3,
         ),
         p.number(
             "Finished",
             q.count(RUNS),
             description="Runs that ended in the time range, whatever their result.",
             no_data="No run ended.",
+            width=3,
         ),
         p.number(
             "Failed",
             q.or_zero(q.count(NOT_COMPLETED), q.count(RUNS)),
             description="Runs that ended as a failure, cancelled or abandoned in the time range.",
             no_data="No run ended.",
-            colour="red",
+            judgement=j.FAILURES,
+            width=3,
+        ),
+        p.number(
+            "Alerts",
+            f"count({q.firing()})",
+            description="Alerts that fire now; what they are stands below.",
+            no_data="None fires.",
+            judgement=j.FAILURES,
+            width=3,
         ),
         p.number(
             "Success ratio",
@@ -48,46 +65,70 @@ def build() -> Dashboard:
             description="Successful runs as a share of all that ended in the time range.",
             no_data="No run ended.",
             unit=p.SHARE,
-            colour="green",
+            judgement=j.SUCCESS,
         ),
         p.number(
             "Oldest running stage",
             f"topk(1, time() - {STARTED})",
-            description="How long ago the oldest visit that is still going on began. A click leads to its stage.",
+            description=(
+                "How long ago the oldest visit that is still going on began. Programs report every minute by default: "
+                "what ended since the last report is shown as if it went on. A click leads to its stage."
+            ),
             no_data="No stage runs now.",
             unit=p.SECONDS,
             width=8,
             by=q.BY_STAGE,
         ),
     ]
-    running = p.rows(
+    running = t.rows(
         "Running stages",
         q.BY_STAGE,
         [
-            p.Column("Running for", q.joined(f"time() - {STARTED}", *q.BY_STAGE), p.SECONDS),
-            p.Column("Visits", q.joined(RUNNING, *q.BY_STAGE)),
-            p.Column("Budget", _of_running(q.rule("stage", names.STAGE_BUDGET_METRIC, ":max1d")), p.SECONDS),
-            p.Column("Usual p95", _of_running(q.rule("stage", names.STAGE_DURATION, ":p95_7d")), p.SECONDS),
+            t.Column("Running for", q.joined(f"time() - {STARTED}", *q.BY_STAGE), p.SECONDS),
+            t.Column("Visits", q.joined(RUNNING, *q.BY_STAGE)),
+            t.Column("Budget", _of_running(BUDGET), p.SECONDS),
+            t.Column("Of budget", _of_running(f"(time() - {STARTED}) / ({BUDGET} > 0)"), p.SHARE, j.OF_BUDGET),
+            t.Column("Usual p95", _of_running(USUAL), p.SECONDS),
+            t.Column("Of usual", _of_running(f"(time() - {STARTED}) / ({USUAL} > 0)"), p.SHARE, j.OF_USUAL),
         ],
-        description="Stages with visits going on, the longest first. Usual p95 is that of the last seven days.",
+        description=(
+            "Stages with visits going on, the longest first. Usual p95 is that of the last seven days; above 100 % the "
+            "oldest visit is beyond it. Programs report every minute by default, and the servers look every 5 seconds: "
+            "what ended since the last report is shown as if it went on."
+        ),
         no_data=NOTHING_RUNS,
         sort="Running for",
     )
-    by_workflow = p.rows(
+    alerts = t.rows(
+        "Alerts that fire",
+        (q.ALERT, q.SEVERITY, *q.BY_STAGE),
+        [t.Column("Number", f"count by ({', '.join((q.ALERT, q.SEVERITY, *q.BY_STAGE))}) ({q.firing()})")],
+        description="What fires now, by alert and by what it is about. Alertmanager says since when, and to whom.",
+        no_data="No alert fires.",
+        sort="Severity",
+        ascending=True,
+        width=16,
+    )
+    by_workflow = t.rows(
         "Workflows",
         q.BY_WORKFLOW,
         [
-            p.Column("Runs", f"{q.count(RUNS, *q.BY_WORKFLOW)} > 0"),
-            p.Column(
-                "Failed", _ended(q.or_zero(q.count(NOT_COMPLETED, *q.BY_WORKFLOW), q.count(RUNS, *q.BY_WORKFLOW)))
+            t.Column("Runs", f"{q.count(RUNS, *q.BY_WORKFLOW)} > 0"),
+            t.Column(
+                "Failed",
+                _ended(q.or_zero(q.count(NOT_COMPLETED, *q.BY_WORKFLOW), q.count(RUNS, *q.BY_WORKFLOW))),
+                judgement=j.FAILURES,
             ),
-            p.Column(
-                "Success ratio", q.ratio(q.total(SUCCESSFUL, *q.BY_WORKFLOW), q.total(RUNS, *q.BY_WORKFLOW)), p.SHARE
+            t.Column(
+                "Success ratio",
+                q.ratio(q.total(SUCCESSFUL, *q.BY_WORKFLOW), q.total(RUNS, *q.BY_WORKFLOW)),
+                p.SHARE,
+                j.SUCCESS,
             ),
-            p.Column("p50", q.quantile(0.5, names.RUN_DURATION, *q.BY_WORKFLOW), p.SECONDS),
-            p.Column("p95", q.quantile(0.95, names.RUN_DURATION, *q.BY_WORKFLOW), p.SECONDS),
-            p.Column("Total", _ended(q.total(q.series(names.RUN_DURATION, "_sum"), *q.BY_WORKFLOW)), p.SECONDS),
-            p.Column("Revisions per run", _per_run(*q.BY_WORKFLOW)),
+            t.Column("p50", q.quantile(0.5, names.RUN_DURATION, *q.BY_WORKFLOW), p.SECONDS),
+            t.Column("p95", q.quantile(0.95, names.RUN_DURATION, *q.BY_WORKFLOW), p.SECONDS),
+            t.Column("Total", _ended(q.total(q.series(names.RUN_DURATION, "_sum"), *q.BY_WORKFLOW)), p.SECONDS),
+            t.Column("Revisions per run", _per_run(*q.BY_WORKFLOW), p.NUMBER),
         ],
         description=(
             "What ended in the time range, by workflow, the most failures first. Quantiles come from buckets: they are "
@@ -96,12 +137,15 @@ def build() -> Dashboard:
         no_data=NO_RUN,
         sort="Failed",
     )
-    return p.assemble(
+    return f.assemble(
         p.OVERVIEW,
         "What runs now, what finished, what failed, and how long runs take.",
-        p.filters(),
+        f.filters(),
         [
-            ("Now and in this time range", [*figures, running]),
+            (
+                "Now and in this time range",
+                [*figures, bottlenecks.most_time(8, 5), alerts, running, bottlenecks.slower(24)],
+            ),
             (
                 "Runs",
                 [
@@ -117,7 +161,7 @@ def build() -> Dashboard:
                         [
                             p.Target(
                                 q.quantile_over_time(0.95, names.RUN_DURATION, *q.BY_WORKFLOW),
-                                p.legend(q.JOB, q.WORKFLOW),
+                                p.legend(q.WORKFLOW, q.JOB),
                                 exemplar=True,
                             )
                         ],
@@ -139,8 +183,8 @@ def build() -> Dashboard:
                     p.bars(
                         "Platforms processed",
                         p.Target(
-                            q.count_per_bar(q.series(names.RUN_PLATFORMS, "_sum"), *q.BY_WORKFLOW),
-                            p.legend(q.JOB, q.WORKFLOW),
+                            f"{q.count_per_bar(q.series(names.RUN_PLATFORMS, '_sum'), *q.BY_WORKFLOW)} > 0",
+                            p.legend(q.WORKFLOW, q.JOB),
                         ),
                         description="Platforms of the runs that ended in each interval.",
                         no_data="No run that ended in this time range worked for platforms.",
@@ -159,10 +203,10 @@ def build() -> Dashboard:
                     ),
                     p.lines(
                         "Revisions per run",
-                        [p.Target(_per_run_over_time(), p.legend(q.JOB, q.WORKFLOW))],
+                        [p.Target(_per_run_over_time(), p.legend(q.WORKFLOW, q.JOB))],
                         description="Mean of the runs that ended in the interval.",
                         no_data="No run that counts revisions ended in this time range.",
-                        unit="none",
+                        unit=p.NUMBER,
                         width=8,
                         by=q.BY_WORKFLOW,
                     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -14,8 +13,7 @@ from grafana_foundation_sdk.models import heatmap as heatmap_model
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue as Property
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from otel_progress import names
-
+from . import judged as j
 from . import queries as q
 
 OVERVIEW = "otel-progress-overview"
@@ -34,7 +32,10 @@ TITLES = {
 PROMETHEUS = common_model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 JAEGER = common_model.DataSourceRef(type_val="jaeger", uid="${jaeger_datasource}")
 
-SECONDS, SHARE, COUNT = "s", "percentunit", "short"
+SECONDS, SHARE, NUMBER = "s", "percentunit", "none"
+COUNT = "locale"
+"""With all its digits: 1,183 and not 1.18 K."""
+
 
 RESULT_COLOURS = {
     "success": "green",
@@ -50,6 +51,8 @@ HEADINGS = {
     q.RESULT: "Result",
     q.PLATFORM: "Platform",
     q.ERROR: "Error",
+    q.ALERT: "Alert",
+    q.SEVERITY: "Severity",
 }
 
 BARS = 72
@@ -62,9 +65,14 @@ P = TypeVar("P", stat.Panel, table.Panel, timeseries.Panel, heatmap.Panel, barga
 # --- links ------------------------------------------------------------------------------------------------------------
 
 
-def url(uid: str, **variables: str) -> str:
+CHOSEN = ("job", "workflow")
+"""Variables that a link hands on as they are chosen, where what is clicked has no such label."""
+
+
+def url(uid: str, kept: Sequence[str] = (), **variables: str) -> str:
     """The address of a dashboard with its variables set, the same data source and the same time range."""
-    settings = (f"var-{name}={value}" for name, value in variables.items())
+    settings = [f"${{{name}:queryparam}}" for name in kept]
+    settings += [f"var-{name}={value}" for name, value in variables.items()]
     return f"/d/{uid}?{'&'.join(('${datasource:queryparam}', *settings, '${__url_time_range}'))}"
 
 
@@ -78,9 +86,15 @@ class Link(dashboard.DashboardLink):
         return made
 
 
-def link(uid: str, title: str, **variables: str) -> Link:
+def link(uid: str, title: str, kept: Sequence[str] = (), **variables: str) -> Link:
     """A link from what a panel shows."""
-    return Link(title).url(url(uid, **variables))
+    return Link(title).url(url(uid, kept, **variables))
+
+
+def link_to_run() -> Link:
+    """A link that hands over one job and one workflow: Run can make nothing of several, or of All."""
+    chosen = "var-job=${run_job:percentencode}&var-workflow=${run_workflow:percentencode}"
+    return Link(TITLES[RUN]).url(f"/d/{RUN}?${{datasource:queryparam}}&{chosen}&${{stage:queryparam}}")
 
 
 def of_row(label: str) -> str:
@@ -129,8 +143,8 @@ def now(target: Target, ref: str) -> prometheus.Dataquery:
 
 
 def legend(*labels: str) -> str:
-    """A series by these labels."""
-    return " / ".join(f"{{{{{label}}}}}" for label in labels)
+    """A series by these labels, what tells most first: names are cut at their end."""
+    return " · ".join(f"{{{{{label}}}}}" for label in labels)
 
 
 # --- panels -----------------------------------------------------------------------------------------------------------
@@ -150,22 +164,23 @@ def number(
     no_data: str,
     unit: str = COUNT,
     width: int = 4,
-    colour: str = "blue",
+    judgement: j.Judgement | None = None,
     by: Sequence[str] = (),
 ) -> stat.Panel:
     """One figure for the time range, or for now; with what it is a figure of, where that is not all together."""
-    target = Target(expr, legend(*by) or "__auto")
+    target = Target(expr, legend(*reversed(by)) or "__auto")
     panel = described(
         stat.Panel(), title, description=description, no_data=no_data, unit=unit, size=(width, 4)
     ).with_target(now(target, "A"))
     panel = panel.data_links(list(series_links(by)))
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-    return panel.graph_mode(common_model.BigValueGraphMode.NONE).color_scheme(fixed(colour))
-
-
-def fixed(colour: str) -> dashboard.FieldColor:
-    """One colour for all."""
-    return dashboard.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(colour)
+    panel = panel.graph_mode(common_model.BigValueGraphMode.NONE)
+    if by:
+        panel = panel.text_mode(common_model.BigValueTextMode.VALUE_AND_NAME)
+        panel = panel.justify_mode(common_model.BigValueJustifyMode.AUTO)
+    if judgement is None:
+        return panel.color_scheme(j.fixed("blue"))
+    return panel.color_scheme(j.by_judgement()).thresholds(j.thresholds(judgement))
 
 
 def _over_time(
@@ -177,23 +192,34 @@ def _over_time(
     unit: str,
     size: tuple[int, int],
     by: Sequence[str],
+    amounts: bool = False,
 ) -> timeseries.Panel:
     panel = described(timeseries.Panel(), title, description=description, no_data=no_data, unit=unit, size=size)
     for ref, target in zip("ABCD", targets, strict=False):
         panel = panel.with_target(over_time(target, ref))
     panel = panel.interval("1m").max_data_points(BARS).data_links(list(series_links(by)))
-    panel = panel.legend(
-        common.VizLegendOptions()
-        .show_legend(True)
-        .display_mode(common_model.LegendDisplayMode.LIST)
-        .placement(common_model.LegendPlacement.BOTTOM)
-    )
+    panel = panel.legend(_legend(by, "sum" if amounts else "lastNotNull"))
+    if q.ERROR in by:
+        panel = panel.color_scheme(j.shades("red"))
+    elif q.REVISION in by:
+        panel = panel.color_scheme(j.shades("blue"))
+    elif set(by) & {q.STAGE, q.WORKFLOW}:
+        panel = panel.color_scheme(j.by_name())
     return panel.tooltip(
         common.VizTooltipOptions()
         .mode(common_model.TooltipDisplayMode.MULTI)
         .sort(common_model.SortOrder.DESCENDING)
         .hide_zeros(True)
     )
+
+
+def _legend(by: Sequence[str], measure: str) -> common.VizLegendOptions:
+    """The names of the series; where there may be many, the highest first, in a table that scrolls."""
+    made = common.VizLegendOptions().show_legend(True).placement(common_model.LegendPlacement.BOTTOM)
+    if not set(by) & {q.STAGE, q.WORKFLOW}:
+        return made.display_mode(common_model.LegendDisplayMode.LIST)
+    made = made.display_mode(common_model.LegendDisplayMode.TABLE).calcs([measure])
+    return made.sort_by({"sum": "Total", "lastNotNull": "Last *"}[measure]).sort_desc(True)
 
 
 def lines(
@@ -207,6 +233,9 @@ def lines(
     height: int = 8,
     by: Sequence[str] = (),
     log: bool = False,
+    drawn: j.Judgement | None = None,
+    decimals: int | None = None,
+    styles: Mapping[str, Sequence[Property]] | None = None,
 ) -> timeseries.Panel:
     """Values over time. Points are shown, as a few runs a day make no line; a gap is an interval that saw nothing."""
     panel = _over_time(title, targets, description=description, no_data=no_data, unit=unit, size=(width, height), by=by)
@@ -215,6 +244,13 @@ def lines(
         panel = panel.scale_distribution(scale)
     else:
         panel = panel.min(0)
+    if drawn is not None:
+        style = common.GraphThresholdsStyleConfig().mode(common_model.GraphThresholdsStyleMode.DASHED)
+        panel = panel.thresholds(j.thresholds(drawn, "transparent")).thresholds_style(style)
+    if decimals is not None:
+        panel = panel.decimals(decimals)
+    for name, properties in (styles or {}).items():
+        panel = panel.override_by_name(name, list(properties))
     return panel.show_points(common_model.VisibilityMode.ALWAYS).point_size(5)
 
 
@@ -231,7 +267,9 @@ def bars(
 ) -> timeseries.Panel:
     """Amounts per interval, stacked."""
     mode = common_model.StackingMode.PERCENT if percent else common_model.StackingMode.NORMAL
-    panel = _over_time(title, [target], description=description, no_data=no_data, unit=unit, size=(width, 8), by=by)
+    panel = _over_time(
+        title, [target], description=description, no_data=no_data, unit=unit, size=(width, 8), by=by, amounts=True
+    )
     panel = panel.min(0).draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     panel = panel.stacking(common.StackingConfig().group("A").mode(mode))
     if q.RESULT in by:
@@ -249,20 +287,46 @@ def gauges(
     no_data: str,
     unit: str = COUNT,
     width: int = 12,
+    height: int = 8,
     by: Sequence[str] = (),
-    buckets: bool = False,
+    buckets: Mapping[str, str] | None = None,
 ) -> bargauge.Panel:
-    """One horizontal bar for each series, over the time range."""
+    """One horizontal bar for each series, over the time range; or for each bucket, under the name that it is given."""
     query = now(target, "A")
-    if buckets:
+    if buckets is not None:
         query = query.format(PromQueryFormat.HEATMAP)
     panel = described(
-        bargauge.Panel(), title, description=description, no_data=no_data, unit=unit, size=(width, 8)
+        bargauge.Panel(), title, description=description, no_data=no_data, unit=unit, size=(width, height)
     ).with_target(query)
     panel = panel.orientation(common_model.VizOrientation.HORIZONTAL).min(0)
-    panel = panel.display_mode(common_model.BarGaugeDisplayMode.BASIC).color_scheme(fixed("blue"))
+    panel = panel.show_unfilled(False)  # Else an empty panel is a grey block.
+    panel = panel.display_mode(common_model.BarGaugeDisplayMode.BASIC).color_scheme(j.fixed("blue"))
     panel = panel.data_links(list(series_links(by)))
+    for pattern, name in (buckets or {}).items():
+        panel = panel.override_by_regexp(pattern, [Property("displayName", name)])
     return panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+
+
+def counts(bounds: Sequence[float]) -> dict[str, str]:
+    """What the buckets of a count hold, by a pattern of what Prometheus calls them: `5` or `5.0` is 4 and 5."""
+    names_of = {r"^\+Inf$": f"> {bounds[-1]:g}"}
+    for below, bound in zip((-1.0, *bounds), bounds, strict=False):
+        lowest = f"{below + 1:g}"
+        name = "none" if bound == 0 else lowest if below + 1 == bound else f"{lowest}-{bound:g}"
+        names_of[rf"^{bound:g}(\.0)?$"] = name
+    return names_of
+
+
+def _limit(colour: str) -> list[Property]:
+    return [
+        Property("color", j.fixed(colour).build()),
+        Property("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
+        Property("custom.showPoints", "never"),
+    ]
+
+
+LIMITS = {"budget": _limit(j.BAD), "p95, last 7 days": _limit("text")}
+"""Lines that others are held against are dashed."""
 
 
 def durations_map(title: str, selector: str, *, description: str, no_data: str, width: int = 12) -> heatmap.Panel:
@@ -274,160 +338,3 @@ def durations_map(title: str, selector: str, *, description: str, no_data: str, 
     panel = panel.cell_values(heatmap.CellValues().unit(COUNT)).y_axis(heatmap.YAxisConfig().unit(SECONDS))
     colour = heatmap.HeatmapColorOptions().mode(heatmap_model.HeatmapColorMode.SCHEME).scheme("Blues")
     return panel.color(colour.exponent(0.5).steps(64).reverse(False)).calculate(False)
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of numbers: one query."""
-
-    heading: str
-    expr: str
-    unit: str = COUNT
-
-
-def rows(
-    title: str,
-    by: Sequence[str],
-    columns: Sequence[Column],
-    *,
-    description: str,
-    no_data: str,
-    sort: str,
-    ascending: bool = False,
-    width: int = 24,
-    height: int = 8,
-) -> table.Panel:
-    """A row for each combination of labels, the one that matters most first.
-
-    The queries must agree in their labels, as the rows are joined by them.
-    """
-    panel = described(table.Panel(), title, description=description, no_data=no_data, unit=COUNT, size=(width, height))
-    values = ["Value"] if len(columns) == 1 else [f"Value #{ref}" for ref, _ in zip("ABCDEFGH", columns, strict=False)]
-    for ref, column in zip("ABCDEFGH", columns, strict=False):
-        panel = panel.with_target(now(Target(column.expr), ref).format(PromQueryFormat.TABLE))
-    headings = {label: HEADINGS[label] for label in by}
-    headings |= {value: column.heading for value, column in zip(values, columns, strict=True)}
-    panel = panel.with_transformation(model.DataTransformerConfig("merge", options={}))
-    panel = panel.with_transformation(
-        model.DataTransformerConfig(
-            "organize",
-            options={
-                "excludeByName": {"Time": True},
-                "indexByName": {name: index for index, name in enumerate(headings)},
-                "renameByName": headings,
-            },
-        )
-    )
-    panel = panel.override_by_field_type("number", [Property("noValue", "–")])  # Else the panel's text, in every cell.
-    for column in columns:
-        panel = panel.override_by_name(column.heading, [Property("unit", column.unit)])
-    for label, links in row_links(by).items():
-        panel = panel.override_by_name(HEADINGS[label], [Property("links", [each.build() for each in links])])
-    return panel.sort_by([by_column(sort, descending=not ascending)])
-
-
-def by_column(heading: str, *, descending: bool) -> common.TableSortByFieldState:
-    """How a table is sorted."""
-    return common.TableSortByFieldState().display_name(heading).desc(descending)
-
-
-def matrix(
-    title: str, expr: str, *, row: str, column: str, description: str, no_data: str, unit: str, scheme: str
-) -> table.Panel:
-    """One label against another, each cell coloured by its value."""
-    panel = described(table.Panel(), title, description=description, no_data=no_data, unit=unit, size=(12, 9))
-    panel = panel.with_target(now(Target(expr), "A").format(PromQueryFormat.TABLE))
-    options = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "empty"}
-    panel = panel.with_transformation(model.DataTransformerConfig("groupingToMatrix", options=options))
-    corner = f"{row}\\{column}"  # The name that Grafana gives to the column with the names of the rows.
-    panel = panel.override_by_name(corner, [Property("displayName", f"{HEADINGS[row]} / {HEADINGS[column]}")])
-    coloured = common_model.TableColoredBackgroundCellOptions()
-    cells = [
-        Property("custom.cellOptions", coloured),
-        Property("color", {"mode": scheme}),
-        Property("noValue", " "),
-        Property("links", [link(STAGE_DETAIL, "Stage detail", stage="${__field.name:percentencode}").build()]),
-    ]
-    return panel.override_by_field_type("number", cells)
-
-
-def row_links(by: Sequence[str]) -> Mapping[str, list[Link]]:
-    """Where a click on a cell leads."""
-    workflow = {"job": of_row(q.JOB), "workflow": of_row(q.WORKFLOW)}
-    found: dict[str, list[Link]] = {}
-    if q.WORKFLOW in by:
-        found[q.WORKFLOW] = [link(BOTTLENECKS, "Bottlenecks", **workflow), link(RUN, "Runs", **workflow)]
-    if q.STAGE in by:
-        found[q.STAGE] = [link(STAGE_DETAIL, "Stage detail", **workflow, stage=of_row(q.STAGE))]
-    return found
-
-
-# --- variables --------------------------------------------------------------------------------------------------------
-
-SEEN = "|".join(
-    (
-        names.RUN_ACTIVE.prometheus,
-        f"{names.RUN_DURATION.prometheus}_count",
-        names.STAGE_ACTIVE.prometheus,
-        f"{names.STAGE_DURATION.prometheus}_count",
-    )
-)
-"""What says that there is a workflow or a stage: also a first run that has not ended yet."""
-
-
-def source(name: str, label: str, kind: str) -> dashboard.DatasourceVariable:
-    """A data source to choose. The first choice is the provisioned one, whose uid is its kind."""
-    chosen = model.VariableOption(text=kind.capitalize(), value=kind)
-    return dashboard.DatasourceVariable(name).label(label).type(kind).current(chosen)
-
-
-def choice(name: str, label: str, *matchers: str, several: bool = True) -> dashboard.QueryVariable:
-    """Values of a label to choose from."""
-    known = ", ".join((f'__name__=~"{SEEN}"', *matchers))
-    query = f"label_values({{{known}}}, {label})"
-    made = dashboard.QueryVariable(name).label(name.capitalize()).datasource(PROMETHEUS).query(query).definition(query)
-    made = made.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(model.VariableSort.ALPHABETICAL_ASC)
-    if not several:
-        return made
-    every = model.VariableOption(selected=True, text=["All"], value=["$__all"])
-    return made.multi(True).include_all(True).all_value(".+").current(every)
-
-
-OF_JOB = f'{q.JOB}=~"$job"'
-OF_WORKFLOW = f'{q.WORKFLOW}=~"$workflow"'
-Variable: TypeAlias = "dashboard.DatasourceVariable | dashboard.QueryVariable | dashboard.TextBoxVariable"
-
-
-def filters() -> list[Variable]:
-    """The variables of a dashboard over all runs."""
-    return [
-        source("datasource", "Data source", "prometheus"),
-        choice("job", q.JOB),
-        choice("workflow", q.WORKFLOW, OF_JOB),
-        choice("stage", q.STAGE, OF_JOB, OF_WORKFLOW),
-    ]
-
-
-# --- the frame --------------------------------------------------------------------------------------------------------
-
-
-def assemble(
-    uid: str, description: str, variables: Sequence[Variable], sections: Sequence[tuple[str, Sequence[AnyPanel]]]
-) -> model.Dashboard:
-    """A dashboard of titled rows. The panels of a line must fill its width; their places follow from their sizes."""
-    made = dashboard.Dashboard(f"Workflows: {TITLES[uid]}").uid(uid).description(description).tags(["otel-progress"])
-    made = made.readonly().time("now-6h", "now").refresh("30s").tooltip(model.DashboardCursorSync.CROSSHAIR)
-    for other, title in TITLES.items():
-        if other != uid:
-            made = made.link(Link(title).url(f"/d/{other}").include_vars(True).keep_time(True))
-    for variable in variables:
-        made = made.with_variable(variable)
-    numbers = itertools.count(1)
-    for title, panels in sections:
-        made = made.with_row(dashboard.Row(title).id(next(numbers)))
-        for panel in panels:
-            made = made.with_panel(panel.id(next(numbers)))
-    return made.build()

@@ -6,8 +6,11 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from otel_progress import names
 
+from . import frame as f
+from . import judged as j
 from . import panels as p
 from . import queries as q
+from . import tables as t
 
 COUNTED = q.series(names.RUN_REVISIONS, "_count")
 REVISIONS = q.series(names.RUN_REVISIONS, "_sum")
@@ -17,24 +20,28 @@ VISITS = q.series(names.STAGE_DURATION, "_count")
 FIRST = q.series(names.STAGE_DURATION, "_count", q.FIRST)
 CLEAN = q.series(names.STAGE_DURATION, "_count", q.FIRST, q.SUCCESS)
 REPEATED = q.series(names.STAGE_DURATION, "_count", q.REPEAT)
+TIME = q.series(names.STAGE_DURATION, "_sum")
+REVISED_TIME = q.series(names.STAGE_DURATION, "_sum", q.REPEAT, q.REVISED)
 FALLBACKS = q.series(names.STAGE_DURATION, "_count", q.FALLBACK)
 NOT_COMPLETED = q.series(names.STAGE_DURATION, "_count", q.NOT_COMPLETED)
 DEAD_ENDS = q.series(names.DEAD_ENDS)
 
 NO_RUN = "No run that counts revisions ended in this time range."
 NO_VISIT = "No visit ended in this time range, or no metrics arrive."
+NO_REVISION = "No stage was repeated for a revision in this time range."
 SHORT_NO_RUN = "No run counted revisions."
 SHORT_NO_VISIT = "No visit ended."
 
 
 def build() -> Dashboard:
     """The dashboard."""
-    return p.assemble(
+    return f.assemble(
         p.QUALITY,
         "Revisions, first-pass yield, fallbacks and dead ends.",
-        p.filters(),
+        f.filters(),
         [
             ("In this time range", _figures()),
+            ("What revisions cost", _cost()),
             ("Revisions", _revisions()),
             ("Fallbacks and dead ends", _degraded()),
         ],
@@ -49,14 +56,14 @@ def _figures() -> list[p.AnyPanel]:
             description="Runs without a revision, as a share of the runs that count revisions.",
             no_data=SHORT_NO_RUN,
             unit=p.SHARE,
-            colour="green",
+            judgement=j.YIELD,
         ),
         p.number(
             "Revisions per run",
             f"{q.total(REVISIONS)} / ({q.total(COUNTED)} > 0)",
             description="Mean of the runs that count revisions.",
             no_data=SHORT_NO_RUN,
-            unit="none",
+            unit=p.NUMBER,
         ),
         p.number(
             "Clean first visits",
@@ -64,12 +71,12 @@ def _figures() -> list[p.AnyPanel]:
             description="First visits that succeeded without a fallback, as a share of all first visits.",
             no_data=SHORT_NO_VISIT,
             unit=p.SHARE,
-            colour="green",
+            judgement=j.YIELD,
         ),
         p.number(
-            "Repeats",
-            q.ratio(q.total(REPEATED), q.total(VISITS)),
-            description="Visits that repeat a stage for the same item, as a share of all.",
+            "Time in revisions",
+            q.ratio(q.total(REVISED_TIME), q.total(TIME)),
+            description="Time of visits that repeated a stage for a revision, as a share of the time of all visits.",
             no_data=SHORT_NO_VISIT,
             unit=p.SHARE,
         ),
@@ -79,16 +86,65 @@ def _figures() -> list[p.AnyPanel]:
             description="Visits that completed with a fallback in place of the result, as a share of all.",
             no_data=SHORT_NO_VISIT,
             unit=p.SHARE,
-            colour="yellow",
+            judgement=j.FALLBACKS,
         ),
         p.number(
             "Dead ends",
             q.or_zero(q.count(DEAD_ENDS), q.count(VISITS)),
             description="Actions that a node returned and no edge takes: its flow ended there.",
             no_data=SHORT_NO_VISIT,
-            colour="red",
+            judgement=j.FAILURES,
         ),
     ]
+
+
+def _cost() -> list[p.AnyPanel]:
+    by, time = q.BY_STAGE, q.total(REVISED_TIME, *q.BY_STAGE)
+    return [
+        t.rows(
+            "Time in revisions by stage",
+            by,
+            [
+                t.Column("Total", f"{time} > 0", p.SECONDS),
+                t.Column("Share of its time", f"{time} / ({q.total(TIME, *by)} > 0) > 0", p.SHARE),
+                *(
+                    t.Column(f"Revision {each}", f"{q.total(_revised_time(each), *by)} > 0", p.SECONDS)
+                    for each in names.REVISIONS[1:]
+                ),
+            ],
+            description=(
+                "What revisions cost: time of visits that repeated the stage for the first, second, third or a later "
+                "revision, the most expensive stage first. A stage inside another counts in both."
+            ),
+            no_data=NO_REVISION,
+            sort="Total",
+        ),
+        p.bars(
+            "Time by revision",
+            p.Target(q.amount_per_bar(REVISED_TIME, q.REVISION), p.legend(q.REVISION)),
+            description="Time of visits that repeated a stage, by the revision that they were for: 1 is the first.",
+            no_data=NO_REVISION,
+            unit=p.SECONDS,
+            by=(q.REVISION,),
+        ),
+        p.lines(
+            "Share of time in revisions",
+            [
+                p.Target(
+                    q.ratio(q.per_second(REVISED_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
+                    p.legend(q.WORKFLOW, q.JOB),
+                )
+            ],
+            description="Time of visits that repeated a stage for a revision, as a share of the time of all visits.",
+            no_data=NO_VISIT,
+            unit=p.SHARE,
+            by=q.BY_WORKFLOW,
+        ),
+    ]
+
+
+def _revised_time(revision: str) -> str:
+    return q.series(names.STAGE_DURATION, "_sum", q.REPEAT, f'{q.REVISION}="{revision}"')
 
 
 def _revisions() -> list[p.AnyPanel]:
@@ -96,7 +152,7 @@ def _revisions() -> list[p.AnyPanel]:
     return [
         p.lines(
             "First-pass yield over time",
-            [p.Target(q.ratio(q.per_second(UNREVISED, *by), q.per_second(COUNTED, *by)), p.legend(*by))],
+            [p.Target(q.ratio(q.per_second(UNREVISED, *by), q.per_second(COUNTED, *by)), p.legend(*reversed(by)))],
             description="Runs without a revision, as a share of those that ended in the interval and count revisions.",
             no_data=NO_RUN,
             unit=p.SHARE,
@@ -105,29 +161,29 @@ def _revisions() -> list[p.AnyPanel]:
         ),
         p.lines(
             "Revisions per run over time",
-            [p.Target(f"{q.per_second(REVISIONS, *by)} / ({q.per_second(COUNTED, *by)} > 0)", p.legend(*by))],
+            [p.Target(f"{q.per_second(REVISIONS, *by)} / ({q.per_second(COUNTED, *by)} > 0)", p.legend(*reversed(by)))],
             description="Mean of the runs that ended in the interval and count revisions.",
             no_data=NO_RUN,
-            unit="none",
+            unit=p.NUMBER,
             width=8,
             by=by,
         ),
         p.gauges(
             "Runs by revisions",
             p.Target(q.count(BUCKETS, "le"), p.legend("le")),
-            description="Runs by how often they were revised: up to so many, and more than the bar above says.",
+            description="Runs by how often they were revised.",
             no_data=NO_RUN,
             width=8,
-            buckets=True,
+            buckets=p.counts(names.COUNT_BUCKETS),
         ),
-        p.rows(
+        t.rows(
             "Revisions by workflow",
             by,
             [
-                p.Column("Revisions per run", f"{q.total(REVISIONS, *by)} / ({q.total(COUNTED, *by)} > 0)"),
-                p.Column("First-pass yield", q.ratio(q.total(UNREVISED, *by), q.total(COUNTED, *by)), p.SHARE),
-                p.Column("Most, at most", q.quantile(1, names.RUN_REVISIONS, *by)),
-                p.Column("Runs", f"{q.count(COUNTED, *by)} > 0"),
+                t.Column("Revisions per run", f"{q.total(REVISIONS, *by)} / ({q.total(COUNTED, *by)} > 0)", p.NUMBER),
+                t.Column("First-pass yield", q.ratio(q.total(UNREVISED, *by), q.total(COUNTED, *by)), p.SHARE, j.YIELD),
+                t.Column("Most, at most", q.quantile(1, names.RUN_REVISIONS, *by)),
+                t.Column("Runs", f"{q.count(COUNTED, *by)} > 0"),
             ],
             description=(
                 "Runs that ended in the time range, the most revised workflow first. Most is the upper bound of the "
@@ -154,7 +210,7 @@ def _degraded() -> list[p.AnyPanel]:
         ),
         p.bars(
             "Fallbacks by stage",
-            p.Target(q.count_per_bar(FALLBACKS, *by), p.legend(q.WORKFLOW, q.STAGE)),
+            p.Target(q.count_per_bar(FALLBACKS, *by), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
             description="Visits that completed with a fallback in each interval.",
             no_data="No visit fell back in this time range.",
             width=8,
@@ -162,25 +218,29 @@ def _degraded() -> list[p.AnyPanel]:
         ),
         p.bars(
             "Dead ends by stage",
-            p.Target(q.count_per_bar(DEAD_ENDS, *by), p.legend(q.WORKFLOW, q.STAGE)),
+            p.Target(q.count_per_bar(DEAD_ENDS, *by), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
             description="Actions that the stage's node returned and no edge takes, so that its flow ended there.",
             no_data="No flow came to a dead end in this time range.",
             width=8,
             by=by,
         ),
-        p.rows(
+        t.rows(
             "Quality by stage",
             by,
             [
-                p.Column("Clean first visits", q.ratio(q.total(CLEAN, *by), q.total(FIRST, *by)), p.SHARE),
-                p.Column("Visits", f"{visits} > 0"),
+                t.Column("Clean first visits", q.ratio(q.total(CLEAN, *by), q.total(FIRST, *by)), p.SHARE, j.YIELD),
+                t.Column("Visits", f"{visits} > 0"),
                 *(
-                    p.Column(heading, f"({q.or_zero(q.count(selector, *by), visits)}) and {visits} > 0")
-                    for heading, selector in (
-                        ("Fallbacks", FALLBACKS),
-                        ("Not completed", NOT_COMPLETED),
-                        ("Repeats", REPEATED),
-                        ("Dead ends", DEAD_ENDS),
+                    t.Column(
+                        heading,
+                        f"({q.or_zero(q.count(selector, *by), visits)}) and {visits} > 0",
+                        judgement=judgement,
+                    )
+                    for heading, selector, judgement in (
+                        ("Fallbacks", FALLBACKS, j.FALLBACK_COUNT),
+                        ("Not completed", NOT_COMPLETED, j.FAILURES),
+                        ("Repeats", REPEATED, None),
+                        ("Dead ends", DEAD_ENDS, j.FAILURES),
                     )
                 ),
             ],

@@ -16,9 +16,12 @@ WORKFLOW = names.label(names.WORKFLOW_NAME)
 STAGE = names.label(names.STAGE_NAME)
 RESULT = names.label(names.RESULT)
 VISIT = names.label(names.VISIT)
+REVISION = names.label(names.REVISION)
 PLATFORM = names.label(names.ITEM_PLATFORM)
 ERROR = names.label(names.ERROR_TYPE)
 REASON = names.label(names.WAIT_REASON)
+ALERT, SEVERITY = "alertname", "severity"
+FIRING = 'alertstate="firing"'
 
 BY_WORKFLOW = (JOB, WORKFLOW)
 BY_STAGE = (JOB, WORKFLOW, STAGE)
@@ -30,6 +33,8 @@ FALLBACK = f'{RESULT}="fallback"'
 NOT_COMPLETED = f'{RESULT}!~"{COMPLETED}"'
 FIRST = f'{VISIT}="{names.VISIT_FIRST}"'
 REPEAT = f'{VISIT}="{names.VISIT_REPEAT}"'
+REVISED = f'{REVISION}!~"|{names.REVISION_UNKNOWN}|{names.REVISIONS[0]}"'
+"""Of visits of a workflow that counts revisions, those at its first or a later one."""
 RETRY = f'{REASON}="{names.WAIT_RETRY}"'
 HAS_ERROR = f'{ERROR}!=""'
 HAS_PLATFORM = f'{PLATFORM}!=""'
@@ -50,6 +55,12 @@ def rule(level: Literal["stage", "workflow"], metric: names.Metric, operation: s
 def _selector(name: str, has_stage: bool, matchers: tuple[str, ...]) -> str:
     ours = [f'{JOB}=~"$job"', f'{WORKFLOW}=~"$workflow"', *([f'{STAGE}=~"$stage"'] if has_stage else [])]
     return f"{name}{{{', '.join(sorted((*ours, *matchers)))}}}"
+
+
+def firing() -> str:
+    """A selector of the alerts that fire; also of those that are of no job, workflow or stage."""
+    chosen = [f'{label}=~"${name}|"' for label, name in ((JOB, "job"), (WORKFLOW, "workflow"), (STAGE, "stage"))]
+    return f"ALERTS{{{', '.join(sorted((FIRING, *chosen)))}}}"
 
 
 def joined(expr: str, *by: str) -> str:

@@ -7,13 +7,16 @@ from typing import Any
 from grafana_foundation_sdk.builders import dashboard, table
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue as Property
 
 from otel_progress import names
 
+from . import frame as f
 from . import panels as p
 from . import queries as q
+from . import tables as t
 
 OPERATION = f"{names.SPAN_RUN} $workflow"
 NO_RUN = "Jaeger has no run of this job and workflow in this time range. Sampling may have left runs out."
@@ -36,25 +39,25 @@ class JaegerQuery(Dataquery, Builder[Dataquery]):
 
 def build() -> Dashboard:
     """The dashboard."""
-    return p.assemble(
+    return f.assemble(
         p.RUN,
         "The trace of one run, and the runs to choose from.",
         _variables(),
         [
-            ("Runs to choose from", [_recent(), _slowest()]),
+            ("Runs to choose from", [_recent(), _failed()]),
             ("The run", [_trace()]),
-            ("To compare with", _others()),
+            ("To compare with", [_slowest(), *_others()]),
         ],
     )
 
 
-def _variables() -> list[p.Variable]:
+def _variables() -> list[f.Variable]:
     return [
-        p.source("datasource", "Data source", "prometheus"),
-        p.source("jaeger_datasource", "Jaeger data source", "jaeger"),
-        p.choice("job", q.JOB, several=False),
-        p.choice("workflow", q.WORKFLOW, p.OF_JOB, several=False),
-        p.choice("stage", q.STAGE, p.OF_JOB, p.OF_WORKFLOW),
+        f.source("datasource", "Data source", "prometheus"),
+        f.source("jaeger_datasource", "Jaeger data source", "jaeger"),
+        f.choice("job", q.JOB, several=False),
+        f.choice("workflow", q.WORKFLOW, f.OF_JOB, several=False),
+        f.choice("stage", q.STAGE, f.OF_JOB, f.OF_WORKFLOW),
         dashboard.TextBoxVariable("traceId")
         .label("Trace ID")
         .description("Click on a run to set it.")
@@ -63,6 +66,7 @@ def _variables() -> list[p.Variable]:
         .label("Slower than")
         .description("Which runs are searched for the slowest: 90s, 5m.")
         .default_value("0s"),
+        *f.one_of_each(),
     ]
 
 
@@ -76,6 +80,17 @@ def _recent() -> table.Panel:
     )
 
 
+def _failed() -> table.Panel:
+    failed = f"{names.RESULT}=failure"
+    search = JaegerQuery(queryType="search", service="$job", operation=OPERATION, tags=failed, limit=50)
+    return _runs(
+        "Failed runs",
+        search,
+        description="The last 50 runs that failed, the latest first. A click shows the trace below.",
+        sort="Start",
+    )
+
+
 def _slowest() -> table.Panel:
     search = JaegerQuery(queryType="search", service="$job", operation=OPERATION, minDuration="$slower", limit=200)
     return _runs(
@@ -83,7 +98,7 @@ def _slowest() -> table.Panel:
         search,
         description=(
             "The last 200 runs that were slower than the variable says, the slowest first. Raise it where there are "
-            "more. A click shows the trace below."
+            "more. A click shows the trace above."
         ),
         sort="Duration",
     )
@@ -104,10 +119,15 @@ def _runs(title: str, search: JaegerQuery, *, description: str, sort: str) -> ta
     panel = panel.override_by_name(
         "traceID", [Property("displayName", "Trace ID"), Property("links", [chosen.build()])]
     )
-    panel = panel.override_by_name("traceName", [Property("displayName", "Run")])
-    panel = panel.override_by_name("startTime", [Property("displayName", "Start")])
-    panel = panel.override_by_name("duration", [Property("displayName", "Duration"), Property("unit", "µs")])
-    return panel.sort_by([p.by_column(sort, descending=True)])
+    # Its name is the job and the workflow, which are chosen.
+    panel = panel.with_transformation(
+        model.DataTransformerConfig("filterFieldsByName", options={"exclude": {"names": ["traceName"]}})
+    )
+    panel = panel.override_by_name("startTime", [Property("displayName", "Start"), Property("custom.width", 180)])
+    panel = panel.override_by_name(
+        "duration", [Property("displayName", "Duration"), Property("unit", "µs"), Property("custom.width", 120)]
+    )
+    return panel.sort_by([t.by_column(sort, descending=True)])
 
 
 def _trace() -> dashboard.Panel:
@@ -116,7 +136,7 @@ def _trace() -> dashboard.Panel:
         "Trace",
         description="The spans of the chosen run. A span's link button leads to the metrics of its stage.",
         no_data="No run is chosen, or Jaeger does not have its trace (any more). Click on a trace ID above.",
-        unit="none",
+        unit=p.NUMBER,
         size=(24, 18),
     )
     panel = panel.datasource(p.JAEGER).with_target(JaegerQuery(query="$traceId"))
@@ -155,6 +175,7 @@ def _others() -> list[p.AnyPanel]:
             description="p50 of the visits that ended in the time range, the longest first.",
             no_data=no_run,
             unit=p.SECONDS,
+            width=24,
             by=q.BY_STAGE,
         ),
     ]

@@ -6,8 +6,11 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from otel_progress import names
 
+from . import frame as f
+from . import judged as j
 from . import panels as p
 from . import queries as q
+from . import tables as t
 
 VISITS = q.series(names.STAGE_DURATION, "_count")
 NOT_COMPLETED = q.series(names.STAGE_DURATION, "_count", q.NOT_COMPLETED)
@@ -23,10 +26,10 @@ NO_VISIT_SHORT = "No visit ended."
 
 def build() -> Dashboard:
     """The dashboard."""
-    return p.assemble(
+    return f.assemble(
         p.STAGE_DETAIL,
         "Durations, results, attempts and errors of the chosen stages.",
-        p.filters(),
+        f.filters(),
         [
             ("In this time range", _figures()),
             ("Durations", _durations()),
@@ -46,13 +49,13 @@ def _figures() -> list[p.AnyPanel]:
             width=3,
         ),
         p.number(
-            "Not completed",
+            "Incomplete",
             q.ratio(q.total(NOT_COMPLETED), q.total(VISITS)),
             description="Visits that failed, were cancelled or abandoned, as a share of all.",
             no_data=NO_VISIT_SHORT,
             unit=p.SHARE,
             width=3,
-            colour="red",
+            judgement=j.FAILED_SHARE,
         ),
         p.number(
             "p50",
@@ -72,9 +75,9 @@ def _figures() -> list[p.AnyPanel]:
         ),
         p.number(
             "Budget",
-            f"max({BUDGET})",
-            description="Time that a visit may take, as the code declares it; the longest, where stages differ.",
-            no_data="None declared, or no visit in the last day.",
+            _of_one_stage(BUDGET),
+            description="Time that a visit may take, as the code declares it. Of one stage: choose one.",
+            no_data="None declared, or several stages.",
             unit=p.SECONDS,
             width=3,
         ),
@@ -96,12 +99,20 @@ def _figures() -> list[p.AnyPanel]:
         p.number(
             "Running for",
             f"time() - min({STARTED})",
-            description="How long ago the oldest visit that is still going on began.",
+            description=(
+                "How long ago the oldest visit that is still going on began. Programs report every minute by default: "
+                "what ended since the last report, up to a scrape of 5 seconds more, is shown as if it went on."
+            ),
             no_data="Nothing runs.",
             unit=p.SECONDS,
             width=3,
         ),
     ]
+
+
+def _of_one_stage(selector: str) -> str:
+    """What is recorded of a stage, where it is the only one that the other figures are of."""
+    return f"max({selector}) unless on () count({q.total(VISITS, *q.BY_STAGE)} > 0 or {selector}) > 1"
 
 
 def _durations() -> list[p.AnyPanel]:
@@ -120,21 +131,26 @@ def _durations() -> list[p.AnyPanel]:
             [
                 p.Target(q.quantile_over_time(0.5, names.STAGE_DURATION), "p50"),
                 p.Target(q.quantile_over_time(0.95, names.STAGE_DURATION), "p95", exemplar=True),
-                p.Target(f"max({q.rule('stage', names.STAGE_DURATION, ':p95_7d')})", "p95, last 7 days"),
-                p.Target(f"max({BUDGET})", "budget"),
+                p.Target(_of_one_stage(q.rule("stage", names.STAGE_DURATION, ":p95_7d")), "p95, last 7 days"),
+                p.Target(_of_one_stage(BUDGET), "budget"),
             ],
             description=(
-                "Of the visits that ended in each interval, on a logarithmic scale, with the budget and the p95 of "
-                "seven days; the longest, where stages differ. A diamond is one visit: it leads to its trace."
+                "Of the visits that ended in each interval, on a logarithmic scale; where it is one stage, with its "
+                "budget and its p95 of seven days. A diamond is one visit: it leads to its trace."
             ),
             no_data=NO_VISIT,
             unit=p.SECONDS,
             height=10,
             log=True,
+            styles=p.LIMITS,
         ),
         p.lines(
             "p95 by stage",
-            [p.Target(q.quantile_over_time(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.legend(q.WORKFLOW, q.STAGE))],
+            [
+                p.Target(
+                    q.quantile_over_time(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)
+                )
+            ],
             description="The chosen stages beside each other, on a logarithmic scale.",
             no_data=NO_VISIT,
             unit=p.SECONDS,
@@ -168,8 +184,9 @@ def _results() -> list[p.AnyPanel]:
             [p.Target(f"1 + {q.ratio(retries, visits)}", "attempts")],
             description="1 is no retry. Retries of the items of a batch add up in one visit.",
             no_data=NO_VISIT,
-            unit="none",
+            unit=p.NUMBER,
             width=8,
+            decimals=2,
         ),
         p.bars(
             "Retries by error",
@@ -177,6 +194,7 @@ def _results() -> list[p.AnyPanel]:
             description="Attempts after the first, by the error that made them necessary.",
             no_data="No attempt was repeated in this time range.",
             width=8,
+            by=(q.ERROR,),
         ),
     ]
 
@@ -192,17 +210,19 @@ def _errors() -> list[p.AnyPanel]:
             p.Target(q.count_per_bar(FAILED, q.ERROR), p.legend(q.ERROR)),
             description="Visits that an exception left, by its type.",
             no_data="No visit failed in this time range.",
+            width=8,
+            by=(q.ERROR,),
         ),
-        p.rows(
+        t.rows(
             "Errors by type",
             by,
             [
-                p.Column("Failed visits", f"({q.or_zero(failed, retried)}) and {some}"),
-                p.Column("Retries", f"({q.or_zero(retried, failed)}) and {some}"),
+                t.Column("Failed visits", f"({q.or_zero(failed, retried)}) and {some}", judgement=j.FAILURES),
+                t.Column("Retries", f"({q.or_zero(retried, failed)}) and {some}"),
             ],
             description="What failed visits and what retries mended, the most failures first.",
             no_data=no_error,
             sort="Failed visits",
-            width=12,
+            width=16,
         ),
     ]

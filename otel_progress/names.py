@@ -61,6 +61,7 @@ VERSION_ID: Final = "otel_progress.version.id"
 VERSION_ACTION: Final = "otel_progress.version.action"
 RESULT: Final = "otel_progress.result"
 VISIT: Final = "otel_progress.visit"
+REVISION: Final = "otel_progress.revision"
 PENDING: Final = "otel_progress.pending"
 """Marks a span of no length that only says that a run or a visit has begun."""
 RUN_JOINED: Final = "otel_progress.run.joined"
@@ -97,6 +98,10 @@ LINK_REPEATS: Final = "repeats"
 LINK_FOLLOWS: Final = "follows"
 VISIT_FIRST: Final = "first"
 VISIT_REPEAT: Final = "repeat"
+REVISION_UNKNOWN: Final = "none"
+"""The revision of a visit whose workflow keeps no count."""
+REVISIONS: Final = ("0", "1", "2", "3", "4+")
+"""Revisions as metrics tell them apart: a count without end would make series without end."""
 OTHER: Final = "other"
 """Stands for every name above the bound on distinct names."""
 
@@ -144,7 +149,7 @@ STAGE_DURATION: Final = Metric(
     "histogram",
     "s",
     "Duration of visits of a stage.",
-    (*_STAGE, RESULT, VISIT, ERROR_TYPE),
+    (*_STAGE, RESULT, VISIT, REVISION, ERROR_TYPE),
     DURATION_BUCKETS,
 )
 RUN_ACTIVE: Final = Metric(

@@ -178,6 +178,7 @@ def test_metric_attributes() -> None:
         name: [names.label(name)] for name in said
     }
     assert code(said[names.VISIT]["values"]) == [names.VISIT_FIRST, names.VISIT_REPEAT]
+    assert code(said[names.REVISION]["values"]) == [*names.REVISIONS, names.REVISION_UNKNOWN]
 
 
 def test_buckets() -> None:

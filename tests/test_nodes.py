@@ -361,7 +361,7 @@ def test_the_items_of_a_batch_flow_are_no_repeats(telemetry: Telemetry) -> None:
     assert linked(third, "repeats") == [first.context]
     assert shared["progress_metrics"]["draft"]["platforms"] == 2
     assert shared["progress_metrics"]["draft"]["visits"] == 3
-    labels = {"workflow.name": "w", "stage.name": "draft", "result": "success"}
+    labels = {"workflow.name": "w", "stage.name": "draft", "result": "success", "revision": "none"}
     assert telemetry.points("otel_progress.stage.duration") == [
         ({**labels, "visit": "first"}, (0.0, 2)),
         ({**labels, "visit": "repeat"}, (0.0, 1)),

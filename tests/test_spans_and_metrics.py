@@ -86,8 +86,8 @@ def test_a_whole_run_exactly(telemetry: Telemetry) -> None:
         ({"workflow.name": "campaign", "result": "success"}, (6.0, 1))
     ]
     assert telemetry.points("otel_progress.stage.duration") == [
-        ({**labels, "error.type": "LookupError", "result": "failure", "visit": "repeat"}, (3.0, 1)),
-        ({**labels, "result": "success", "visit": "first"}, (2.0, 1)),
+        ({**labels, "error.type": "LookupError", "result": "failure", "revision": "1", "visit": "repeat"}, (3.0, 1)),
+        ({**labels, "result": "success", "revision": "1", "visit": "first"}, (2.0, 1)),
     ]
     assert telemetry.points("otel_progress.run.revisions") == [({"workflow.name": "campaign"}, (1, 1))]
     assert telemetry.points("otel_progress.run.platforms") == [({"workflow.name": "campaign"}, (2, 1))]
@@ -95,6 +95,34 @@ def test_a_whole_run_exactly(telemetry: Telemetry) -> None:
     assert telemetry.points("otel_progress.run.active") == [({"workflow.name": "campaign"}, 0)]
     assert telemetry.points("otel_progress.stage.active") == [(labels, 0)]
     assert telemetry.points("otel_progress.stage.oldest_start") == []
+
+
+def test_the_time_of_each_revision_is_told_apart_up_to_a_bound(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {"quality_control": {}}
+    with workflow("campaign", shared=shared):
+        for revision in (None, 0, 1, 2, 3, 4, 5, 2**62):
+            shared["quality_control"]["revision_count"] = revision
+            for seconds in (1, 2):
+                with stage("edit"):
+                    telemetry.time.passes(seconds)
+        shared["quality_control"]["revision_count"] = 1
+        with pytest.raises(KeyError), stage("edit"):
+            telemetry.time.passes(1)
+            shared["quality_control"]["revision_count"] = 2  # What was so at the start counts.
+            raise KeyError("gone")
+    points = telemetry.points("otel_progress.stage.duration")
+    by_revision: dict[str, tuple[float, int]] = {}
+    for attributes, (seconds, count) in points:
+        before = by_revision.get(attributes["revision"], (0.0, 0))
+        by_revision[attributes["revision"]] = before[0] + seconds, before[1] + count
+    assert by_revision == {
+        "none": (3.0, 2),
+        "0": (3.0, 2),
+        "1": (4.0, 3),
+        "2": (3.0, 2),
+        "3": (3.0, 2),
+        "4+": (9.0, 6),
+    }
 
 
 def test_what_is_going_on_is_read_when_it_is_asked_for(telemetry: Telemetry) -> None:

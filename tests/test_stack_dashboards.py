@@ -32,7 +32,7 @@ pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parents[1]
 RESULT, VISIT = names.label(names.RESULT), names.label(names.VISIT)
 ERROR, PLATFORM = names.label(names.ERROR_TYPE), names.label(names.ITEM_PLATFORM)
-REASON = names.label(names.WAIT_REASON)
+REASON, REVISION = names.label(names.WAIT_REASON), names.label(names.REVISION)
 BY_WORKFLOW = ("job", WORKFLOW)
 BY_STAGE = ("job", WORKFLOW, STAGE)
 RANGE = 900
@@ -78,7 +78,7 @@ MIXED = """
         publish - "somewhere" >> Draft()
         return Flow(start=draft)
 
-    for platforms, wanted in ((["twitter", "linkedin"], 2), (["twitter"], 0), (["linkedin", "broken"], 1)):
+    for platforms, wanted in ((["twitter", "linkedin"], 5), (["twitter"], 0), (["linkedin", "broken"], 1)):
         requirements, control = {"platforms": platforms}, {"revision_count": 0}
         shared = {"task_requirements": requirements, "quality_control": control, "wanted": wanted}
         try:
@@ -160,6 +160,7 @@ VIEWS = {
     "the example": View("studio"),
     "the mixed one": View("mixed"),
     "a stage with retries": View("mixed", "loop", "Draft"),
+    "a stage with a budget": View("studio", "pr_campaign", "content_generation"),
     "two stages": View("mixed", "loop|open", "Publish|waits"),
 }
 
@@ -201,7 +202,10 @@ def facts_of(spans: Spans, at: float) -> Facts:
             result = own[names.STAGE_RESULT]
             error = own[names.ERROR_TYPE] if result == "failure" else ""
             visit = "first" if int(own[names.STAGE_VISIT]) == 1 else "repeat"
-            facts.visits.append(Fact({**labels, RESULT: result, VISIT: visit, ERROR: error}, end - start))
+            counted = int(own[names.STAGE_REVISION]) if names.STAGE_REVISION in own else None
+            revision = "none" if counted is None else str(counted) if counted < 4 else "4+"
+            labels |= {RESULT: result, VISIT: visit, ERROR: error, REVISION: revision}
+            facts.visits.append(Fact(labels, end - start))
         elif kind == "run" and end > at:
             facts.open_runs.append(Fact(labels))
         elif kind == "run":
@@ -319,10 +323,13 @@ def all_is_there(stack: Stack, studio: int, mixed: int) -> float:
         (f"stage:{names.STAGE_ACTIVE.prometheus}:sum", "mixed"),
         (f"stage:{names.STAGE_ACTIVE.prometheus}:sum", "studio"),
         (f"stage:{names.STAGE_OLDEST_START.prometheus}:min", "mixed"),
+        ('ALERTS{alertstate="firing"', "mixed"),
+        (f"stage:{names.STAGE_DURATION.prometheus}:over_budget_1h", "studio"),
         (f"workflow:{names.RUN_ACTIVE.prometheus}:sum", "mixed"),
         (f"workflow:{names.RUN_ACTIVE.prometheus}:sum", "studio"),
     ):
-        until(lambda rule=rule, job=job: samples(stack, f'{rule}{{job="{job}"}}'))
+        selector = f'{rule}, job="{job}"}}' if "{" in rule else f'{rule}{{job="{job}"}}'
+        until(lambda selector=selector: samples(stack, selector))
     now = time.time()
     return until(lambda: last_sample(stack, COUNT), lambda at: at > now)
 
@@ -425,10 +432,28 @@ def unrevised(facts: Facts) -> list[Fact]:
     return [fact for fact in facts.revisions if fact.value == 0]
 
 
-def most_time(facts: Facts) -> Answer:
-    """The ten stages with the most time."""
-    by_stage = amount(VISITS, *BY_STAGE)(facts)
-    return dict(sorted(by_stage.items(), key=lambda item: -item[1])[:10])
+def most_time(most: int) -> Expectation:
+    """The stages with the most time."""
+    by_stage = amount(VISITS, *BY_STAGE)
+    return lambda facts: dict(sorted(by_stage(facts).items(), key=lambda item: -item[1])[:most])
+
+
+def alerts(facts: Facts) -> Answer:
+    """The alert that fires without a delay: each stage at which a flow came to a dead end."""
+    dead_ends = count(DEAD_ENDS, *BY_STAGE)(facts)
+    return {group | {("alertname", "DeadEnds"), ("severity", "warning")}: 1 for group in dead_ends}
+
+
+def completed_within_budget(facts: Facts) -> Answer:
+    """The budgets of the stages that completed visits in the hour."""
+    completed = count(only(VISITS, RESULT, "success", "fallback"), *BY_STAGE)(facts)
+    return {group: budget for group, budget in each(max, BUDGETS, *BY_STAGE)(facts).items() if group in completed}
+
+
+def over_budget(facts: Facts) -> Answer:
+    """How many of these visits took longer: none, as every budget here is minutes."""
+    assert all(visit.value < budget.value for visit in facts.visits for budget in facts.budgets)
+    return dict.fromkeys(completed_within_budget(facts), 0)
 
 
 def budgets_of_open(facts: Facts) -> Answer:
@@ -440,6 +465,18 @@ def budgets_of_open(facts: Facts) -> Answer:
 def age(*by: str) -> Expectation:
     """How long ago the oldest open visit began."""
     return lambda facts: each(lambda starts: facts.at - min(starts), OPEN, *by)(facts)
+
+
+def budget_of_one(facts: Facts) -> Answer:
+    """The budget, where there is only one stage."""
+    stages = grouped([*facts.visits, *facts.budgets], BY_STAGE)
+    return each(max, BUDGETS)(facts) if len(stages) < 2 else {}
+
+
+def of_budget(facts: Facts) -> Answer:
+    """How much of its budget the oldest open visit of each stage has taken."""
+    ages = age(*BY_STAGE)(facts)
+    return {group: ages[group] / budget for group, budget in budgets_of_open(facts).items()}
 
 
 def oldest(facts: Facts) -> Answer:
@@ -454,6 +491,7 @@ VISITS, RUNS, REVISIONS, RETRIES, WAITS, DEAD_ENDS, OPEN, BUDGETS, PLATFORMS = m
 BETWEEN = only(WAITS, REASON, names.WAIT_RETRY)
 NOT_COMPLETED = ("failure", "cancelled", "abandoned")
 FIRST, REPEATS = only(VISITS, VISIT, "first"), only(VISITS, VISIT, "repeat")
+REVISED = only(REPEATS, REVISION, "1", "2", "3", "4+")
 CLEAN, FALLBACKS = only(FIRST, RESULT, "success"), only(VISITS, RESULT, "fallback")
 LOST, FAILED = only(VISITS, RESULT, *NOT_COMPLETED), only(VISITS, RESULT, "failure")
 FAILED_RUNS, GOOD_RUNS = only(RUNS, RESULT, *NOT_COMPLETED), only(RUNS, RESULT, "success")
@@ -476,9 +514,13 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
             "Running now": lambda facts: {frozenset(): len(facts.open_runs)},
             "Finished": count(RUNS),
             "Failed": within(count(FAILED_RUNS), count(RUNS)),
+            "Alerts": lambda facts: {frozenset(): len(alerts(facts))} if alerts(facts) else {},
+            "Most time": most_time(5),
+            "Alerts that fire": alerts,
+            "Slower than usual": [no_past, no_past, no_past, no_past],
             "Success ratio": share(count(GOOD_RUNS), count(RUNS)),
             "Oldest running stage": oldest,
-            "Running stages": [age(*BY_STAGE), count(OPEN, *BY_STAGE), budgets_of_open, no_past],
+            "Running stages": [age(*BY_STAGE), count(OPEN, *BY_STAGE), budgets_of_open, of_budget, no_past, no_past],
             "Runs by result": count(RUNS, RESULT),
             "Run duration, p95": quantile(0.95, RUNS, *BY_WORKFLOW),
             "Workflows": [
@@ -490,7 +532,9 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
                 amount(RUNS, *BY_WORKFLOW),
                 mean(REVISIONS, *BY_WORKFLOW),
             ],
-            "Platforms processed": amount(PLATFORMS, *BY_WORKFLOW),
+            "Platforms processed": amount(
+                lambda facts: [each for each in PLATFORMS(facts) if each.value], *BY_WORKFLOW
+            ),
             "Items by platform": count(with_platform, PLATFORM),
             "Revisions per run": mean(REVISIONS, *BY_WORKFLOW),
         },
@@ -499,7 +543,7 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
         "bottlenecks",
         {
             "Share of time by stage": amount(VISITS, *BY_STAGE),
-            "Most time": most_time,
+            "Most time": most_time(8),
             "Stages": [
                 amount(VISITS, *BY_STAGE),
                 lambda facts: {
@@ -513,6 +557,7 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
             ],
             "Slower than usual": [no_past, no_past, no_past, no_past],
             "p95 of the hour against the week": no_past,
+            "Over budget": [over_budget, completed_within_budget],
             "Waiting by reason": amount(WAITS, *BY_STAGE, REASON),
             "Retries": count(RETRIES, *BY_STAGE),
             "Cost of retries": [
@@ -540,10 +585,10 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
         "stage",
         {
             "Visits": count(VISITS),
-            "Not completed": share(count(LOST), count(VISITS)),
+            "Incomplete": share(count(LOST), count(VISITS)),
             "p50": quantile(0.5, VISITS),
             "p95": quantile(0.95, VISITS),
-            "Budget": each(max, BUDGETS),
+            "Budget": budget_of_one,
             "Repeats": share(count(REPEATS), count(VISITS)),
             "Running now": lambda facts: {frozenset(): len(facts.open)},
             "Running for": age(),
@@ -552,7 +597,7 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
                 quantile(0.5, VISITS),
                 quantile(0.95, VISITS),
                 no_past,
-                each(max, BUDGETS),
+                budget_of_one,
             ],
             "p95 by stage": quantile(0.95, VISITS, *BY_STAGE),
             "p50 of first visits and repeats": quantile(0.5, VISITS, VISIT),
@@ -574,9 +619,19 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
             "First-pass yield": share(count(unrevised), count(REVISIONS)),
             "Revisions per run": mean(REVISIONS),
             "Clean first visits": share(count(CLEAN), count(FIRST)),
-            "Repeats": share(count(REPEATS), count(VISITS)),
+            "Time in revisions": share(amount(REVISED), amount(VISITS)),
             "Fallbacks": share(count(FALLBACKS), count(VISITS)),
             "Dead ends": within(count(DEAD_ENDS), count(VISITS)),
+            "Time by revision": amount(REVISED, REVISION),
+            "Time in revisions by stage": [
+                amount(REVISED, *BY_STAGE),
+                lambda facts: {
+                    group: value / amount(VISITS, *BY_STAGE)(facts)[group]
+                    for group, value in amount(REVISED, *BY_STAGE)(facts).items()
+                },
+                *(amount(only(REPEATS, REVISION, each), *BY_STAGE) for each in ("1", "2", "3", "4+")),
+            ],
+            "Share of time in revisions": share(amount(REVISED, *BY_WORKFLOW), amount(VISITS, *BY_WORKFLOW)),
             "First-pass yield over time": share(count(unrevised, *BY_WORKFLOW), count(REVISIONS, *BY_WORKFLOW)),
             "Revisions per run over time": mean(REVISIONS, *BY_WORKFLOW),
             "Runs by revisions": below(names.COUNT_BUCKETS, REVISIONS),
@@ -611,6 +666,8 @@ CHOICES = {
     "job": ("job", View()),
     "workflow": (WORKFLOW, View(job="mixed")),
     "stage": (STAGE, View(job="mixed", workflow="loop|open")),
+    "run_job": ("job", View(workflow="loop")),
+    "run_workflow": (WORKFLOW, View(workflow="loop|open")),
 }
 """For each variable its label, and what has to be chosen before it."""
 
@@ -674,7 +731,11 @@ def test_the_programs_did_of_everything_something(recorded: Recorded) -> None:
         key({"job": "mixed", RESULT: "success"}): 3,
         key({"job": "mixed", RESULT: "failure"}): 1,
     }
-    empty = [row for row, expected in EXPECTED.items() if not expected(recorded.facts) and expected is not no_past]
+    empty = [
+        row
+        for row, expected in EXPECTED.items()
+        if not any(expected(recorded.facts.chosen(view)) for view in VIEWS.values()) and expected is not no_past
+    ]
     assert empty == []
 
 
@@ -747,12 +808,16 @@ def test_the_run_dashboard_finds_the_runs_in_jaeger(recorded: Recorded, service:
     fastest = min(runs, key=lambda run: run.value)
     slower = {run.trace_id for run in runs if run is not fastest}
     chosen = {"job": service, "workflow": workflow, "slower": f"{fastest.value * 1e6 + 1:.0f}us"}
-    expected = {"Recent runs": {run.trace_id for run in runs}, "Slowest runs": slower}
+    failed = {run.trace_id for run in runs if run.labels[RESULT] == "failure"}
+    assert bool(failed) == (workflow == "loop")
+    expected = {"Recent runs": {run.trace_id for run in runs}, "Slowest runs": slower, "Failed runs": failed}
 
     def found(search: Json) -> set[str]:
         asked = {name: fill(str(search[name]), chosen) for name in ("service", "operation", "limit")}
         if "minDuration" in search:
             asked["minDuration"] = fill(search["minDuration"], chosen)
+        if "tags" in search:  # The data source makes JSON of them.
+            asked["tags"] = json.dumps(dict(tag.split("=") for tag in search["tags"].split()))
         answer = get(f"{recorded.stack.url('jaeger')}/api/traces?{urllib.parse.urlencode(asked)}")
         return {trace["traceID"] for trace in answer["data"]}
 

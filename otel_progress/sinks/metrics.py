@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _Key = tuple[str, ...]
 _MILLISECOND = 1_000_000
+_MANY = names.REVISIONS[-1]
+_MOST_TOLD = len(names.REVISIONS) - 1
 _MOST_BUDGETS = 1000  # Workflow names may be user data.
 # Counters have no exemplars: the SDK's reservoir for these draws from the `random` module, and our thread would do so
 # at any moment. A program that seeds it relies on the sequence.
@@ -52,8 +54,9 @@ class MetricSink(Sink):
         """The attributes of the stages that are known, by workflow and stage."""
         self._waits: dict[tuple[str, str], dict[str, None]] = {}
         """What visits have waited for, by workflow and stage."""
-        self._outcomes: dict[tuple[str, str, Result, bool], Mapping[str, str]] = {}
-        """The same with the result, and whether it was the stage's first visit: they are asked for again and again."""
+        self._outcomes: dict[tuple[str, str, Result, bool, str], Mapping[str, str]] = {}
+        """The same with the result, whether it was the stage's first visit, and the revision: they are asked for again
+        and again."""
         meter = metrics.get_meter(names.SCOPE, __version__, meter_provider, SCHEMA_URL)
 
         def histogram(metric: Metric) -> Record:
@@ -129,13 +132,15 @@ class MetricSink(Sink):
                 return
         workflow, stage, result = visit.run.workflow, visit.stage, visit.result or "success"
         first = visit.number == 1
-        attributes = self._outcomes.get((workflow, stage, result, first))
+        count = visit.revision
+        revision = names.REVISION_UNKNOWN if count is None else _MANY if count > _MOST_TOLD else names.REVISIONS[count]
+        attributes = self._outcomes.get((workflow, stage, result, first, revision))
         if attributes is None:
             known = self._labels(workflow, stage)
             number = names.VISIT_FIRST if first else names.VISIT_REPEAT
-            attributes = {**known, names.RESULT: result, names.VISIT: number}
+            attributes = {**known, names.RESULT: result, names.VISIT: number, names.REVISION: revision}
             if (workflow, stage) in self._stages:  # Else the name was one too many, and is not kept.
-                self._outcomes[workflow, stage, result, first] = attributes
+                self._outcomes[workflow, stage, result, first, revision] = attributes
         if result == "failure":
             attributes = {**attributes, names.ERROR_TYPE: self._bound.error_type(visit.error_type or "_OTHER")}
         # With its span, so that an exemplar points at it although it is not current any more.

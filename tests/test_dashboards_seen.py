@@ -1,0 +1,179 @@
+"""What an eye would see of the dashboards, as far as their JSON says it: widths, colours, legends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from otel_progress import names
+
+from .panels import Json, panels
+from .test_dashboards import DASHBOARDS, STAGE_DETAIL, every_dashboard, links_of
+
+SCREEN, MARGINS, GAP, PADDING = 1280, 32, 8, 18
+"""Pixels: a small screen, what a dashboard leaves free beside its panels, between two, and a panel inside."""
+CHARACTER, AROUND = 8, 16
+"""Pixels of a heading's character at most, and what is free around a cell's text."""
+DESCRIBED = 36
+"""Pixels of the mark that a panel has a description."""
+STAGE, WORKFLOW, JOB, ERROR = (*map(names.label, (names.STAGE_NAME, names.WORKFLOW_NAME)), "job", "error_type")
+
+
+def inside(panel: Json) -> float:
+    """Pixels that a panel has for what it shows, on a small screen."""
+    return panel["gridPos"]["w"] * (SCREEN - MARGINS + GAP) / 24 - GAP - PADDING
+
+
+def properties_of(panel: Json, name: str) -> Json:
+    """What is overridden for a field by its name."""
+    overrides = panel["fieldConfig"]["overrides"]
+    matching = [each for each in overrides if each["matcher"] == {"id": "byName", "options": name}]
+    return {each["id"]: each["value"] for override in matching for each in override["properties"]}
+
+
+def tables(dashboard: Json) -> Iterator[tuple[Json, dict[str, str]]]:
+    """Its tables of rows by labels, with the headings by their fields."""
+    for panel in panels(dashboard):
+        for transformation in panel.get("transformations", []):
+            if transformation["id"] == "organize":
+                yield panel, transformation["options"]["renameByName"]
+
+
+@every_dashboard
+def test_no_column_of_a_table_is_hidden_on_a_small_screen(dashboard: Json) -> None:
+    for panel, headings in tables(dashboard):
+        shared = panel["fieldConfig"]["defaults"]["custom"]["minWidth"]
+        assert shared >= 140, "names are cut"
+        taken = 0
+        for field, heading in headings.items():
+            own = properties_of(panel, heading).get("custom.width")
+            assert (own is not None) == field.startswith("Value"), heading
+            assert own is None or own >= CHARACTER * len(heading) + AROUND, heading
+            taken += own or shared
+        assert taken <= inside(panel), panel["title"]
+    for panel in panels(dashboard):
+        if panel["type"] == "table" and panel["datasource"]["type"] == "jaeger":
+            taken = sum(properties_of(panel, field)["custom.width"] for field in ("startTime", "duration"))
+            assert inside(panel) - taken >= CHARACTER * 32 + AROUND, f"trace IDs of {panel['title']} are cut"
+
+
+@every_dashboard
+def test_no_title_of_a_figure_is_cut_on_a_small_screen(dashboard: Json) -> None:
+    for panel in panels(dashboard):
+        if panel["type"] == "stat":
+            assert CHARACTER * len(panel["title"]) + DESCRIBED <= inside(panel), panel["title"]
+
+
+GOOD = {"Success ratio", "First-pass yield", "Clean first visits"}
+"""What is better the higher it is."""
+WORSE = {
+    *("Failed", "Failed visits", "Not completed", "Incomplete", "Dead ends", "Fallbacks"),
+    *("Of usual", "Of budget", "Visits over budget", "Alerts"),
+}
+"""And what is worse."""
+
+
+def colour_at(thresholds: Json, value: float) -> str:
+    """The colour that a value has."""
+    steps = thresholds["steps"]
+    assert steps[0]["value"] is None
+    assert steps[0]["color"] in {"text", "transparent"}, "what has no value is judged"
+    assert [step["value"] for step in steps[1:]] == sorted(step["value"] for step in steps[1:])
+    return [step["color"] for step in steps if step["value"] is None or step["value"] <= value][-1]
+
+
+def judged(dashboard: Json) -> Iterator[tuple[str, Json]]:
+    """The figures and columns of numbers, each with what decides on its colour."""
+    for panel in panels(dashboard):
+        if panel["type"] == "stat":
+            yield panel["title"], panel["fieldConfig"]["defaults"]
+    for panel, headings in tables(dashboard):
+        for heading in headings.values():
+            yield heading, properties_of(panel, heading)
+
+
+def test_a_colour_is_a_judgement() -> None:
+    """Good or bad is what the value says: a share of failures that is 0 is not red, a yield of 44 % is not green."""
+    seen: set[str] = set()
+    for dashboard in DASHBOARDS.values():
+        for name, config in judged(dashboard):
+            if name in GOOD | WORSE:
+                seen.add(name)
+                assert config["color"]["mode"] == "thresholds", name
+                thresholds = config["thresholds"]
+                at_worst, at_best = (0.44, 1.0) if name in GOOD else (5.0, 0.0)
+                assert colour_at(thresholds, at_worst) in {"yellow", "orange", "red"}, name
+                assert colour_at(thresholds, at_best) in {"green", "text"}, name
+            elif "color" in config:
+                assert config["color"] == {"mode": "fixed", "fixedColor": "blue"}, f"{name} looks judged"
+    assert seen == GOOD | WORSE
+
+
+@every_dashboard
+def test_series_have_the_colours_of_what_they_are(dashboard: Json) -> None:
+    """Errors are shades of red; a stage has one colour and one name in all panels; and the highest stands first."""
+    names_of: dict[frozenset[str], set[str]] = {}
+    for panel in panels(dashboard):
+        config = panel["fieldConfig"]["defaults"]
+        legends = [target.get("legendFormat", "") for target in panel["targets"]]
+        labels = frozenset(re.findall(r"\{\{(\w+)\}\}", " ".join(legends)))
+        if panel["type"] == "bargauge":
+            assert panel["options"]["showUnfilled"] is False, "an empty one would be a grey block"
+        if panel["type"] != "timeseries":
+            continue
+        if ERROR in labels:
+            assert config["color"] == {"mode": "shades", "fixedColor": "red"}, panel["title"]
+        if labels & {STAGE, WORKFLOW}:
+            names_of.setdefault(labels, set()).update(legends)
+            assert JOB in labels, panel["title"]
+            assert config["color"]["mode"] == "palette-classic-by-name", panel["title"]
+            legend = panel["options"]["legend"]
+            assert (legend["displayMode"], legend["placement"], legend["sortDesc"]) == ("table", "bottom", True)
+            assert {"sum": "Total", "lastNotNull": "Last *"}[legend["calcs"][0]] == legend["sortBy"], panel["title"]
+    assert all(len(legends) == 1 for legends in names_of.values()), names_of
+
+
+def test_the_limits_are_drawn() -> None:
+    (past,) = [each for each in panels(DASHBOARDS["otel-progress-bottlenecks"]) if "against the week" in each["title"]]
+    config = past["fieldConfig"]["defaults"]
+    assert config["custom"]["thresholdsStyle"] == {"mode": "dashed"}
+    assert [(step["value"], step["color"]) for step in config["thresholds"]["steps"]] == [
+        (None, "transparent"),
+        (1, "green"),
+        (1.5, "red"),
+    ]
+    (durations,) = [each for each in panels(DASHBOARDS[STAGE_DETAIL]) if each["title"] == "p50 and p95"]
+    for name in ("budget", "p95, last 7 days"):
+        assert name in {target["legendFormat"] for target in durations["targets"]}
+        assert properties_of(durations, name)["custom.lineStyle"]["fill"] == "dash"
+
+
+@every_dashboard
+def test_a_matrix_begins_at_0_and_judges_failures(dashboard: Json) -> None:
+    for panel in panels(dashboard):
+        if any(each["id"] == "groupingToMatrix" for each in panel.get("transformations", [])):
+            assert panel["fieldConfig"]["defaults"]["min"] == 0
+            assert panel["fieldConfig"]["defaults"]["custom"]["minWidth"] < 150
+            assert all("${job:queryparam}&${workflow:queryparam}" in url for url in links_of(panel))
+            (cells,) = [
+                {one["id"]: one["value"] for one in each["properties"]}
+                for each in panel["fieldConfig"]["overrides"]
+                if each["matcher"]["id"] == "byType"
+            ]
+            if panel["title"].startswith("Failed"):
+                assert colour_at(cells["thresholds"], 0) == "transparent"
+                assert colour_at(cells["thresholds"], 0.5) == "red"
+            else:
+                assert cells["color"] == {"mode": "fixed", "fixedColor": "blue"}
+
+
+def test_counts_of_revisions_are_named_as_one_reads_them() -> None:
+    (panel,) = [each for each in panels(DASHBOARDS["otel-progress-quality"]) if each["title"] == "Runs by revisions"]
+    patterns = {
+        each["matcher"]["options"]: each["properties"][0]["value"] for each in panel["fieldConfig"]["overrides"]
+    }
+    bounds = [*names.COUNT_BUCKETS, float("inf")]
+    for written in (lambda bound: f"{bound:g}", str):  # By the format of the scrape.
+        labels = ["+Inf" if bound == bounds[-1] else written(bound) for bound in bounds]
+        shown = [[name for pattern, name in patterns.items() if re.search(pattern, label)] for label in labels]
+        assert shown == [["none"], ["1"], ["2"], ["3"], ["4-5"], ["6-8"], ["9-13"], ["> 13"]]
