@@ -93,8 +93,13 @@ class Nodes:
             )
         subject = args[0] if args else next(iter(kwargs.values()), None)
         if owner is None:
-            return self._by_hand(info, node, name, subject) if name in info.by_hand else None
+            may = name in info.by_hand and self._records(info)
+            return self._by_hand(info, node, name, subject) if may else None
         return _step(info, owner, name, subject) if has_meaning and isinstance(owner, Visit) else None
+
+    def _records(self, info: NodeClass) -> bool:
+        scope: Any = info.scope
+        return scope is not _UNRECORDED and (scope is not None or self._automatic is not None)
 
     def returned(
         self, wrapper: object, node: Any, value: object, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -122,7 +127,7 @@ class Nodes:
         at = _up_to(default.recorder.around()[0], node)
         if at is not None and not (entry and _function_of(at).endswith(f".{name}")):
             return None  # Through super(), or `_run_async` calls `_run`. A node that runs itself again is a new visit.
-        if by_hand.visited and (begun := by_hand.run_after_all(node, info.code(name, node))) is not None:
+        if id(node) in by_hand.visited and (begun := by_hand.run_after_all(node, info.code(name, node))) is not None:
             return begun
         return self._opening(info, node, name, shared)
 
