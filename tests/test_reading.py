@@ -130,6 +130,23 @@ def test_what_a_visit_follows_by_its_events(tmp_path: Path) -> None:
     assert (first.links, second.links) == ((), (Link("follows", visit="7-abcdef.1"),))
 
 
+def test_links_that_do_not_say_what_they_are(tmp_path: Path) -> None:
+    """As Jaeger gives them, and as version 0.1.0 wrote those to what is repeated."""
+
+    def bare(span_id: str) -> dict[str, Any]:
+        return {"traceId": TRACE, "spanId": span_id, "attributes": []}
+
+    lines = [
+        span("stage a", "s1"),
+        span("stage b", "s2", at=2.0, links=[bare("s1")]),
+        span("stage a", "s3", at=4.0, links=[bare("s2"), bare("s1"), bare("elsewhere")], stage__visit=2),
+        span("run campaign", "r1", takes=9.0),
+    ]
+    _, second, third = only(write(tmp_path / "t.jsonl", lines)).visits
+    assert [link.kind for link in second.links] == ["follows"]
+    assert [link.kind for link in third.links] == ["follows", "repeats", "repeats"]
+
+
 def test_a_visit_that_repeats_the_one_that_it_follows(tmp_path: Path) -> None:
     """Its span has one link for both."""
     follows = [link("s1", "follows")]

@@ -95,7 +95,7 @@ def test_jaeger_has_the_trace_of_the_example_with_all_that_was_recorded(stack: S
         assert tags.get("error") == ("True" if is_error else None)
         events = [each["name"] for each in was.get("events", ())]
         assert [field["value"] for log in span["logs"] for field in log["fields"] if field["key"] == "event"] == events
-    assert links == 4  # Two stages, each twice again.
+    assert links == 9 + 4  # Each but the first follows one; and two stages, each twice again.
     assert failed == 1
 
 

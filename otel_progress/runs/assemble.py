@@ -142,20 +142,30 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
         told = [Wait(*each) for each in known.get("waits", ())]
         known["waits"] = tuple(sorted(told or waits, key=lambda each: each.started))
         visits.append(Visit(key, **known))
-    return _with_repeats(tuple(sorted(visits, key=lambda visit: visit.started)))
+    return _with_kinds(tuple(sorted(visits, key=lambda visit: visit.started)))
 
 
-def _with_repeats(visits: tuple[Visit, ...]) -> tuple[Visit, ...]:
-    """The same with a link to what each repeats, also where it has one link for both because it follows that too."""
+def _with_kinds(visits: tuple[Visit, ...]) -> tuple[Visit, ...]:
+    """The same with the kinds of links that do not say theirs: Jaeger keeps no attributes of links.
+
+    And with a link to what each repeats, where it has one link for both because it follows that too.
+    """
     by_id = {visit.id: visit for visit in visits}
     found: list[Visit] = []
     for visit in visits:
-        links = visit.links
+        links = tuple(
+            link if link.kind else _with_kind(link, by_id.get(link.visit or ""), visit) for link in visit.links
+        )
         if visit.number > 1 and not any(link.kind == names.LINK_REPEATS for link in links):
             before = (link for link in links if _is_before(by_id.get(link.visit or ""), visit))
             links += tuple(replace(link, kind=names.LINK_REPEATS) for link in before)
-        found.append(visit if links is visit.links else replace(visit, links=links))
+        found.append(visit if links == visit.links else replace(visit, links=links))
     return tuple(found)
+
+
+def _with_kind(link: Link, other: Visit | None, visit: Visit) -> Link:
+    repeats = other is None or other.stage == visit.stage
+    return replace(link, kind=names.LINK_REPEATS if repeats else names.LINK_FOLLOWS)
 
 
 def _is_before(other: Visit | None, visit: Visit) -> bool:
@@ -165,7 +175,7 @@ def _is_before(other: Visit | None, visit: Visit) -> bool:
 
 def _links(fields: dict[str, Any], follows: Sequence[str], spans: dict[str, str]) -> tuple[Link, ...]:
     """What the span of a visit says that it points to, and what its events say where that does not."""
-    links = [Link(*each, visit=spans.get(each[2])) for each in fields.get("links", ())]
+    links = [Link(kind or "", *to, visit=spans.get(to[1])) for kind, *to in fields.get("links", ())]
     known = {link.visit for link in links if link.kind == names.LINK_FOLLOWS}
     return (*links, *(Link(names.LINK_FOLLOWS, visit=each) for each in follows if each not in known))
 

@@ -151,7 +151,7 @@ class Collector:
                 for version in span.versions
             ]
         if span.links:
-            fields["links"] = [(text(found.get(names.LINK)) or names.LINK_REPEATS, *to) for *to, found in span.links]
+            fields["links"] = [(text(found.get(names.LINK)), *to) for *to, found in span.links]
         ledger.trace_id = ledger.trace_id or span.trace_id
         ledger.began(span.started)
         ledger.by_spans.setdefault(fields["stage"], Totals()).end(fields)
