@@ -42,6 +42,6 @@ def recorded(folder: Path) -> list[tuple[str, dict[str, dict[str, int]]]]:
 
 def run_recorded(folder: Path, *program: str, **variables: str) -> None:
     """Run it by `otel-progress run`."""
-    quiet = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "HOME": str(folder)}
+    quiet = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "HOME": str(folder), "PYTEST_ADDOPTS": ""}
     ended = otlp.run(folder, [*RUN, *(program or ("program.py",))], **quiet, **variables)
     assert ended.returncode == 0, ended.stderr
