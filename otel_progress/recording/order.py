@@ -67,21 +67,20 @@ def worker() -> object:
         task = asyncio.current_task(loop)
         return None if task is None else ref(task)
     sniffio, greenlet = sys.modules.get("sniffio"), sys.modules.get("greenlet")
-    # Mostly neither is there.
-    who = _thread.itself if sniffio is None and greenlet is None else _worker_of_library(sniffio, greenlet)
+    if sniffio is None and greenlet is None:  # Mostly.
+        who: object = _thread.itself
+    else:  # All in one function, as every visit asks twice. Another thread may be importing them.
+        local, get_current = getattr(sniffio, "thread_local", None), getattr(greenlet, "getcurrent", None)
+        # Trio and others say so that they run here.
+        library = (
+            _library_in_context(sniffio) if local is None and sniffio is not None else getattr(local, "name", None)
+        )
+        if library is not None:
+            who = _task_of_trio() if library == "trio" else None
+        else:
+            who = _thread.itself if get_current is None else (ref(get_current()),)
     activity = _thread.activity
     return who if activity is None or who is None or activity.by != who else activity
-
-
-def _worker_of_library(sniffio: Any, greenlet: Any) -> object:
-    """The same where there may be tasks of other libraries, or greenlets. Another thread may be importing them."""
-    local, library = getattr(sniffio, "thread_local", None), None
-    if sniffio is not None:  # As trio and others say that they run here.
-        library = _library_in_context(sniffio) if local is None else local.name
-    if library is not None:
-        return _task_of_trio() if library == "trio" else None
-    get_current = getattr(greenlet, "getcurrent", None)
-    return _thread.itself if get_current is None else (ref(get_current()),)
 
 
 def _task_of_trio() -> object:

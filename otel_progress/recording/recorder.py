@@ -346,7 +346,8 @@ class Recorder(Teller):
         return visit
 
     def _end_visit(self, visit: Visit, error: BaseException | None, result: Result | None, at: int | None) -> None:
-        ended = self.now(visit) if at is None else max(visit.started, at)
+        passed = self._monotonic() - visit.clock if at is None else at - visit.started
+        ended = visit.started + passed if passed > 0 else visit.started
         outcome = result or ("success" if error is None else result_of(error))
         if visit.items:
             self._end_items(visit, error, outcome)

@@ -144,7 +144,8 @@ class MetricSink(Sink):
         if result == "failure":
             attributes = {**attributes, names.ERROR_TYPE: self._bound.error_type(visit.error_type or "_OTHER")}
         # With its span, so that an exemplar points at it although it is not current any more.
-        self._measurements.put(self._stage_duration, visit.seconds, attributes, visit.span.get_span_context())
+        seconds = ((visit.ended or 0) - visit.started) / NANO
+        self._measurements.put(self._stage_duration, seconds, attributes, visit.span.get_span_context())
 
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:
         """Count a retry and the wait before it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 from weakref import ref
 
 from opentelemetry.context import get_current
@@ -76,12 +76,11 @@ class Opening(Harmless[T]):
         # `Harmless.__enter__` and `enter` in one, as `__exit__` below: they are entered for every visit.
         try:
             recorded = self.recorded = self._scope.begin(self._call)
-            given = self._scope.given(recorded)
             if self._stepwise:
                 self.guard()
             else:
                 self._token = attach(recorded.context)
-            return given
+            return cast("T", recorded)
         except BaseException as error:
             return self.not_begun(error)
 
@@ -196,7 +195,7 @@ class Scope(Generic[T]):
             value = opening.__enter__()
             self._open[opening if opening.recorded in self._open else opening.recorded] = opening
             opening.guard()
-            return value
+            return self.given(value)
         except BaseException as error:  # A signal's, between them: nobody will leave what is entered.
             opening.left(error)
             for key in [key for key, each in list(self._open.items()) if each is opening]:
