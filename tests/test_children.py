@@ -264,8 +264,12 @@ def joins(shared, number):
     with otlp.receiver() as received:
         done = run(tmp_path, WORK + joins + JOINED, method, OTEL_EXPORTER_OTLP_ENDPOINT=received.http)
         spans = received.spans
-    # Mostly all; but a worker may come to its end, and export, before the pool ends it.
-    assert re.search(rf"Exported: \d+ spans to {received.http}/v1/traces\n", done.stderr)
+    exported = re.search(rf"Exported: (\d+) spans to {received.http}/v1/traces\n", done.stderr)
+    assert exported is not None
+    # Mostly all of them; but a worker may come to its end, and export, before the pool ends it.
+    (record,) = (tmp_path / ".otel-progress" / "runs").iterdir()
+    noted = [line for file in record.glob("exported.txt") for line in file.read_text().split()]
+    assert int(exported[1]) + len({line for line in noted if not line.startswith("-")}) == 20
     inside = {"stage joins": 6, "stage look": 6, "stage inner": 6}
     assert Counter(span.name for span in spans) == {"run w": 1, "stage main": 1, **inside}
     assert len({span.trace_id for span in spans}) == 1
