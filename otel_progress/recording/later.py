@@ -17,6 +17,7 @@ from time import sleep  # The program's tests may put another one into `time`.
 from typing import Any
 
 from .faults import logger, passes, report
+from .undisturbed import undisturbed
 
 MOST = 131_072
 """What may wait."""
@@ -60,7 +61,7 @@ class Later:
             try:
                 self._running = True
                 # Not by `threading`, which holds a plain lock of its own while it starts one.
-                _thread.start_new_thread(self._work, ())
+                undisturbed(_thread.start_new_thread, self._work, ())
             except BaseException as error:
                 self._running = False
                 if not isinstance(error, RuntimeError) or passes(error):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic, sleep  # The program's tests may put others into `time`.
 
 from ..recording.faults import report
+from ..recording.undisturbed import undisturbed
 
 GATHER = 0.1
 """Seconds between the first wish that something be done and its being done, with all that was wished meanwhile."""
@@ -46,7 +47,7 @@ class Keeper:
         if not self._thread and self._thread.setdefault(None, me) is me:
             try:
                 # Not by `threading`, which holds a plain lock of its own while it starts one.
-                _thread.start_new_thread(self._work, (self._wake,))
+                undisturbed(_thread.start_new_thread, self._work, (self._wake,))
             except RuntimeError:  # The interpreter is on its way out.
                 self._thread.clear()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from ..recording.later import Later
+from ..recording.undisturbed import undisturbed
 
 _LONGEST_DRAIN = 1.0
 
@@ -16,7 +18,7 @@ class EndedSpans(BatchSpanProcessor):
     """The SDK's own, reached by a thread: it wakes the thread that exports with a plain lock, and counts its losses."""
 
     def __init__(self, exporter: Any, **options: Any) -> None:
-        super().__init__(exporter, **options)
+        undisturbed(partial(super().__init__, exporter, **options))
         self._ended = Later(super().on_end, "spans")
 
     def on_end(self, span: ReadableSpan) -> None:

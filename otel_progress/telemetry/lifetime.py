@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from .. import names
 from ..recording import default
 from ..recording.faults import logger
+from ..recording.undisturbed import undisturbed
 from . import limits
 from .ended import EndedSpans
 from .exporters import Exporter, Reader, Signal, self_metrics
@@ -253,7 +254,7 @@ class Worker:
     def start(self) -> None:
         """Start the thread: at first, and again in a forked child."""
         self._jobs: queue.SimpleQueue[tuple[Callable[[], object], threading.Event]] = queue.SimpleQueue()
-        threading.Thread(target=self._work, args=(self._jobs,), name=self._name, daemon=True).start()
+        undisturbed(threading.Thread(target=self._work, args=(self._jobs,), name=self._name, daemon=True).start)
 
     def submit(self, call: Callable[[], object]) -> threading.Event:
         """Run `call`; the event is set when it has returned or raised."""

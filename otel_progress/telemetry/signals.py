@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from ..recording.undisturbed import undisturbed
 from .lifetime import Worker, process
 
 try:
@@ -134,7 +135,7 @@ class _Leaving:
         self._worker = Worker("finish")
         self._told, self._teller = os.pipe()
         os.set_blocking(self._teller, False)  # For a signal handler.
-        threading.Thread(target=self._watch, name="otel-progress-watch", daemon=True).start()
+        undisturbed(threading.Thread(target=self._watch, name="otel-progress-watch", daemon=True).start)
         if self._in_c is not None:
             _set_in_c(self._in_c)
         if hasattr(faulthandler, "register"):
