@@ -18,7 +18,7 @@ from opentelemetry.context import Context, get_current
 
 from .faults import Harmless, from_handler
 from .live import Recorded
-from .place import RECORDED, is_over, recorded_in
+from .place import RECORDED, current_context, is_over, recorded_in
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ def detach(token: Token[Any], ours: Context) -> None:
     """
     if _collection.runs:
         return
-    left = get_current()
+    left = current_context()
     try:
         _reset(token)
     except (ValueError, RuntimeError) as error:  # Left in another context, or undone before.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import Token
+
 from opentelemetry import trace
-from opentelemetry.context import Context, create_key, set_value
+from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
 
 from .. import names
 from .live import Recorded, Run
@@ -11,6 +14,16 @@ from .visits import Part, Visit
 
 RECORDED = create_key("otel-progress-recorded")
 """Key of the innermost run, visit or part in a context."""
+
+
+def _get_current() -> Callable[[], Context]:
+    token = attach(get_current())
+    detach(token)
+    return token.var.get if type(token) is Token else get_current
+
+
+current_context = _get_current()
+"""`get_current` without the two calls inside of it: it is asked twice for every visit."""
 
 
 def recorded_in(context: Context) -> Recorded | None:

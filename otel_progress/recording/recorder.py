@@ -22,7 +22,7 @@ from . import order
 from .call import Call, Code
 from .faults import from_handler, report
 from .live import Beginning, Recorded, Run
-from .place import RECORDED, outside, put_within, span_only
+from .place import RECORDED, current_context, outside, put_within, span_only
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sink import Teller
@@ -83,7 +83,7 @@ class Recorder(Teller):
 
     def around(self) -> tuple[Recorded | None, Context]:
         """The same, and the context there: what was left current after its end is in neither."""
-        context = get_current()
+        context = current_context()
         recorded = context.get(RECORDED)
         if not isinstance(recorded, Recorded) or recorded.recorder is not self:
             return None, context
@@ -323,7 +323,7 @@ class Recorder(Teller):
         if ambient is None or ambient.run is not run:
             ambient, context = run, trace.set_span_in_context(run.span)
         visit.parent, visit.parent_context = ambient, context
-        visit.context = set_value(RECORDED, visit, context)
+        visit.context = Context({**context, RECORDED: visit})  # `set_value` copies twice.
 
     def begin(self, visit: Visit, ambient: Recorded | None, context: Context) -> Visit | None:
         """Begin a visit where the code that starts it runs; None where another thread has ended the run meanwhile."""

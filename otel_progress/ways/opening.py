@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 from weakref import ref
 
 from opentelemetry.context import get_current
@@ -80,7 +80,7 @@ class Opening(Harmless[T]):
                 self.guard()
             else:
                 self._token = attach(recorded.context)
-            return cast("T", recorded)
+            return recorded  # pyright: ignore[reportReturnType] - `cast` would be a call
         except BaseException as error:
             return self.not_begun(error)
 
