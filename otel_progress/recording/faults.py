@@ -208,3 +208,15 @@ class Harmless(Generic[T]):
             self.leave(error)
             raise fault
         report(f"{type(self).__name__} could not end; the workflow goes on", fault)
+
+
+class HarmlessBoth(Harmless[T]):
+    """The same for `async with` too: it waits for nothing."""
+
+    async def __aenter__(self) -> T:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)

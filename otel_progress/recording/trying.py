@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import get_current
 
-from .faults import Harmless
+from .faults import HarmlessBoth
 from .order import worker
 from .raised import is_a
 from .store import type_name
@@ -53,7 +52,7 @@ class Tries:
         self.visit.recorder.tell("attempt_failed", self.visit, attempt)
 
 
-class Trying(Harmless[None]):
+class Trying(HarmlessBoth[None]):
     """What `visit.attempt()` gives, for `with` and `async with`: one attempt, and a retry after one that failed."""
 
     _tries: Tries | None = None
@@ -81,11 +80,3 @@ class Trying(Harmless[None]):
             tries.failed(error, self._started, visit.recorder.now(visit))
         else:
             visit.tries.pop(self._who, None)
-
-    async def __aenter__(self) -> None:
-        self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context, get_current
 
-from .faults import Harmless
+from .faults import HarmlessBoth
 from .store import name_of
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from .visits import Visit
 
 
-class Waiting(Harmless[None]):
+class Waiting(HarmlessBoth[None]):
     """What `visit.waiting("approval")` gives, for `with` and `async with`: meanwhile the visit waits."""
 
     started = 0
@@ -53,11 +52,3 @@ class Waiting(Harmless[None]):
             visit.recorder.tell("wait_ended", visit, self, to=self.untold)
             visit.waits.pop(self, None)
             self.untold = None
-
-    async def __aenter__(self) -> None:
-        self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)
