@@ -193,7 +193,7 @@ class Run(Recorded):
         `FactCheckNode`): `loose` names that are spellings of one name are one stage, by the name that came first.
         """
         name = name_of(stage) or "stage"
-        if name in self.stages:
+        if name in self.stages or (not loose and len(self.spellings) >= MOST_TOLD_APART):
             return name
         keys = spellings(name, of_class=of_class)
         with self.lock:
@@ -211,7 +211,7 @@ class Run(Recorded):
         known = self.stage_name(name, loose=loose, of_class=of_class)
         found = self.stages.get(known)
         if found is None and len(self.stages) >= MOST_TOLD_APART:
-            found = self.stages.setdefault(OTHER, StageRecord(self, OTHER))
+            found = self.stages.get(OTHER) or self.stages.setdefault(OTHER, StageRecord(self, OTHER))
             found.of_others = True
             if len(self.beyond) < MOST_TOLD_APART and isinstance(name, str) and name == known:
                 self.beyond.add((known, loose, of_class))
