@@ -19,6 +19,7 @@ from ..recording import default
 from ..recording.faults import report
 from ..runs.writer import Writer
 from ..telemetry.environment import environment_here, put_into, read_environment
+from .started import child_starts
 
 _ROOT = str(Path(__file__).parents[2])
 _JOIN = """
@@ -45,6 +46,7 @@ class _Handed:
         self.service_name = service_name
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        child_starts()
         code = _JOIN.format(root=_ROOT, module=__name__, service=self.service_name, here=environment_here())
         return eval, (_LOAD.format(code=code, module=__name__),)
 

@@ -193,12 +193,20 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"days to keep them, from the last that was written (default: {KEEP_DAYS})",
     )
-    command.add_argument(
+    shown = command.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--live",
+        action="store_true",
+        default=None,
+        help="on a terminal, run the program in a child on a terminal of its own: the default where there is one",
+    )
+    shown.add_argument(
         "--no-live",
         dest="live",
         action="store_false",
-        help="on a terminal too, run the program in this process, not in a child on a terminal of its own",
+        help="on a terminal too, run the program in this process, and tell what goes on in plain lines",
     )
+    command.add_argument("-q", "--quiet", action="store_true", help="neither lines nor a table: say only what is wrong")
     command.add_argument("program", help="path of the script, or name of the module after -m")
     arguments = command.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     arguments.required = False  # As it is; argparse would name it as missing where the program is.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..live.telling import Telling
 from ..recording import default
 from ..recording.faults import report
 from ..recording.live import Run
@@ -31,8 +32,10 @@ from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
 from . import children
 from .completing import complete, note_what_children_export
 from .instrumented import instrument
+from .progress import telling
 from .providers import service, set_up
-from .started import watch_what_is_started
+from .said import say
+from .started import tell_of_children, watch_what_is_started
 
 _NOTHING = """\
 otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?
@@ -48,9 +51,14 @@ class Recording(Sink):
     starts: so a program that has providers of its own, or calls `configure`, is first.
     """
 
-    def __init__(self, service_name: str | None, keep: int, days: int) -> None:
+    def __init__(self, service_name: str | None, keep: int, days: int, *, lines: bool, quiet: bool) -> None:
         self._service_name = service_name
         self._keep = keep, days
+        self._lines = lines
+        """Whether to tell what goes on."""
+        self._quiet = quiet
+        """Whether to say only what is wrong."""
+        self._telling: Telling | None = None
         self._pid = os.getpid()
         self._workflows: dict[str, WorkflowTotals] = {}
         self._is_set_up = False
@@ -74,6 +82,9 @@ class Recording(Sink):
             process.log_companions.append(self._record.log_processor)
             writer = self._record.writer(lambda: service(self._service_name))
             writer.attach(default.get())
+            if self._lines:
+                self._telling = telling(self._record.folder)
+                tell_of_children(self._telling.start)
             children.hand_on(self._record.folder, self._service_name, writer)
             note_what_children_export(self._record.folder, of=self._pid)
         recorder = default.get()
@@ -117,6 +128,8 @@ class Recording(Sink):
                     read_environment()
                 except Exception as error:
                     report("the telemetry cannot be set up: spans and metrics are not recorded", error)
+                if self._telling is not None:
+                    self._telling.start()
                 self._is_set_up = True
 
     def _finish(self) -> None:
@@ -128,7 +141,12 @@ class Recording(Sink):
                     process.telemetry.shutdown()
                 default.get().close()
             if os.getpid() == self._pid:
-                self._print()
+                if self._telling is not None:
+                    self._telling.finish()
+                if self._quiet:
+                    self._print_what_is_wrong()
+                else:
+                    self._print()
         finally:
             if process.terminated:  # Die of the signal, as the program would have without us.
                 for flush in (sys.stdout.flush, sys.stderr.flush, logging.shutdown):
@@ -156,6 +174,21 @@ class Recording(Sink):
             console.print(f"Record: none, {self._why_there_is_none()}", style="dim")
         if process.telemetry is not None:
             self._print_exported(console, process.telemetry)
+
+    def _print_what_is_wrong(self) -> None:
+        known = {"signal": signal.SIGTERM} if process.terminated else self._known
+        kept = self._record.finish(*self._keep, **known)
+        if kept and self._record.fault is not None:
+            say(f"otel-progress: {self._record.path} is incomplete: {self._record.fault}")
+        elif not kept and not self._workflows and not self._was_broken_off:
+            say(_NOTHING)
+        elif not kept and self._workflows:
+            say(f"otel-progress: there is no record: {self._why_there_is_none()}")
+        telemetry = process.telemetry
+        if telemetry is not None:
+            for exporter in telemetry.exporters:
+                if exporter.endpoint is not None and (exporter.failed or not telemetry.complete):
+                    say(f"otel-progress: {exporter.endpoint} did not take all spans, only {exporter.exported}")
 
     @staticmethod
     def _print_exported(console: Console, telemetry: Telemetry) -> None:

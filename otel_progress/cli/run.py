@@ -26,7 +26,7 @@ _LONGEST = 4096  # Bytes of a path.
 
 def run(options: argparse.Namespace) -> int:
     """Run the program that the options of `run` name; gives its exit code where no exception ends it."""
-    if options.live and terminal is not None and terminal.is_there():
+    if options.live is not False and not options.quiet and terminal is not None and terminal.is_there():
         heard, told = os.pipe()
 
         def ended(pid: int, status: int) -> None:
@@ -38,7 +38,9 @@ def run(options: argparse.Namespace) -> int:
             return code
         os.close(heard)
         return _run_here(options, told)
-    return _run_here(options)
+    if options.live and not options.quiet:
+        say("otel-progress: --live: there is no terminal here, so what goes on is told in lines")
+    return _run_here(options, lines=not options.quiet)
 
 
 def _note_end(folder: bytes, pid: int, code: int) -> None:
@@ -48,13 +50,13 @@ def _note_end(folder: bytes, pid: int, code: int) -> None:
         mark_crashed(file, **known)
 
 
-def _run_here(options: argparse.Namespace, tell: int | None = None) -> int:
+def _run_here(options: argparse.Namespace, tell: int | None = None, *, lines: bool = False) -> int:
     """Run it in this process; whoever reads from `tell` is told the folder of its record."""
     sys.argv = ["-m" if options.module else options.program, *options.arguments]  # As Python has it.
     try:
         code, module = (load_module if options.module else load_script)(options.program)
         sys.argv[0] = str(module.__file__ if options.module else options.program)
-        recording = Recording(options.service_name, options.keep, options.keep_days)
+        recording = Recording(options.service_name, options.keep, options.keep_days, lines=lines, quiet=options.quiet)
     except SyntaxError as error:
         traceback.print_exception(type(error), error, None)
         return 1

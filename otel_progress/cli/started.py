@@ -24,6 +24,25 @@ class _Watched:
     done = False
 
 
+_listeners: list[Callable[[], object]] = []
+
+
+def tell_of_children(listener: Callable[[], object]) -> None:
+    """Have `listener` called whenever this process has started another one, as far as that can be known.
+
+    It is called in the program's frame, in forked children that start others too, and must raise nothing.
+    """
+    _listeners.append(listener)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_parent=listener)
+
+
+def child_starts() -> None:
+    """This process starts another one."""
+    for listener in _listeners:
+        listener()
+
+
 def watch_what_is_started() -> None:
     """Have `subprocess` (so `asyncio` and `os.popen` too) and `os.system` tell it from now on."""
     if _Watched.done:
@@ -36,6 +55,7 @@ def watch_what_is_started() -> None:
     def told(*args: Any, **options: Any) -> None:
         initialize_with, more = _with_environment(signature, args, options)
         initialize(*initialize_with, **more)
+        child_starts()
 
     cast("Any", subprocess.Popen).__init__ = told
     if os.name == "posix":

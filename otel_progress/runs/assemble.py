@@ -54,12 +54,12 @@ def _state(ledger: Ledger, processes: Processes) -> tuple[State, str]:
         return "unknown", ledger.note
     own = [processes.state_of_open(part.process) for part in ledger.open_parts.values() if not part.joined]
     if own:  # Nobody else can write the end of the run itself.
-        state, note = _liveliest(own)
+        state, note = liveliest(own)
         reasons = _waits_of_all(ledger) if state == "running" else ()
         return ("waiting", f"for {', '.join(reasons)}") if reasons else (state, note)
     joined = [processes.state_of_open(part.process) for part in ledger.open_parts.values()]
     found = joined + [processes.state_of_open(each.get("process")) for each in ledger.open.values()]
-    return _liveliest(found) if found else processes.state_of_open(None)
+    return liveliest(found) if found else processes.state_of_open(None)
 
 
 def _waits_of_all(ledger: Ledger) -> tuple[str, ...]:
@@ -70,7 +70,8 @@ def _waits_of_all(ledger: Ledger) -> tuple[str, ...]:
     return tuple(found) if reasons and None not in reasons else ()
 
 
-def _liveliest(found: list[tuple[State, str]]) -> tuple[State, str]:
+def liveliest(found: list[tuple[State, str]]) -> tuple[State, str]:
+    """The state of a whole, by those of its parts."""
     return min(found, key=lambda each: _ORDER.index(each[0]))
 
 

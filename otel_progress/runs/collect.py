@@ -139,7 +139,7 @@ class Collector:
             self._keeps_one_more()
 
     def _add_visit(self, ledger: Ledger, span: SpanFact) -> None:
-        fields: Fields = _from_attributes(span.attributes, ended=True) | {
+        fields: Fields = fields_of(span.attributes, ended=True) | {
             "started": span.started,
             "ended": span.ended,
             "span_id": span.span_id,
@@ -199,7 +199,7 @@ class Collector:
 
     def _run_started(self, ledger: Ledger, event: EventFact) -> None:
         joined = event.attributes.get(names.RUN_JOINED) is True
-        key = _part_of(event, joined)
+        key = part_of(event, joined)
         ledger.trace_id = ledger.trace_id or event.trace_id or None
         ledger.began(event.at)
         ledger.owned = ledger.owned or not joined
@@ -209,14 +209,14 @@ class Collector:
     def _run_ended(self, ledger: Ledger, event: EventFact) -> None:
         joined = event.attributes.get(names.RUN_JOINED) is True
         result, error = text(event.attributes.get(names.RESULT)), text(event.attributes.get(names.ERROR_TYPE))
-        key = _part_of(event, joined)
+        key = part_of(event, joined)
         if not joined:  # One that is joined may be joined once more, by the same process.
             self._remember(("run", ledger.id, key))
         ledger.began(event.at - _lasted(event))
         ledger.part_ended(key, event.at, result, error, joined=joined)
 
     def _stage_started(self, ledger: Ledger, event: EventFact) -> None:
-        visit = _visit_id(event)
+        visit = visit_id(event)
         if visit in ledger.open or not self._ended.keys().isdisjoint(
             (("event", ledger.id, visit), ("span", ledger.id, event.span_id))
         ):
@@ -227,14 +227,14 @@ class Collector:
         ledger.open_visit(visit, fields)
 
     def _stage_progress(self, ledger: Ledger, event: EventFact) -> None:
-        known = ledger.open.get(_visit_id(event))
+        known = ledger.open.get(visit_id(event))
         if known is not None:
-            fresh = _from_attributes(event.attributes, ended=False)
+            fresh = fields_of(event.attributes, ended=False)
             known.update({name: value for name, value in fresh.items() if value is not None})
             _wait(known, text(event.attributes.get(names.WAIT_REASON)), event.at)
 
     def _stage_ended(self, ledger: Ledger, event: EventFact) -> None:
-        visit = _visit_id(event)
+        visit = visit_id(event)
         if not self._is_new("event", ledger, visit):
             return
         told = {name: value for name, value in self._of_event(event, ended=True).items() if value is not None}
@@ -253,7 +253,7 @@ class Collector:
 
     @staticmethod
     def _of_event(event: EventFact, *, ended: bool = False) -> Fields:
-        fields = _from_attributes(event.attributes, ended=ended)
+        fields = fields_of(event.attributes, ended=ended)
         fields["process"] = event.process
         fields["span_id"] = event.span_id or None
         fields["parent"] = text(event.attributes.get(names.PARENT_VISIT_ID))
@@ -270,7 +270,7 @@ class Collector:
     }
 
 
-def _part_of(event: EventFact, joined: bool) -> str:
+def part_of(event: EventFact, joined: bool) -> str:
     """Which part of a run it is: by its span, or by its process, as one that joins a run has the span of that run."""
     return f"joined {event.process}" if joined else event.span_id or event.process or ""
 
@@ -290,13 +290,14 @@ def _lasted(event: EventFact) -> int:
     return round(seconds(event.attributes, names.DURATION) * NANO)
 
 
-def _visit_id(event: EventFact) -> str:
+def visit_id(event: EventFact) -> str:
+    """What tells a visit from every other of its record."""
     found = event.attributes
     named = text(found.get(names.STAGE_VISIT_ID)) or event.span_id
     return named or f"{found.get(names.STAGE_NAME)}/{found.get(names.STAGE_VISIT)}/{found.get(names.ITEM_PLATFORM)}"
 
 
-def _from_attributes(found: Attributes, *, ended: bool) -> Fields:
+def fields_of(found: Attributes, *, ended: bool) -> Fields:
     """The fields of a visit that its span or an event tells."""
     platforms = texts(found.get(names.STAGE_PLATFORMS))
     fields: Fields = {

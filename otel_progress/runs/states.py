@@ -27,6 +27,9 @@ _LARGEST = 65_536
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _NOTHING: tuple[State, str] = ("unknown", "nothing tells whether it still runs")
+NO_END: tuple[State, str] = ("unknown", "its end was not recorded")
+"""What is known of what no process of a record has begun."""
+PROCESS_FILES = "process-*.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Process:
     state: State
     """`done`: it has said that it ends. What it had open then is never going to end: that is `crashed`."""
     note: str
+    exit_code: int | None = None
+    """That a shell would give: of one that a signal has ended 128 and its number. None where nobody knows it."""
 
     @property
     def lives(self) -> bool:
@@ -88,27 +93,31 @@ def _certainty(told: tuple[State, str]) -> tuple[bool, bool]:
 
 def processes_of(record: Path, problems: Problems, now: float | None = None) -> Processes:
     """The processes whose files are in the folder of a record."""
-    found: list[Process] = []
-    for path in sorted(record.glob("process-*.json")):
-        try:
-            descriptor = os.open(path, os.O_RDONLY | _NO_LINK)
-        except OSError as error:
-            problems.add(str(path), None, error.strerror or str(error))
-            continue
-        try:
-            if not (data := os.read(descriptor, _LARGEST).strip()):
-                continue  # It is being made, and nothing is written before.
-            told = parse(data)
-            if type(told.get("pid")) is not int:
-                raise DamagedError("it names no pid")
-            silent = (time.time() if now is None else now) - os.fstat(descriptor).st_mtime
-            held = None if told.get("locked") is False else _held(descriptor, path)
-            found.append(_process(path, told, silent, held))
-        except (OSError, DamagedError) as error:
-            problems.add(str(path), None, str(error))
-        finally:
-            os.close(descriptor)
-    return Processes(found, otherwise=("unknown", "its end was not recorded"))
+    found = [process_at(path, problems, now) for path in sorted(record.glob(PROCESS_FILES))]
+    return Processes([process for process in found if process is not None], otherwise=NO_END)
+
+
+def process_at(path: Path, problems: Problems, now: float | None = None) -> Process | None:
+    """The process that has this file. None where it cannot be read, or is being made."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _NO_LINK)
+    except OSError as error:
+        problems.add(str(path), None, error.strerror or str(error))
+        return None
+    try:
+        if not (data := os.read(descriptor, _LARGEST).strip()):
+            return None  # Nothing is written before.
+        told = parse(data)
+        if type(told.get("pid")) is not int:
+            raise DamagedError("it names no pid")
+        silent = (time.time() if now is None else now) - os.fstat(descriptor).st_mtime
+        held = None if told.get("locked") is False else _held(descriptor, path)
+        return _process(path, told, silent, held)
+    except (OSError, DamagedError) as error:
+        problems.add(str(path), None, str(error))
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def held_by_any(file: Path) -> Processes:
@@ -133,7 +142,12 @@ def _process(path: Path, told: dict[str, Any], silent: float, held: bool | None)
     state, note = _state(told, silent, held)
     parent = told.get("ppid")
     return Process(
-        path.stem.removeprefix("process-"), told["pid"], parent if type(parent) is int else None, state, note
+        path.stem.removeprefix("process-"),
+        told["pid"],
+        parent if type(parent) is int else None,
+        state,
+        note,
+        None if state in {"running", "stalled"} else _exit_code(told),
     )
 
 
@@ -169,6 +183,13 @@ def _end(told: dict[str, Any], otherwise: str) -> str:
         with contextlib.suppress(ValueError):
             return f"was ended by {signal.Signals(number).name}"
     return f"ended with exit code {code}" if type(code) is int else otherwise
+
+
+def _exit_code(told: dict[str, Any]) -> int | None:
+    number, code = told.get("signal"), told.get("exit_code")
+    if type(number) is int and 0 < number < 128:
+        return 128 + number
+    return code & 0xFF if type(code) is int else None
 
 
 def _boot_id() -> str | None:

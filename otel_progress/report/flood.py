@@ -1,0 +1,113 @@
+"""A bound on lines: of very many in a short time a few are said, and the others are counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..recording.times import NANO
+from ..recording.visible import visible
+
+Kind = Literal["run", "failed or long", "other"]
+"""Each has a room of its own, so that none crowds out another that matters more."""
+_MOST = 25
+"""Lines of each kind in a first window."""
+_FEW: dict[Kind, int] = {"run": 10, "failed or long": 10, "other": 3}
+"""The same in one that comes right behind one with too much in it."""
+_RATE = 10
+"""Lines in a second, of all kinds, above which there is too much."""
+_WINDOWS = (1, 2, 5, 10, 30, 60)
+"""Seconds. Each that has too much in it is followed by a longer one."""
+_MOST_STAGES = 1000
+_ASKED = 100
+_SHOWN_ERRORS = 2
+
+
+@dataclass
+class Hidden:
+    """What is not said one by one."""
+
+    visits: int = 0
+    failed: int = 0
+    runs: int = 0
+    runs_failed: int = 0
+    still: int = 0
+    """Visits and runs of which it would have been said that they still run."""
+    stages: set[str] = field(default_factory=set[str])
+    errors: Counter[str] = field(default_factory=Counter[str])
+
+    def text(self) -> str:
+        """All of it as one line; empty where nothing is hidden."""
+        parts: list[str] = []
+        if self.runs:
+            parts.append(f"{_number(self.runs, 'more run')} ended" + _failed(self.runs_failed))
+        if self.visits:
+            stages = sorted(self.stages)
+            of = visible(stages[0]) if len(stages) == 1 else _number(len(stages), "stage")
+            ended = f"{_number(self.visits, 'more visit')} of {of} ended" + _failed(self.failed)
+            common = ", ".join(visible(error) for error, _ in self.errors.most_common(_SHOWN_ERRORS))
+            parts.append(
+                f"{ended} ({common}{', ...' if len(self.errors) > _SHOWN_ERRORS else ''})" if common else ended
+            )
+        if self.still:
+            parts.append(f"{self.still:,} more still run")
+        return f"... {'; '.join(parts)}" if parts else ""
+
+
+class Flood:
+    """Decides which lines are said. Time is what the lines themselves say of it."""
+
+    def __init__(self) -> None:
+        self.hidden = Hidden()
+        self._opened: int | None = None
+        self._level = 0
+        self._asked = 0
+        self._said = Counter[Kind]()
+
+    def takes(self, at: int, kind: Kind) -> bool:
+        """Whether one more line may be said."""
+        if self._opened is None:
+            self._opened = at
+        self._asked += 1
+        self._said[kind] += 1
+        return self._said[kind] <= (_FEW[kind] if self._level else _MOST)
+
+    def closed(self, at: int) -> tuple[int, str] | None:
+        """When a window has come to its end by now: its end, and the line that says what it hides, if anything."""
+        if self._opened is None:
+            return None
+        length = _WINDOWS[self._level]
+        end = self._opened + length * NANO
+        if at < end:
+            return None
+        much = self._asked > _RATE * length
+        self._level = min(self._level + 1, len(_WINDOWS) - 1) if much else 0
+        self._opened = end if much else None
+        self._asked, self._said = 0, Counter[Kind]()
+        return end, self.rest()
+
+    def rest(self) -> str:
+        """The line that says what is hidden so far; empty where nothing is."""
+        text, self.hidden = self.hidden.text(), Hidden()
+        return text
+
+    def hide_visit(self, stage: str, error: Callable[[], str | None] | None) -> None:
+        """Count the end of a visit instead of saying it; one that failed has an error, which is asked of a few."""
+        hidden = self.hidden
+        hidden.visits += 1
+        if len(hidden.stages) < _MOST_STAGES:
+            hidden.stages.add(stage)
+        if error is not None:
+            hidden.failed += 1
+            if hidden.failed <= _ASKED:
+                hidden.errors[error() or "?"] += 1
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _failed(count: int) -> str:
+    return f", {count:,} failed" if count else ""

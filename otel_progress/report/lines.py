@@ -1,0 +1,321 @@
+"""What happens as plain lines, for files, logs and pipes: what starts, what ends and how, and what still runs.
+
+Nothing here knows a clock: what happens has its time, and whoever asks says what time it is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from .. import names
+from ..recording.times import NANO
+from ..recording.visible import visible
+from ..runs.happenings import Happening
+from ..runs.otlp import count, optional_count, seconds, text
+from ..runs.present import Present, RunNow, VisitNow
+from ..runs.states import Processes
+from .flood import Flood
+from .table import duration
+
+SHORT = NANO // 10
+"""Nanoseconds. What ends sooner has one line, at its end."""
+_LONG = NANO
+"""What lasted so long is said before what did not."""
+_STILL = (10, 30, 60, 120, 300, 600)
+"""Seconds after which it is said that something still runs; after the last again and again."""
+_LEAST = 50_000
+_ID = 8
+"""Digits of a run's id."""
+_MOST_STARTED = 20_000
+_MOST_STILL = 50_000
+
+
+class Lines:
+    """Turns what happens into lines. `tell` gives them in the order of their times."""
+
+    def __init__(self) -> None:
+        self.present = Present()
+        self._flood = Flood()
+        self._new: deque[tuple[int, RunNow, str]] = deque(maxlen=_MOST_STARTED)
+        """Visits of which it is not said yet that they started."""
+        self._still: list[tuple[int, int, RunNow, str | None]] = []
+        """A heap: when to say that something still runs, and what; None is the run itself."""
+        self._order = itertools.count()
+        self._said: list[str] = []
+
+    def tell(self, what: Iterable[Happening], now: int) -> list[str]:
+        """The lines for what happened, and for what still runs `now`, in nanoseconds since the Unix epoch."""
+        for happening in what:
+            self._pass(min(happening.at, now))
+            self._enter(happening)
+        self._pass(now)
+        return self._taken()
+
+    def catch_up(self, what: Iterable[Happening]) -> None:
+        """Enter what happened before anybody looked. It has no lines."""
+        for happening in what:
+            self.present.enter(happening)
+
+    def caught_up(self, now: int) -> list[str]:
+        """The lines for what goes on `now`, when all is entered that happened before."""
+        for run in self.present.runs.values():
+            self._wait_for(run, None, run.began.at, now)
+            visits = run.total("visits")
+            so_far = _joined([f"{visits:,} visit{'' if visits == 1 else 's'} so far", *_failures(run)])
+            since = _rough(max(0, now - run.began.at) // NANO)
+            self._say(now, f"{_name(run)} running for {since}, run {visible(run.id[:_ID])}: {so_far}")
+            for key, visit in run.open.items():
+                self._started(run, visit, key, now)
+        return self._taken()
+
+    def states(self, processes: Processes, now: int) -> list[str]:
+        """The lines for what became of the processes, as far as that is news; after what they told."""
+        for run in list(self.present.runs.values()):
+            self._state(run, processes, now)
+        return self._taken()
+
+    def rest(self, now: int) -> list[str]:
+        """The line for what was only counted so far."""
+        self._say_hidden(now)
+        return self._taken()
+
+    def _taken(self) -> list[str]:
+        said, self._said = self._said, []
+        return said
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def _enter(self, happening: Happening) -> None:
+        run, visit = self.present.enter(happening)
+        if happening.name == names.EVENT_STAGE_STARTED:
+            self._new.append((happening.at + SHORT, run, happening.visit))
+        elif happening.name == names.EVENT_STAGE_ENDED:
+            self._ended(run, visit, happening)
+        elif happening.name == names.EVENT_RUN_STARTED:
+            self._run_started(run, happening)
+        elif happening.name == names.EVENT_RUN_ENDED and run.ended is happening:
+            self._run_ended(run, happening)
+
+    def _run_started(self, run: RunNow, happening: Happening) -> None:
+        if len(run.parts) > 1:  # Another process does a part of it.
+            return
+        self._wait_for(run, None, happening.at, happening.at)
+        if self._flood.takes(happening.at, "run"):
+            joined = happening.attributes.get(names.RUN_JOINED) is True
+            self._say(happening.at, f"{_name(run)} {'joined' if joined else 'started'}, run {visible(run.id[:_ID])}")
+
+    def _run_ended(self, run: RunNow, happening: Happening) -> None:
+        if not self._flood.takes(happening.at, "run"):
+            self._flood.hidden.runs += 1
+            self._flood.hidden.runs_failed += not happening.fine
+            return
+        self._say_hidden(happening.at)
+        visits, retries = run.total("visits"), run.total("retries")
+        known = [stage.revision for stage in run.stages.values() if stage.revision is not None]
+        how = [
+            *_how(happening, names.RESULT),
+            f"{visits:,} visit{'' if visits == 1 else 's'}",
+            *_failures(run),
+            _retries(retries),
+            f"revision {max(known)}" if known and max(known) else "",
+        ]
+        self._say(
+            happening.at,
+            f"{_name(run)} ended in {_took(_lasted(happening, run.began))}: {_joined(how)}{self._of(run)}",
+        )
+
+    def _ended(self, run: RunNow, visit: VisitNow | None, happening: Happening) -> None:
+        lasted = happening.at - visit.began.at if visit is not None else _LONG
+        stage = happening.stage or ""
+        if not self._flood.takes(happening.at, "other" if happening.fine and lasted < _LONG else "failed or long"):
+            self._flood.hide_visit(stage, None if happening.fine else lambda: _error(happening))
+            return
+        found = happening.attributes
+        revision = count(found, names.STAGE_REVISION)
+        how = [
+            *_how(happening, names.STAGE_RESULT),
+            _items(happening),
+            _retries(count(found, names.STAGE_RETRY_COUNT)),
+            f"revision {revision}" if revision else "",
+        ]
+        took = _took(_lasted(happening, None if visit is None else visit.began))
+        self._say(happening.at, f"{self._stage(run, visit, happening)} ended in {took}: {_joined(how)}")
+
+    # --- time that passes ---------------------------------------------------------------------------------------------
+
+    def _pass(self, now: int) -> None:
+        new, still = self._new, self._still
+        while new and new[0][0] <= now:
+            due, run, key = new.popleft()
+            if (visit := run.open.get(key)) is not None:
+                self._close(due)
+                self._started(run, visit, key, due)
+        while still and still[0][0] <= now:
+            due, _, run, key = heapq.heappop(still)
+            self._close(due)
+            self._still_runs(run, key, due)
+        self._close(now)
+
+    def _close(self, now: int) -> None:
+        while (closed := self._flood.closed(now)) is not None:
+            if closed[1]:
+                self._say(closed[0], closed[1])
+
+    def _started(self, run: RunNow, visit: VisitNow, key: str, at: int) -> None:
+        began = visit.began
+        self._wait_for(run, key, began.at, at)
+        if self._flood.takes(at, "other"):
+            revision = count(began.attributes, names.STAGE_REVISION)
+            more = f", revision {revision}" if revision else ""
+            self._say(began.at, f"{self._stage(run, visit, began)} started{more}")
+
+    def _still_runs(self, run: RunNow, key: str | None, at: int) -> None:
+        visit = None if key is None else run.open.get(key)
+        if run.ended is not None or run.state == "crashed" or (key is not None and visit is None):
+            return
+        began = (run.began if visit is None else visit.began).at
+        self._wait_for(run, key, began, at)
+        if run.open if key is None else key in run.inside:
+            return  # What is inside says so.
+        if not self._flood.takes(at, "failed or long"):
+            self._flood.hidden.still += 1
+            return
+        who = _name(run) if visit is None else self._stage(run, visit, visit.began)
+        how = [f"{_rough((at - began) // NANO)}", *(("in no stage",) if visit is None else _progress(visit))]
+        if run.state == "stalled":
+            how.append("its process is stalled")
+        self._say(at, f"{who} still running for {_joined(how)}{self._of(run) if visit is None else ''}")
+
+    def _wait_for(self, run: RunNow, key: str | None, began: int, now: int) -> None:
+        """Say later than `now` that it still runs."""
+        passed = (now - began) // NANO
+        after = next((each for each in _STILL if each > passed), (passed // _STILL[-1] + 1) * _STILL[-1])
+        if len(self._still) < _MOST_STILL:
+            heapq.heappush(self._still, (began + after * NANO, next(self._order), run, key))
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def _state(self, run: RunNow, processes: Processes, now: int) -> None:
+        gone: dict[str | None, str] = {}
+        for process in dict.fromkeys([visit.began.process for visit in run.open.values()]):
+            state, note = processes.state_of_open(process)
+            if state == "crashed":
+                gone[process] = note
+        for key, visit in list(run.open.items()):
+            if (process := visit.began.process) in gone:
+                who = self._stage(run, visit, visit.began)
+                self.present.drop(run, key)
+                if self._flood.takes(now, "failed or long"):
+                    self._say(now, f"{who} crashed: {visible(gone[process])}")
+                else:
+                    self._flood.hide_visit(visit.began.stage or "", lambda: "crashed")
+        state, note = run.state_of(processes)
+        if state not in {run.state, "unknown"}:
+            said = "running again" if state == "running" else f"{state}: {visible(note)}"
+            self._say(now, f"{_name(run)} {said}{self._of(run)}")
+            run.state = state
+            if state == "crashed":
+                self.present.forget(run)
+
+    def _say_hidden(self, at: int) -> None:
+        if hidden := self._flood.rest():
+            self._say(at, hidden)
+
+    # --- texts --------------------------------------------------------------------------------------------------------
+
+    def _say(self, at: int, said: str) -> None:
+        self._said.append(f"{_clock(at)} {said}")
+
+    def _stage(self, run: RunNow, visit: VisitNow | None, happening: Happening) -> str:
+        """A visit by its name, set in by what it lies in, with its run where there are several."""
+        found = happening.attributes
+        number, item = count(found, names.STAGE_VISIT), text(found.get(names.ITEM_PLATFORM))
+        name = visible(happening.stage or "") + (f" #{number}" if number > 1 else "")
+        depth = 1 if visit is None else run.depth(visit) + 1
+        return f"{'  ' * depth}{name}{f' ({visible(item)})' if item else ''}{self._of(run)}"
+
+    def _of(self, run: RunNow) -> str:
+        return f" [{visible(run.id[:_ID])}]" if len(self.present.runs) > (run.id in self.present.runs) else ""
+
+
+def _name(run: RunNow) -> str:
+    return visible(run.workflow) or "(no name)"
+
+
+def _clock(at: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at // NANO).astimezone():%H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return "--:--:--"
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return ", ".join(filter(None, parts))
+
+
+def _how(happening: Happening, result: str) -> Iterator[str]:
+    found = happening.attributes
+    yield visible(text(found.get(result)) or "ended")
+    if not happening.fine or found.get(result) == "fallback":
+        yield visible(_error(happening) or "")
+
+
+def _error(happening: Happening) -> str | None:
+    return text(happening.attributes.get(names.ERROR_TYPE))
+
+
+def _failures(run: RunNow) -> Iterator[str]:
+    if failed := run.total("failed"):
+        yield f"{failed:,} failed"
+
+
+def _lasted(ended: Happening, began: Happening | None) -> int:
+    told = seconds(ended.attributes, names.DURATION)
+    if told or began is None:
+        return round(told * NANO)
+    return max(0, ended.at - began.at)
+
+
+def _took(lasted: int) -> str:
+    return duration(lasted / NANO) if lasted >= _LEAST else "under 0.1 ms"
+
+
+def _items(happening: Happening) -> str:
+    found = happening.attributes
+    done, failed = count(found, names.STAGE_ITEMS_DONE), count(found, names.STAGE_ITEMS_FAILED)
+    total = optional_count(found, names.STAGE_ITEMS_TOTAL)
+    if not (done or failed or total):
+        return ""
+    more = f", {failed:,} failed" if failed else ""
+    return f"{done:,} item{'' if done == 1 else 's'}{more}" if total is None else f"{done:,}/{total:,} items{more}"
+
+
+def _retries(number: int) -> str:
+    return "" if not number else "1 retry" if number == 1 else f"{number:,} retries"
+
+
+def _progress(visit: VisitNow) -> Iterator[str]:
+    told = visit.progress
+    if told is None:
+        return
+    yield _items(told)
+    attempt, error = count(told.attributes, names.STAGE_ATTEMPTS), text(told.attributes.get(names.ERROR_TYPE))
+    if attempt > 1 or error:
+        yield f"attempt {max(attempt, 1)}{f' failed with {visible(error)}' if error else ''}"
+    if (reason := visit.waits_for) is not None:
+        yield f"waits for {visible(reason)}"
+
+
+def _rough(passed: int) -> str:
+    """Whole seconds as people say them: `30 s`, `2 min`, `1 h 10 min`."""
+    minutes, left = divmod(passed, 60)
+    if not minutes:
+        return f"{left} s"
+    hours, minutes = divmod(minutes, 60)
+    return " ".join(
+        filter(None, (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{left} s" if left else ""))
+    )
