@@ -70,6 +70,17 @@ if _default.get().settings.record is not None:
 
     _join()
 
+
+def _show(on: bool) -> None:
+    from .live.own import show  # noqa: PLC0415
+
+    show(on)
+
+
+_default.show = _show
+if _default.get().settings.live:
+    _show(True)
+
 _LATER = {
     "Telemetry": "telemetry.lifetime",
     "configure": "telemetry.configure",

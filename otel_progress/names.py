@@ -259,6 +259,8 @@ OTEL_PROGRESS_EVENTS: Final = "OTEL_PROGRESS_EVENTS"
 """`true` sends events by OTLP logs, where `configure` sets up the SDK. Default: `false`."""
 OTEL_PROGRESS_PENDING: Final = "OTEL_PROGRESS_PENDING"
 """`true` makes a pending span at the start of every run and visit. Default: `false`."""
+OTEL_PROGRESS_LIVE: Final = "OTEL_PROGRESS_LIVE"
+"""`true` shows the progress of the process, in a notebook or on standard error. Default: `false`."""
 OTEL_PROGRESS_RECORD: Final = "OTEL_PROGRESS_RECORD"
 """The folder of a record that this process's events go to. `otel-progress run` sets it, for children."""
 ENVIRONMENT: Final = (
@@ -272,5 +274,6 @@ ENVIRONMENT: Final = (
     OTEL_PROGRESS_MODULES,
     OTEL_PROGRESS_EVENTS,
     OTEL_PROGRESS_PENDING,
+    OTEL_PROGRESS_LIVE,
     OTEL_PROGRESS_RECORD,
 )

@@ -24,6 +24,7 @@ examples:
   otel-progress run -m package.module --its-own option
   otel-progress runs --since 7d
   otel-progress show
+  otel-progress watch
   otel-progress run --help
   otel-progress stack up
 """
@@ -85,6 +86,7 @@ traces and metrics that programs export.
 _READING = {
     "runs": "list the runs that were recorded, and those that go on",
     "show": "show one run: its visits, attempts and links, and what is open",
+    "watch": "follow a run that goes on, or the next to start, from another terminal",
 }
 
 

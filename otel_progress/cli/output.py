@@ -17,11 +17,11 @@ from ..runs import Problems
 from .said import say
 
 
-def put(lines: Iterable[tuple[str, str]]) -> None:
-    """Print lines, each in its style."""
+def put(lines: Iterable[tuple[str, str]]) -> bool:
+    """Print lines, each in its style. False where nobody reads them any more."""
     out: Any = sys.stdout
     if out is None:  # It was closed.
-        return
+        return False
     if hasattr(out, "reconfigure"):
         out.reconfigure(errors="backslashreplace")  # Not every terminal has every character of a name.
     coloured = Console(file=out).color_system is not None
@@ -32,6 +32,8 @@ def put(lines: Iterable[tuple[str, str]]) -> None:
         out.flush()
     except BrokenPipeError:  # `| head` has seen enough. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        return False
+    return True
 
 
 def room() -> int | None:

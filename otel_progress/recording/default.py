@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .live import Run
 from .recorder import Recorder
 from .settings import Settings
@@ -10,6 +12,14 @@ from .visits import Visit
 
 recorder = Recorder(settings=Settings.from_environment())
 """The recorder in use."""
+
+
+def _no_display(on: bool) -> None:
+    """Nothing: the package puts what shows progress in its place."""
+
+
+show: Callable[[bool], None] = _no_display
+"""Shows the progress of this process while it goes on, from now on, or shows it no more."""
 
 
 def get() -> Recorder:

@@ -48,6 +48,8 @@ class Settings:
     """Tell of exceptions by span events."""
     exception_logs: bool = False
     """Tell of exceptions by log events."""
+    live: bool = False
+    """Show the progress of this process while it goes on."""
     record: str | None = None
     """The folder of the record that this process's events go to."""
 
@@ -84,6 +86,7 @@ class Settings:
             pending=_boolean(env, names.OTEL_PROGRESS_PENDING) is True,
             exception_events=_BOTH in signals or _LOGS not in signals,
             exception_logs=_BOTH in signals or _LOGS in signals,
+            live=_boolean(env, names.OTEL_PROGRESS_LIVE) is True,
             record=env.get(names.OTEL_PROGRESS_RECORD) or None,
         )
 

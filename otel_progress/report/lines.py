@@ -16,7 +16,7 @@ from ..recording.times import NANO
 from ..recording.visible import visible
 from ..runs.happenings import Happening
 from ..runs.otlp import count, optional_count, seconds, text
-from ..runs.present import Present, RunNow, VisitNow
+from ..runs.present import Change, Present, RunNow, VisitNow
 from ..runs.states import Processes
 from .flood import Flood
 from .table import duration
@@ -27,7 +27,7 @@ _LONG = NANO
 """What lasted so long is said before what did not."""
 _STILL = (10, 30, 60, 120, 300, 600)
 """Seconds after which it is said that something still runs; after the last again and again."""
-_LEAST = 50_000
+_LEAST = 0.00005
 _ID = 8
 """Digits of a run's id."""
 _MOST_STARTED = 20_000
@@ -46,6 +46,8 @@ class Lines:
         """A heap: when to say that something still runs, and what; None is the run itself."""
         self._order = itertools.count()
         self._said: list[str] = []
+        self._last: RunNow | None = None
+        """The run that ended last, before anybody looked."""
 
     def tell(self, what: Iterable[Happening], now: int) -> list[str]:
         """The lines for what happened, and for what still runs `now`, in nanoseconds since the Unix epoch."""
@@ -58,15 +60,20 @@ class Lines:
     def catch_up(self, what: Iterable[Happening]) -> None:
         """Enter what happened before anybody looked. It has no lines."""
         for happening in what:
-            self.present.enter(happening)
+            run, _ = self.present.enter(happening)
+            if run.ended is happening:
+                self._last = run
 
     def caught_up(self, now: int) -> list[str]:
-        """The lines for what goes on `now`, when all is entered that happened before."""
+        """The lines for what goes on `now`, when all is entered that happened before; for nothing, the last end."""
+        last, self._last = self._last, None
+        if last is not None and last.ended is not None and not self.present.runs:
+            self._run_ended(last, last.ended)
         for run in self.present.runs.values():
             self._wait_for(run, None, run.began.at, now)
             visits = run.total("visits")
             so_far = _joined([f"{visits:,} visit{'' if visits == 1 else 's'} so far", *_failures(run)])
-            since = _rough(max(0, now - run.began.at) // NANO)
+            since = rough(max(0, now - run.began.at) // NANO)
             self._say(now, f"{_name(run)} running for {since}, run {visible(run.id[:_ID])}: {so_far}")
             for key, visit in run.open.items():
                 self._started(run, visit, key, now)
@@ -74,8 +81,8 @@ class Lines:
 
     def states(self, processes: Processes, now: int) -> list[str]:
         """The lines for what became of the processes, as far as that is news; after what they told."""
-        for run in list(self.present.runs.values()):
-            self._state(run, processes, now)
+        for change in self.present.look(processes):
+            self._changed(change, now)
         return self._taken()
 
     def rest(self, now: int) -> list[str]:
@@ -125,7 +132,7 @@ class Lines:
         ]
         self._say(
             happening.at,
-            f"{_name(run)} ended in {_took(_lasted(happening, run.began))}: {_joined(how)}{self._of(run)}",
+            f"{_name(run)} ended in {how_long(happening, run.began)}: {_joined(how)}{self._of(run)}",
         )
 
     def _ended(self, run: RunNow, visit: VisitNow | None, happening: Happening) -> None:
@@ -142,8 +149,9 @@ class Lines:
             _retries(count(found, names.STAGE_RETRY_COUNT)),
             f"revision {revision}" if revision else "",
         ]
-        took = _took(_lasted(happening, None if visit is None else visit.began))
-        self._say(happening.at, f"{self._stage(run, visit, happening)} ended in {took}: {_joined(how)}")
+        depth = 0 if visit is None else run.depth(visit)
+        took = how_long(happening, None if visit is None else visit.began)
+        self._say(happening.at, f"{self._stage(run, depth, happening)} ended in {took}: {_joined(how)}")
 
     # --- time that passes ---------------------------------------------------------------------------------------------
 
@@ -171,7 +179,7 @@ class Lines:
         if self._flood.takes(at, "other"):
             revision = count(began.attributes, names.STAGE_REVISION)
             more = f", revision {revision}" if revision else ""
-            self._say(began.at, f"{self._stage(run, visit, began)} started{more}")
+            self._say(began.at, f"{self._stage(run, run.depth(visit), began)} started{more}")
 
     def _still_runs(self, run: RunNow, key: str | None, at: int) -> None:
         visit = None if key is None else run.open.get(key)
@@ -184,8 +192,8 @@ class Lines:
         if not self._flood.takes(at, "failed or long"):
             self._flood.hidden.still += 1
             return
-        who = _name(run) if visit is None else self._stage(run, visit, visit.began)
-        how = [f"{_rough((at - began) // NANO)}", *(("in no stage",) if visit is None else _progress(visit))]
+        who = _name(run) if visit is None else self._stage(run, run.depth(visit), visit.began)
+        how = [f"{rough((at - began) // NANO)}", *(("in no stage",) if visit is None else progress_of(visit))]
         if run.state == "stalled":
             how.append("its process is stalled")
         self._say(at, f"{who} still running for {_joined(how)}{self._of(run) if visit is None else ''}")
@@ -199,27 +207,15 @@ class Lines:
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
-    def _state(self, run: RunNow, processes: Processes, now: int) -> None:
-        gone: dict[str | None, str] = {}
-        for process in dict.fromkeys([visit.began.process for visit in run.open.values()]):
-            state, note = processes.state_of_open(process)
-            if state == "crashed":
-                gone[process] = note
-        for key, visit in list(run.open.items()):
-            if (process := visit.began.process) in gone:
-                who = self._stage(run, visit, visit.began)
-                self.present.drop(run, key)
-                if self._flood.takes(now, "failed or long"):
-                    self._say(now, f"{who} crashed: {visible(gone[process])}")
-                else:
-                    self._flood.hide_visit(visit.began.stage or "", lambda: "crashed")
-        state, note = run.state_of(processes)
-        if state not in {run.state, "unknown"}:
-            said = "running again" if state == "running" else f"{state}: {visible(note)}"
+    def _changed(self, change: Change, now: int) -> None:
+        run, visit = change.run, change.visit
+        said = "running again" if change.state == "running" else f"{change.state}: {visible(change.note)}"
+        if visit is None:
             self._say(now, f"{_name(run)} {said}{self._of(run)}")
-            run.state = state
-            if state == "crashed":
-                self.present.forget(run)
+        elif self._flood.takes(now, "failed or long"):
+            self._say(now, f"{self._stage(run, change.depth, visit.began)} {said}")
+        else:
+            self._flood.hide_visit(visit.began.stage or "", lambda: change.state)
 
     def _say_hidden(self, at: int) -> None:
         if hidden := self._flood.rest():
@@ -230,13 +226,12 @@ class Lines:
     def _say(self, at: int, said: str) -> None:
         self._said.append(f"{_clock(at)} {said}")
 
-    def _stage(self, run: RunNow, visit: VisitNow | None, happening: Happening) -> str:
+    def _stage(self, run: RunNow, depth: int, happening: Happening) -> str:
         """A visit by its name, set in by what it lies in, with its run where there are several."""
         found = happening.attributes
         number, item = count(found, names.STAGE_VISIT), text(found.get(names.ITEM_PLATFORM))
         name = visible(happening.stage or "") + (f" #{number}" if number > 1 else "")
-        depth = 1 if visit is None else run.depth(visit) + 1
-        return f"{'  ' * depth}{name}{f' ({visible(item)})' if item else ''}{self._of(run)}"
+        return f"{'  ' * (depth + 1)}{name}{f' ({visible(item)})' if item else ''}{self._of(run)}"
 
     def _of(self, run: RunNow) -> str:
         return f" [{visible(run.id[:_ID])}]" if len(self.present.runs) > (run.id in self.present.runs) else ""
@@ -280,8 +275,14 @@ def _lasted(ended: Happening, began: Happening | None) -> int:
     return max(0, ended.at - began.at)
 
 
-def _took(lasted: int) -> str:
-    return duration(lasted / NANO) if lasted >= _LEAST else "under 0.1 ms"
+def how_long(ended: Happening, began: Happening | None) -> str:
+    """How long something took, that has ended."""
+    return seconds_text(_lasted(ended, began) / NANO)
+
+
+def seconds_text(took: float) -> str:
+    """Seconds for people; nothing takes no time at all."""
+    return duration(took) if took >= _LEAST else "under 0.1 ms"
 
 
 def _items(happening: Happening) -> str:
@@ -298,7 +299,8 @@ def _retries(number: int) -> str:
     return "" if not number else "1 retry" if number == 1 else f"{number:,} retries"
 
 
-def _progress(visit: VisitNow) -> Iterator[str]:
+def progress_of(visit: VisitNow) -> Iterator[str]:
+    """What an open visit has told of its progress."""
     told = visit.progress
     if told is None:
         return
@@ -310,7 +312,7 @@ def _progress(visit: VisitNow) -> Iterator[str]:
         yield f"waits for {visible(reason)}"
 
 
-def _rough(passed: int) -> str:
+def rough(passed: int) -> str:
     """Whole seconds as people say them: `30 s`, `2 min`, `1 h 10 min`."""
     minutes, left = divmod(passed, 60)
     if not minutes:

@@ -43,7 +43,8 @@ class Follower:
         except OSError:
             return []
         try:
-            data = os.pread(descriptor, _PIECE, self._offset)
+            os.lseek(descriptor, self._offset, os.SEEK_SET)
+            data = os.read(descriptor, _PIECE)
         except OSError:
             return []
         finally:

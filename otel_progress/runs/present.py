@@ -107,6 +107,18 @@ class RunNow:
         return sum(getattr(stage, of) for stage in self.stages.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A run, or a visit in it, came into another state without telling it."""
+
+    run: RunNow
+    visit: VisitNow | None
+    depth: int
+    """How many open visits lay around it."""
+    state: State
+    note: str
+
+
 class Present:
     """Enters what happens, one after the other."""
 
@@ -141,17 +153,39 @@ class Present:
             self._ended(run.stage(happening.stage), happening, visit)
         return run, visit
 
-    def drop(self, run: RunNow, visit: str) -> None:
-        """Take a visit for one that never ends: its process is gone."""
-        gone = self._close(run, visit)
-        if gone is not None:
-            stage = run.stage(gone.began.stage or "")
-            stage.open, stage.failed = max(0, stage.open - 1), stage.failed + 1
+    def look(self, processes: Processes) -> list[Change]:
+        """What came into another state without a word, as its process is gone, or silent, or back.
+
+        What has crashed is open no more. Whatever the processes told has to be entered before.
+        """
+        changes: list[Change] = []
+        for run in list(self.runs.values()):
+            begun = dict.fromkeys(visit.began.process for visit in run.open.values())
+            states = {process: processes.state_of_open(process) for process in begun}
+            if any(state == "crashed" for state, _ in states.values()):
+                for key, visit in list(run.open.items()):
+                    state, note = states[visit.began.process]
+                    if state == "crashed":
+                        changes.append(Change(run, visit, run.depth(visit), state, note))
+                        self._crashed(run, key)
+            state, note = run.state_of(processes)
+            if state not in {run.state, "unknown"}:
+                run.state = state
+                changes.append(Change(run, None, 0, state, note))
+                if state == "crashed":
+                    self.forget(run)
+        return changes
 
     def forget(self, run: RunNow) -> None:
         """Keep a run no more: it has ended, or never will."""
         if self.runs.pop(run.id, None) is not None:
             self.visits -= len(run.open)
+
+    def _crashed(self, run: RunNow, key: str) -> None:
+        visit = self._close(run, key)
+        if visit is not None:
+            stage = run.stage(visit.began.stage or "")
+            stage.open, stage.failed = max(0, stage.open - 1), stage.failed + 1
 
     def _open(self, run: RunNow, visit: VisitNow) -> None:
         if visit.began.visit not in run.open:

@@ -103,12 +103,22 @@ def open_source(source: str | Path, wanted: Filter = Filter()) -> Source:  # noq
             raise SourceError("standard input is closed")
         return Source([spooled(sys.stdin.buffer, "standard input")])
     path = Path(source)
-    for runs in (path, path / "runs", path / FOLDER / "runs"):  # Of a project too.
-        if runs.name == "runs" and runs.is_dir() and not is_record(path):
-            return Source([record_at(each, each.name) for each in records_in(runs)], runs.parent / FILE)
-    if path.is_dir() and not is_record(path):
-        return Source([record_at(each, each.name) for each in records_in(path)])
-    return Source([opened_input(path)])
+    runs = folder_of_records(path)
+    if runs is None:
+        return Source([opened_input(path)])
+    return Source(
+        [record_at(each, each.name) for each in records_in(runs)], runs.parent / FILE if runs.name == "runs" else None
+    )
+
+
+def folder_of_records(path: Path) -> Path | None:
+    """The folder that holds the records, where `path` is one, or that of a project; None where it is something else."""
+    if not path.is_dir() or is_record(path):
+        return None
+    for runs in (path, path / "runs", path / FOLDER / "runs"):
+        if runs.name == "runs" and runs.is_dir():
+            return runs
+    return path
 
 
 class _Memory:

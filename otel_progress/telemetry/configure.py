@@ -39,6 +39,7 @@ def configure(
     capture_messages: bool | None = None,
     events: bool | None = None,
     pending: bool | None = None,
+    live: bool | None = None,
     exit_timeout: float = EXIT_TIMEOUT,
     flush_on_sigterm: bool = False,
 ) -> Telemetry:
@@ -59,6 +60,7 @@ def configure(
         events: whether starts, progress and ends are sent as log records too, as they happen; see
             `OTEL_PROGRESS_EVENTS`.
         pending: whether a span of no length says at once that a run or a visit has begun; see `OTEL_PROGRESS_PENDING`.
+        live: whether the progress of this process is shown while it goes on; see `OTEL_PROGRESS_LIVE`.
         exit_timeout: seconds that the end of the process waits for a collector that takes nothing. One that goes on
             taking batch after batch is given up to ten times as long.
         flush_on_sigterm: turn SIGTERM into a SystemExit with code 143, so that open stages end and everything is
@@ -82,6 +84,7 @@ def configure(
         "capture_messages": capture_messages,
         "events": events,
         "pending": pending,
+        "live": live,
     }
     telemetry = start(
         service_name,
@@ -90,6 +93,8 @@ def configure(
         changes={name: value for name, value in given.items() if value is not None},
         exit_timeout=exit_timeout,
     )
+    if live is not None:
+        default.show(live)
     if flush_on_sigterm and not exit_on_sigterm(telemetry.shutdown):
         logger.warning("SIGTERM is handled by the program, or this is not its main thread: flush_on_sigterm is ignored")
     return telemetry
