@@ -5,80 +5,95 @@ from __future__ import annotations
 import _thread
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from secrets import token_hex
 from time import sleep, time_ns  # The program's tests may put others into `time`.
-from typing import Any, Protocol
+from typing import Any
 
 from ..recording.faults import report
-from ..report.cell import as_html, as_text
-from ..runs.happenings import Happening
+from ..report.cell import as_text
 from ..runs.present import Present, RunNow
+from .waiting import Waiting
 
 _LOOK = 0.25
 """Seconds between two updates."""
+_PATIENCE = 1.0
 _MOST_RUNS = 5
 """Of a cell, the last ones."""
-
-
-class _Source(Protocol):
-    def read(self) -> list[Happening]:
-        """What happened since the last time, in the order of its times."""
-        ...
+_MOST_CELLS = 20
+"""The last ones, as runs may go on while other cells run."""
 
 
 class _Cell:
     """The output of one execution of a cell."""
 
-    def __init__(self, execution: str) -> None:
-        self.execution = execution
+    def __init__(self) -> None:
         self.display = f"otel-progress-{token_hex(8)}"
-        self.runs: OrderedDict[str, RunNow] = OrderedDict()
-        self.before = 0
-        """Runs that are not shown any more."""
+        self.waiting = Waiting()
+        self.shown = ""
+        self._runs: OrderedDict[str, RunNow] = OrderedDict()
+        self._before = 0
 
     def add(self, run: RunNow) -> None:
-        """Show this run, for one that was shown before."""
-        self.runs[run.id] = run
-        if len(self.runs) > _MOST_RUNS:
-            self.runs.popitem(last=False)
-            self.before += 1
+        """Show this run, for the oldest where there are too many."""
+        self._runs[run.id] = run
+        if len(self._runs) > _MOST_RUNS:
+            self._runs.popitem(last=False)
+            self._before += 1
+
+    def text(self) -> str:
+        """What there is to show now."""
+        return as_text(list(self._runs.values()), time_ns(), self._before)
 
 
 class Notebook:
-    """Shows what a source tells in the cells of the notebook whose `shell` this is.
+    """Shows what this process tells in the cells of the notebook whose `shell` this is.
 
     A cell has its output when it comes to its first run or stage, so that it stands in the right place. It is updated
-    by a thread, and at the end of every cell, as whoever runs all cells may end the kernel then.
+    by a thread, and at the end of every cell, as whoever runs all cells may end the kernel then. `flush` has progress
+    told that waits.
     """
 
-    def __init__(self, source: _Source, shell: Any) -> None:
-        self._source = source
+    def __init__(self, flush: Callable[[], object], shell: Any) -> None:
+        self._flush = flush
         self._shell = shell
         self._present = Present()
-        self._cell: _Cell | None = None
+        self._cells: OrderedDict[str, _Cell] = OrderedDict()
         self._has_thread = False
         self._looking = threading.Lock()
         shell.events.register("post_run_cell", self.finish)
 
-    def start(self) -> None:
-        """Something is told: make the cell's output, if it has none."""
-        if threading.current_thread() is not threading.main_thread() and self._cell is not None:
-            return  # It may go on while other cells run.
-        execution = self._execution()
-        if self._cell is None or self._cell.execution != execution:
-            self._look()
-            self._cell = _Cell(execution)
-            self._show(self._cell, update=False)
+    def add(self, line: bytes) -> None:
+        """Have it shown soon, in the cell that it comes from."""
+        self._cell_here().waiting.add(line)
         if not self._has_thread:
             self._has_thread = True
             _thread.start_new_thread(self._work, ())
 
     def finish(self, *_: object) -> None:
-        """Show the rest."""
+        """Show what happened since the last time."""
+        if not self._looking.acquire(timeout=_PATIENCE):
+            return
         try:
             self._look()
         except Exception as error:
             report("progress cannot be shown in the notebook", error)
+        finally:
+            self._looking.release()
+
+    def _cell_here(self) -> _Cell:
+        """The cell that runs this code; of another thread the last that there is, as nothing tells which began it."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if self._cells and not is_main:
+            return self._cells[next(reversed(self._cells))]
+        execution = self._execution()
+        cell = self._cells.get(execution)
+        if cell is None:
+            cell = self._cells[execution] = _Cell()
+            if len(self._cells) > _MOST_CELLS:
+                self._cells.popitem(last=False)
+            self._show(cell, "", update=False)
+        return cell
 
     def _execution(self) -> str:
         """What tells one execution of a cell from every other."""
@@ -93,24 +108,17 @@ class Notebook:
             self.finish()
 
     def _look(self) -> None:
-        """Enter what happened, and show it."""
-        if not self._looking.acquire(blocking=False):
-            return  # The thread does.
-        try:
-            cell = self._cell
-            is_new = False
-            while happened := self._source.read():
+        self._flush()
+        cells = list(self._cells.values())
+        for cell in cells:
+            while happened := cell.waiting.take():
                 for each in happened:
-                    run, _ = self._present.enter(each)
-                    if cell is not None:
-                        cell.add(run)
-                is_new = True
-            if cell is not None and (is_new or any(run.ended is None for run in cell.runs.values())):
-                self._show(cell, update=True)
-        finally:
-            self._looking.release()
+                    cell.add(self._present.enter(each)[0])
+        for cell in cells:
+            if (text := cell.text()) != cell.shown:
+                self._show(cell, text, update=True)
 
-    def _show(self, cell: _Cell, *, update: bool) -> None:
-        runs, now = list(cell.runs.values()), time_ns()
-        data = {"text/plain": as_text(runs, now, cell.before), "text/html": as_html(runs, now, cell.before)}
-        self._shell.display_pub.publish(data=data, transient={"display_id": cell.display}, update=update)
+    def _show(self, cell: _Cell, text: str, *, update: bool) -> None:
+        cell.shown = text
+        transient = {"display_id": cell.display}
+        self._shell.display_pub.publish(data={"text/plain": text}, transient=transient, update=update)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
@@ -18,13 +17,12 @@ _MOST_ROWS = 40
 _HEADS = ("stage", "visits", "time", "items", "retries", "revision", "state")
 _RIGHT = {"visits", "time", "items", "retries", "revision"}
 _ALWAYS = {"stage", "visits", "time", "state"}
-_CELL = "padding:0 0.8em 0 0;border:0;text-align:{};font-family:monospace"
 
 Row = dict[str, str]
 
 
 def as_text(runs: Iterable[RunNow], now: int, before: int = 0) -> str:
-    """The runs as plain text; `before` is how many more there were."""
+    """The runs as plain text; `before` is how many more there were, and `now` nanoseconds since the Unix epoch."""
     parts = [_before(before)] if before else []
     for run in runs:
         parts.append(_heading(run, now))
@@ -37,25 +35,6 @@ def as_text(runs: Iterable[RunNow], now: int, before: int = 0) -> str:
     return "\n".join(parts)
 
 
-def as_html(runs: Iterable[RunNow], now: int, before: int = 0) -> str:
-    """The same as HTML. All that comes from the program is escaped."""
-    parts = [f"<div>{_before(before)}</div>"] if before else []
-    for run in runs:
-        parts.append(f"<div><b>{html.escape(_heading(run, now))}</b></div>")
-        rows = _rows(run, now)
-        heads = _heads(rows)
-        parts.append('<table style="border:0">')
-        for number, row in enumerate(rows):
-            tag = "td" if number else "th"
-            cells = (
-                f'<{tag} style="{_CELL.format("right" if head in _RIGHT else "left")}">{html.escape(row[head])}</{tag}>'
-                for head in heads
-            )
-            parts.append(f"<tr>{''.join(cells)}</tr>")
-        parts.append("</table>")
-    return "\n".join(parts)
-
-
 def _before(number: int) -> str:
     return f"{number:,} run{'' if number == 1 else 's'} ended before"
 
@@ -63,7 +42,9 @@ def _before(number: int) -> str:
 def _heading(run: RunNow, now: int) -> str:
     name = visible(run.workflow) or "(no name)"
     if run.ended is None:
-        return f"{name} {run.state} for {rough(max(0, now - run.began.at) // NANO)}"
+        return (
+            f"{name} {run.state}{f' for {rough(max(0, now - run.began.at) // NANO)}' if run.open else ', in no stage'}"
+        )
     return f"{name} ended in {how_long(run.ended, run.began)}: {_result(run.ended.attributes, names.RESULT)}"
 
 
