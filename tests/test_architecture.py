@@ -19,6 +19,7 @@ LAYERS = [
     {"instrumentor"},
     {"runs"},
     {"report", "stack"},
+    {"live"},
     {"cli"},
     {"__init__", "__main__"},
 ]

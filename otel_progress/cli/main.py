@@ -208,7 +208,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         action="store_false",
         help="on a terminal too, run the program in this process, and tell what goes on in plain lines",
     )
-    command.add_argument("-q", "--quiet", action="store_true", help="neither lines nor a table: say only what is wrong")
+    shown.add_argument("-q", "--quiet", action="store_true", help="neither lines nor a table: only what is wrong")
     command.add_argument("program", help="path of the script, or name of the module after -m")
     arguments = command.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     arguments.required = False  # As it is; argparse would name it as missing where the program is.

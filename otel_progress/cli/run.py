@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
             return code
         os.close(heard)
         return _run_here(options, told)
-    if options.live and not options.quiet:
+    if options.live:
         say("otel-progress: --live: there is no terminal here, so what goes on is told in lines")
     return _run_here(options, lines=not options.quiet)
 

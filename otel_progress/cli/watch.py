@@ -174,6 +174,9 @@ class _Watch:
             if self._is_over(processes):
                 self._shown.end(time.time_ns())
                 return self._exit_code()
+            if not self._follower.folder.exists():
+                say(f"otel-progress: {visible(str(self._follower.folder))}: it is not there any more")
+                return 1
             time.sleep(_LOOK)
             processes = self._follower.processes()  # Before what they told is read: then it is all there.
 
