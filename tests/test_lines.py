@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,27 +40,20 @@ def after(seconds: float) -> int:
     return START + round(seconds * SECOND)
 
 
-def visit(stage: str, key: str, started: float, ended: float, **end: Any) -> list[str]:
-    """The start and the end of a visit."""
+def visit(stage: str, key: str, started: float, ended: float, *, of: Any = None, **end: Any) -> list[str]:
+    """The start and the end of a visit; `of` is what tells of its run."""
     return [
-        visit_event("started", stage, key, at=started),
-        visit_event("ended", stage, key, at=ended, duration=ended - started, **end),
+        visit_event("started", stage, key, at=started, **(of or {})),
+        visit_event("ended", stage, key, at=ended, duration=ended - started, **(of or {}), **end),
     ]
 
 
-def run(started: float, ended: float, identity: str = RUN, result: str = "success", **end: Any) -> tuple[str, str]:
+def run(started: float, ended: float, identity: str = RUN, result: str = "success", **how: Any) -> tuple[str, str]:
     """The start and the end of a run."""
+    told = {"run": identity, "span_id": identity[:16], "workflow__name": how.pop("workflow__name", "campaign")}
     return (
-        event("run.started", at=started, run=identity, span_id=identity[:16]),
-        event(
-            "run.ended",
-            at=ended,
-            run=identity,
-            span_id=identity[:16],
-            result=result,
-            duration=ended - started,
-            **end,
-        ),
+        event("run.started", at=started, **told),
+        event("run.ended", at=ended, result=result, duration=ended - started, **told, **how),
     )
 
 
@@ -96,6 +91,24 @@ def test_a_run_from_its_start_to_its_end() -> None:
         "10:47:10   flow ended in 2m 04s: fallback, KeyError",
         "10:47:11 campaign ended in 2m 12s: success, 4 visits, 1 failed, 2 retries, revision 2",
     ]
+
+
+def test_the_picture_in_the_docs() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "behaviour.md").read_text("utf-8")
+    picture = re.findall(r"<!-- picture -->\n```text\n(.*?)```", page, flags=re.DOTALL)
+    of_run = {"run": "91a85411" * 4, "workflow__name": "pr_campaign"}
+    started, ended = run(0, 14.1, of_run["run"], workflow__name="pr_campaign")
+    waits = {"stage__attempts": 1, "error__type": "TimeoutError", "wait__reason": "retry"}
+    ends = {"stage__retries": 1, "stage__revision": 2}
+    history = [
+        started,
+        *visit("content_generation", "7.1", 0, 0.0006, of=of_run, stage__items__done=6, stage__items__total=6),
+        visit_event("started", "fact_check", "7.2", at=0.08, stage__revision=2, **of_run),
+        visit_event("progress", "fact_check", "7.2", at=9, **waits, **of_run),
+        visit_event("ended", "fact_check", "7.2", at=14.1, duration=14.02, **ends, **of_run),
+        ended,
+    ]
+    assert lines_of(history, 15) == picture[0].splitlines()
 
 
 def test_what_still_runs_is_said_at_growing_intervals_of_what_is_innermost() -> None:
