@@ -76,6 +76,7 @@ class Recording(Sink):
         if not exit_on_sigterm(self._finish, at_once=False):
             atexit.register(self._finish)
         children.leave()
+        default.show(False)  # What goes on is told once.
         self._record = Record(Path(sys.argv[0]).stem)
         if self._record.path is not None:
             process.companions.append(self._record.processor)

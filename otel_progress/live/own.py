@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from .._version import __version__
 from ..recording import default
 from ..runs.happenings import Happening
 from ..sinks.events import EventSink
+from ..telemetry.signals import in_worker
 from .notebook import Notebook
 from .telling import Telling
 from .waiting import Waiting
@@ -111,11 +111,11 @@ def show(on: bool) -> None:
     """
     own, shell = _Shown.own, _kernel()
     if own is not None and not on:
-        _Shown.own = None
+        _Shown.own = own.display = None
         recorder = default.get()
         recorder.sinks = [sink for sink in recorder.sinks if sink is not own.sink]
     is_shown = own is not None or (shell is None and names.OTEL_PROGRESS_RECORD in os.environ)
-    if not on or is_shown or multiprocessing.parent_process() is not None:
+    if not on or is_shown or in_worker():
         return
     _Shown.own = own = Own()
     flush = own.sink.flush

@@ -40,7 +40,7 @@ def exit_on_sigterm(finish: Callable[[], object], *, at_once: bool = True) -> bo
 
     Children die of SIGTERM as they would without us. False where it cannot be, or where the program handles SIGTERM.
     """
-    if _in_worker():
+    if in_worker():
         return True
     leaving = _installed()
     if leaving is None:
@@ -74,7 +74,7 @@ def die_of_sigterm() -> None:
     os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))  # Only where the first did not do it.
 
 
-def _in_worker() -> bool:
+def in_worker() -> bool:
     """Whether this is a child of multiprocessing. While a spawned one imports the main module, only a mark says so."""
     return multiprocessing.parent_process() is not None or hasattr(multiprocessing.current_process(), "_inheriting")
 

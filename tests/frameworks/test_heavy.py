@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,38 @@ def test_a_notebook_exports(tmp_path: Path, receiver: otlp.Receiver) -> None:
     receiver.wait_until(lambda: receiver.names() == ["run campaign", "stage Draft", "stage publish"])
     shown = json.loads((tmp_path / "out.ipynb").read_text("utf-8"))["cells"][-1]["outputs"][-1]["data"]["text/plain"]
     assert "'completed': True" in "".join(shown)
+
+
+def test_a_notebook_shows_in_its_cells_what_goes_on(tmp_path: Path, receiver: otlp.Receiver) -> None:
+    first, second = blocks("notebook").values()
+    third = """
+import time
+try:
+    with workflow("<b>slow</b>"), stage("<i>wait</i>") as visit:
+        visit.advance(1, total=2)
+        time.sleep(0.6)
+        raise KeyError
+except KeyError:
+    pass
+"""
+    notebook(tmp_path, first, second, third, "7")
+    ended = otlp.run(tmp_path, PAPERMILL, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.http, HOME=str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    cells = json.loads((tmp_path / "out.ipynb").read_text("utf-8"))["cells"][-4:]
+    shown = [[each for each in cell["outputs"] if each["output_type"] == "display_data"] for cell in cells]
+    assert list(map(len, shown)) == [0, 1, 1, 0]
+    texts = ["".join(output["data"]["text/plain"]) for (output,) in shown[1:3]]
+    lines = [re.sub(r"[\d.]+ m?s\b|under 0.1 ms", "T", line).split() for text in texts for line in text.splitlines()]
+    assert [" ".join(line) for line in lines] == [
+        "campaign ended in T: success",
+        "stage visits time state",
+        "Draft 1 T success",
+        "publish 1 T success",
+        "<b>slow</b> ended in T: failure, KeyError",
+        "stage visits time items state",
+        "<i>wait</i> 1 T 1/2 failure, KeyError",
+    ]
+    assert all(list(output["data"]) == ["text/plain"] for (output,) in shown[1:3])  # So nothing is taken for HTML.
 
 
 def test_a_notebook_is_in_the_record_of_the_command(tmp_path: Path) -> None:
