@@ -69,7 +69,7 @@ class Follower:
             self._passes_over = False
             whole = whole[whole.find(b"\n") + 1 :]
         elif end:
-            whole, self._rest = self._rest + whole, b""
+            whole, self._rest = (self._rest + whole if self._rest else whole), b""
         if not self._passes_over and len(self._rest) + len(rest) <= _LONGEST:
             self._rest += rest
         else:

@@ -32,7 +32,10 @@ _PLAIN = re.compile(
 _COUNTS = re.compile(
     rb'"otel_progress\.stage\.(retries|revision|items\.done|items\.failed|items\.total)","value":\{"intValue":"(\d{1,18})"'
 )
-_PARENT = re.compile(rb'"otel_progress\.parent\.visit_id","value":\{"stringValue":"([^"\\]+)"')
+_VISIT_ID, _OF_PARENT = b'.visit_id","value"', b"otel_progress.parent"
+_PARENT = re.compile(rb'otel_progress\.parent\.visit_id","value":\{"stringValue":"([^"\\]+)"')
+_DURATION = names.DURATION.encode()
+_NOTHING: dict[str, int] = {}
 _EVENTS = {name.removeprefix(f"{names.SCOPE}.").encode(): name for name in names.EVENTS}
 _FAILED = b"13"
 
@@ -78,15 +81,16 @@ class Happening:
     def parent(self) -> str | None:
         """Of the start of a visit: the visit around it."""
         if self._fact is None:
-            found = _PARENT.search(self._line)
-            return found and found[1].decode("ascii", "replace")
+            found = _PARENT.match(self._line, self._line.rfind(_VISIT_ID) - len(_OF_PARENT))
+            return found and found[1].decode("utf-8", "replace")
         return text(self._fact.attributes.get(names.PARENT_VISIT_ID))
 
     @property
     def counts(self) -> dict[str, int]:
         """Of a visit: retries, revision and items, by the ends of their attributes' names; those that are told."""
         if self._fact is None:
-            return {name.decode(): int(value) for name, value in _COUNTS.findall(self._line)}
+            told = _COUNTS.findall(self._line, max(0, self._line.rfind(_DURATION)))  # They stand behind it.
+            return {name.decode(): int(value) for name, value in told} if told else _NOTHING
         found = self._fact.attributes
         return {name: count(found, attribute) for name, attribute in _COUNTED.items() if attribute in found}
 
@@ -125,7 +129,7 @@ def _plain(found: re.Match[bytes], line: bytes) -> Happening | None:
         return None
     if (stage is None) != (visit is None):
         return None
-    of = visit.decode("ascii", "replace") if visit else ""
+    of = visit.decode("utf-8", "replace") if visit else ""
     return Happening(_EVENTS[name], int(at), *known, of, severity != _FAILED, line, None)
 
 
