@@ -11,6 +11,7 @@ from time import sleep, time_ns  # The program's tests may put others into `time
 from typing import Any
 
 from ..recording.faults import report
+from ..recording.undisturbed import undisturbed
 from ..report.cell import as_text
 from ..runs.present import Present, RunNow
 from .waiting import Waiting
@@ -68,7 +69,7 @@ class Notebook:
         self._cell_here().waiting.add(line)
         if not self._has_thread:
             self._has_thread = True
-            _thread.start_new_thread(self._work, ())
+            undisturbed(_thread.start_new_thread, self._work, ())
 
     def finish(self, *_: object) -> None:
         """Show what happened since the last time."""

@@ -6,10 +6,11 @@ import _thread
 import os
 import signal
 from collections.abc import Sequence
-from time import monotonic, time_ns  # The program's tests may put others into `time`.
+from time import monotonic, sleep, time_ns  # The program's tests may put others into `time`.
 from typing import Protocol
 
 from ..recording.faults import report
+from ..recording.undisturbed import undisturbed
 from ..report.lines import Lines
 from ..runs.happenings import Happening
 from ..runs.states import Processes
@@ -20,6 +21,7 @@ _LOOK = 0.1
 _LOOK_AT_PROCESSES = 1.0
 _LAST = 2.0
 """Seconds that the last lines may take at the end, where standard error takes nothing."""
+_LOOK_AGAIN = 0.005
 _NEVER = float("inf")
 
 
@@ -45,7 +47,9 @@ class Telling:
         self._pid = os.getpid()
         self._started: dict[None, object] = {}
         """Something, once there is a thread: several may ask for it at once."""
-        self._sleep, self._done = _thread.allocate_lock(), _thread.allocate_lock()
+        self._works = False
+        """Whether the thread does."""
+        self._sleep = _thread.allocate_lock()
         self._sleep.acquire()
         self._ends_by = _NEVER
         self._looked = 0.0
@@ -55,26 +59,28 @@ class Telling:
         me = object()
         if os.getpid() != self._pid or not self._out.is_there or self._started.setdefault(None, me) is not me:
             return
-        self._done.acquire()
         try:
             # Not by `threading`: a program may count its threads, or wait for all.
-            _thread.start_new_thread(self._work, ())
+            undisturbed(_thread.start_new_thread, self._work, ())
         except RuntimeError:  # The interpreter is on its way out.
-            self._done.release()
+            pass
+        except BaseException:  # A handler of the program's raises: next time.
+            self._started.clear()
+            raise
 
     def finish(self) -> None:
         """Tell the rest, within a bound, and stop."""
         if os.getpid() != self._pid or not self._out.is_there or self._ends_by != _NEVER:
             return
         self._ends_by = monotonic() + _LAST
-        if self._started:
-            self._sleep.release()
-            if not self._done.acquire(timeout=_LAST):
-                return  # Nobody reads what is said.
-        if self._tell():
+        self._sleep.release()
+        while self._works and monotonic() < self._ends_by:
+            sleep(_LOOK_AGAIN)
+        if not self._works and self._tell():  # Else nobody reads what is said.
             self._put(self._lines.rest(time_ns()))
 
     def _work(self) -> None:
+        self._works = True
         try:
             # A signal shall interrupt the program, not this. And who reads no more must not end it by SIGPIPE.
             if hasattr(signal, "pthread_sigmask"):
@@ -85,7 +91,7 @@ class Telling:
         except Exception as error:
             report("progress is not told any more", error)
         finally:
-            self._done.release()
+            self._works = False
 
     def _tell(self) -> bool:
         """Tell what happened since the last time. False where there was no time left for all of it."""
