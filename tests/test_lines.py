@@ -234,6 +234,19 @@ def test_a_flood_of_runs_is_bounded_too() -> None:
     assert said[-1] == "10:45:00 ... 88 more runs ended, 9 failed"
 
 
+def test_a_crash_with_many_runs_is_bounded_too() -> None:
+    lines = Lines()
+    lines.catch_up(
+        told(*(event("run.started", run=f"{number:032x}", span_id=f"{number + 1:016x}") for number in range(99)))
+    )
+    assert len(lines.caught_up(after(1))) == 25
+    crashed = Processes([Process("7-abcdef", 7, None, "crashed", "is gone without a word")])
+    said = [*lines.states(crashed, after(2.5)), *lines.rest(after(3))]
+    assert said[:2] == ["10:45:02 ... 74 more still run", "10:45:02 campaign crashed: process 7 is gone without a word"]
+    assert len(said) == 12
+    assert said[-1] == "10:45:03 ... 89 more runs ended, 89 failed"
+
+
 def test_after_a_flood_each_line_is_said_again() -> None:
     begins, _ = run(0, 0)
     flood = [each for number in range(1000) for each in visit("score", f"7.{number}", number / 500, number / 500)]
@@ -252,23 +265,23 @@ def test_what_its_processes_say_of_a_run() -> None:
     begins, _ = run(0, 0)
     lines.tell(told(begins, visit_event("started", "draft", "7.1", at=0)), after(1))
 
-    def states(state: Any, note: str) -> list[str]:
-        return lines.states(Processes([Process("7-abcdef", 7, None, state, note)]), after(20))
+    def states(state: Any, note: str, at: float = 5) -> list[str]:
+        return lines.states(Processes([Process("7-abcdef", 7, None, state, note)]), after(at))
 
     assert states("running", "") == []
-    assert states("stalled", "is silent for 14 s") == ["10:45:20 campaign stalled: process 7 is silent for 14 s"]
+    assert states("stalled", "is silent for 14 s") == ["10:45:05 campaign stalled: process 7 is silent for 14 s"]
     assert states("stalled", "is silent for 15 s") == []
     assert lines.tell((), after(60)) == [
         "10:45:10   draft still running for 10 s, its process is stalled",
         "10:45:30   draft still running for 30 s, its process is stalled",
         "10:46:00   draft still running for 1 min, its process is stalled",
     ]
-    assert states("running", "") == ["10:45:20 campaign running again"]
-    assert states("crashed", "was ended by SIGKILL") == [
-        "10:45:20   draft crashed: process 7 was ended by SIGKILL",
-        "10:45:20 campaign crashed: process 7 was ended by SIGKILL",
+    assert states("running", "", 61) == ["10:46:01 campaign running again"]
+    assert states("crashed", "was ended by SIGKILL", 62) == [
+        "10:46:02   draft crashed: process 7 was ended by SIGKILL",
+        "10:46:02 campaign crashed: process 7 was ended by SIGKILL",
     ]
-    assert states("crashed", "was ended by SIGKILL") == []
+    assert states("crashed", "was ended by SIGKILL", 62) == []
     assert lines.tell((), after(4000)) == []
 
 

@@ -236,6 +236,28 @@ def test_no_line_goes_into_a_file_that_has_the_number_of_standard_error(tmp_path
     assert (tmp_path / "data.txt").read_bytes() == b"mine"
 
 
+def test_lines_come_again_when_standard_error_is_back(tmp_path: Path) -> None:
+    program = otlp.write(
+        tmp_path,
+        """
+        import os, pathlib, time
+        from otel_progress import stage, workflow
+        kept, other = os.dup(2), os.open("captured", os.O_WRONLY | os.O_CREAT)
+        with workflow("campaign"):
+            with stage("before"): time.sleep(0.2)
+            os.dup2(other, 2)
+            with stage("captured"): time.sleep(1)
+            os.dup2(kept, 2)
+            with stage("behind"): ...
+        """,
+    )
+    said = lines_of(otlp.run(tmp_path, [*RUN, str(program)]).stderr)
+    assert (tmp_path / "captured").read_bytes() == b""
+    assert said[0] == "campaign started, run ID"
+    assert "  captured started" not in said
+    assert said[-2:] == ["  behind ended in T: success", "campaign ended in T: success, 3 visits"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
 def test_forked_children_are_told_of_once_and_say_nothing(tmp_path: Path) -> None:
     program = otlp.write(

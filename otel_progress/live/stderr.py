@@ -16,7 +16,8 @@ _LOOK_AGAIN = 50  # Milliseconds.
 class StandardError:
     """Lines to standard error as it was when this was made, straight to its descriptor.
 
-    Where somebody has closed it, or has put another file in its place, nothing is written any more.
+    While it is closed, or another file is in its place (as pytest has it, to capture what is said), lines are lost.
+    When nobody reads it any more, that is the end.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class StandardError:
             self._descriptor = sys.__stderr__.fileno()  # pyright: ignore[reportOptionalMemberAccess] - it raises too
             self._encoding = sys.__stderr__.encoding or "utf-8"  # pyright: ignore[reportOptionalMemberAccess]
             self._identity = self._what_is_there()
-            self._is_there = True
+            self._is_there = self._identity is not None
         except (AttributeError, OSError, ValueError):
             pass
 
@@ -46,8 +47,8 @@ class StandardError:
             end = len(data) if len(data) <= _PIECE else data.rfind(b"\n", 0, _PIECE) + 1 or _PIECE
             try:
                 if self._what_is_there() != self._identity:
-                    self._is_there = False
-                elif self._takes():
+                    return True
+                if self._takes():
                     data = data[os.write(self._descriptor, data[:end]) :]
                 elif monotonic() >= ends_by():
                     return False
@@ -59,8 +60,11 @@ class StandardError:
                 self._is_there = False
         return not data
 
-    def _what_is_there(self) -> tuple[int, int]:
-        found = os.fstat(self._descriptor)
+    def _what_is_there(self) -> tuple[int, int] | None:
+        try:
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return None
         return found.st_dev, found.st_ino
 
     def _takes(self) -> bool:

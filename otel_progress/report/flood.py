@@ -93,6 +93,11 @@ class Flood:
         text, self.hidden = self.hidden.text(), Hidden()
         return text
 
+    def hide_run(self, *, fine: bool) -> None:
+        """Count the end of a run instead of saying it."""
+        self.hidden.runs += 1
+        self.hidden.runs_failed += not fine
+
     def hide_visit(self, stage: str, error: Callable[[], str | None] | None) -> None:
         """Count the end of a visit instead of saying it; one that failed has an error, which is asked of a few."""
         hidden = self.hidden

@@ -71,6 +71,9 @@ class Lines:
             self._run_ended(last, last.ended)
         for run in self.present.runs.values():
             self._wait_for(run, None, run.began.at, now)
+            if not self._flood.takes(now, "run"):
+                self._flood.hidden.still += 1
+                continue
             visits = run.total("visits")
             so_far = _joined([f"{visits:,} visit{'' if visits == 1 else 's'} so far", *_failures(run)])
             since = rough(max(0, now - run.began.at) // NANO)
@@ -81,6 +84,7 @@ class Lines:
 
     def states(self, processes: Processes, now: int) -> list[str]:
         """The lines for what became of the processes, as far as that is news; after what they told."""
+        self._pass(now)
         for change in self.present.look(processes):
             self._changed(change, now)
         return self._taken()
@@ -117,8 +121,7 @@ class Lines:
 
     def _run_ended(self, run: RunNow, happening: Happening) -> None:
         if not self._flood.takes(happening.at, "run"):
-            self._flood.hidden.runs += 1
-            self._flood.hidden.runs_failed += not happening.fine
+            self._flood.hide_run(fine=happening.fine)
             return
         self._say_hidden(happening.at)
         visits, retries = run.total("visits"), run.total("retries")
@@ -210,8 +213,10 @@ class Lines:
     def _changed(self, change: Change, now: int) -> None:
         run, visit = change.run, change.visit
         said = "running again" if change.state == "running" else f"{change.state}: {visible(change.note)}"
-        if visit is None:
+        if visit is None and self._flood.takes(now, "run"):
             self._say(now, f"{_name(run)} {said}{self._of(run)}")
+        elif visit is None:
+            self._flood.hide_run(fine=change.state != "crashed")
         elif self._flood.takes(now, "failed or long"):
             self._say(now, f"{self._stage(run, change.depth, visit.began)} {said}")
         else:
