@@ -277,6 +277,11 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "other" / "runs").chmod(0)
     ended = otlp.run(tmp_path, [*WATCH, "other/"])
     assert (ended.returncode, ended.stderr) == (2, "otel-progress: other: Permission denied\n")
+    record = records.record(tmp_path, events=history())
+    record.chmod(0)
+    ended = otlp.run(tmp_path, [*WATCH, "--from", "."])
+    said = f"otel-progress: {record.relative_to(tmp_path)}: it may not be read, so nobody can say whether it goes on\n"
+    assert (ended.returncode, ended.stderr) == (2, said)
 
 
 def test_a_record_that_is_removed_ends_it(tmp_path: Path) -> None:

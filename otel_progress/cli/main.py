@@ -32,6 +32,10 @@ examples:
 _RUN_HELP = """\
 Run a Python program, unchanged, and record its staged workflows.
 
+Off a terminal, in a file, a pipe or CI, lines say meanwhile what starts, what
+ends and how, and what still runs. On a terminal `otel-progress watch` says so
+in another one.
+
 When the program has ended, a table says for every stage how often it was
 visited, how long it took, its share of the time, and how it ended: the largest
 share is what to look at first. The record itself is a folder in
@@ -68,7 +72,7 @@ _RUN_EXAMPLES = """\
 examples:
   otel-progress run app.py --its-own option
   otel-progress run -m package.module
-  otel-progress run app.py 2>table.txt | next-program
+  otel-progress run app.py 2>progress.txt | next-program
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-progress run app.py
 """
 

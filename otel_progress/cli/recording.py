@@ -129,9 +129,9 @@ class Recording(Sink):
                     read_environment()
                 except Exception as error:
                     report("the telemetry cannot be set up: spans and metrics are not recorded", error)
+                self._is_set_up = True
                 if self._telling is not None:
                     self._telling.start()
-                self._is_set_up = True
 
     def _finish(self) -> None:
         try:

@@ -133,6 +133,8 @@ def _going_on(place: Path) -> tuple[Path, bool]:
     for record in reversed(before):
         if any(process.state in {"running", "stalled"} for process in Follower(record).processes()):
             return record, False
+    if hidden := [record for record in before if not os.access(record, os.R_OK | os.X_OK)]:
+        raise _NothingError(f"{hidden[-1]}: it may not be read, so nobody can say whether it goes on")
     say(f"otel-progress: nothing runs in {visible(str(place))}; waiting for the next to start")
     known = set(before)
     while not (found := [record for record in _records(place) if record not in known]):
@@ -142,7 +144,10 @@ def _going_on(place: Path) -> tuple[Path, bool]:
 
 def _records(place: Path) -> list[Path]:
     runs = folder_of_records(place)
-    return [] if runs is None else [record for record in records_in(runs) if record.is_dir()]
+    if runs is None:
+        return []
+    next(runs.iterdir(), None)  # Says why, where it cannot be read.
+    return [record for record in records_in(runs) if record.is_dir()]
 
 
 class _Watch:
