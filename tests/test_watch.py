@@ -295,4 +295,13 @@ def test_a_record_that_is_removed_ends_it(tmp_path: Path) -> None:
         file.unlink()
     record.rmdir()
     ended = otlp.ended(watching)
-    assert (ended.returncode, ended.stderr) == (1, f"otel-progress: {record}: it is not there any more\n")
+    assert (ended.returncode, ended.stderr) == (2, f"otel-progress: {record}: it is not there any more\n")
+
+
+def test_a_record_without_events_tells_nothing(tmp_path: Path) -> None:
+    whole = records.record(tmp_path, spans=records.campaign(), processes={"7-abcdef": process(ended=1)})
+    old = records.write(tmp_path / "runs" / "20250828T104500Z-app-0b0b0b.jsonl", records.campaign(OTHER))
+    for record, run in ((whole, RUN), (old, OTHER)):
+        ended = watch(tmp_path, run)
+        said = f"otel-progress: {record}: no event tells of a run there\n"
+        assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", said)

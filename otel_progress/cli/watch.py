@@ -158,6 +158,7 @@ class _Watch:
         self._run = run
         self._is_new = is_new
         self._shown = _Json() if json_lines else _Plain()
+        self._has_read = False
         self._last: Happening | None = None
         """The end of the run that was asked for, or of the one that ended last."""
 
@@ -178,12 +179,15 @@ class _Watch:
                 return _NOBODY_READS
             if self._is_over(processes):
                 self._shown.end(time.time_ns())
-                return self._exit_code()
+                return self._exit_code() if self._has_read else self._nothing("no event tells of a run there")
             if not self._follower.folder.exists():
-                say(f"otel-progress: {visible(str(self._follower.folder))}: it is not there any more")
-                return 1
+                return self._nothing("it is not there any more")
             time.sleep(_LOOK)
             processes = self._follower.processes()  # Before what they told is read: then it is all there.
+
+    def _nothing(self, why: str) -> int:
+        say(f"otel-progress: {visible(str(self._follower.folder))}: {why}")
+        return 2
 
     def _read(self) -> list[Happening]:
         while happened := self._follower.read():
@@ -192,6 +196,7 @@ class _Watch:
                 if each.name == names.EVENT_RUN_ENDED:
                     self._last = each
             if wanted:
+                self._has_read = True
                 return wanted
         return []
 
