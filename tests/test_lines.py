@@ -60,7 +60,8 @@ def run(started: float, ended: float, identity: str = RUN, result: str = "succes
 def lines_of(what: Iterable[str], until: float) -> list[str]:
     """The lines for all of it, asked for at once; and what is left."""
     lines = Lines()
-    return [*lines.tell(told(*what), after(until)), *lines.rest(after(until))]
+    in_order = sorted(told(*what), key=lambda each: each.at)
+    return [*lines.tell(in_order, after(until)), *lines.rest(after(until))]
 
 
 def test_a_run_from_its_start_to_its_end() -> None:
@@ -190,7 +191,7 @@ def test_a_flood_is_counted_and_its_failures_are_said_first() -> None:
         at, failed = number / 500, number in (700, 1400)
         how = {"stage__result": "failure", "error__type": "ValueError"} if failed else {}
         history += visit(f"score {number % 3}", f"7.{number}", at, at + 0.001, stage__visit=number, **how)
-    history += [*visit("publish", "7.9999", 4, 5.5), ends]
+    history += [*visit("publish", "7.9999", 0.5, 5.6), *visit("short", "7.9998", 4, 5.7), ends]
     said = lines_of(history, 7)
     assert said[:2] == [
         "10:45:00 campaign started, run 01234567",
@@ -198,6 +199,7 @@ def test_a_flood_is_counted_and_its_failures_are_said_first() -> None:
     ]
     assert said[25] == "10:45:00   score 0 #24 ended in 1.0 ms: success"
     assert said[26:] == [
+        "10:45:00   publish started",
         "10:45:01 ... 475 more visits of 3 stages ended",
         "10:45:01   score 2 #500 ended in 1.0 ms: success",
         "10:45:01   score 0 #501 ended in 1.0 ms: success",
@@ -208,9 +210,25 @@ def test_a_flood_is_counted_and_its_failures_are_said_first() -> None:
         "10:45:03   score 0 #1500 ended in 1.0 ms: success",
         "10:45:03   score 1 #1501 ended in 1.0 ms: success",
         "10:45:03   score 2 #1502 ended in 1.0 ms: success",
-        "10:45:05   publish ended in 1.50 s: success",
-        "10:45:06 ... 497 more visits of 3 stages ended",
-        "10:45:06 campaign ended in 6.00 s: success, 2,001 visits, 2 failed",
+        "10:45:04   short started",
+        "10:45:05   publish ended in 5.10 s: success",
+        "10:45:06 ... 498 more visits of 4 stages ended",
+        "10:45:06 campaign ended in 6.00 s: success, 2,002 visits, 2 failed",
+    ]
+
+
+def test_of_many_that_start_at_once_a_few_are_said() -> None:
+    begins, _ = run(0, 0)
+    around = visit("crawl", "7.around", 0, 0.6)
+    starts = [visit_event("started", "fetch", f"7.{number}", at=0, parent__visit_id="7.around") for number in range(60)]
+    ends = [visit_event("ended", "fetch", f"7.{number}", at=0.5, duration=0.5) for number in range(30)]
+    assert lines_of([begins, *around, *starts, *ends], 1.2) == [
+        "10:45:00 campaign started, run 01234567",
+        "10:45:00   crawl started",
+        *["10:45:00     fetch started"] * 10,
+        *["10:45:00     fetch ended in 500 ms: success"] * 25,
+        "10:45:00   crawl ended in 600 ms: success",
+        "10:45:01 ... 5 more visits of fetch ended",
     ]
 
 

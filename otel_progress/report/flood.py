@@ -10,11 +10,11 @@ from typing import Literal
 from ..recording.times import NANO
 from ..recording.visible import visible
 
-Kind = Literal["run", "failed or long", "other"]
-"""Each has a room of its own, so that none crowds out another that matters more."""
-_MOST = 25
+Kind = Literal["whole", "failed", "long", "start", "other"]
+"""Each has a room of its own, so that none crowds out what matters more. `whole`: a run, or a visit that holds visits."""
+_MOST: dict[Kind, int] = {"whole": 25, "failed": 25, "long": 25, "start": 10, "other": 25}
 """Lines of each kind in a first window."""
-_FEW: dict[Kind, int] = {"run": 10, "failed or long": 10, "other": 3}
+_FEW: dict[Kind, int] = {"whole": 10, "failed": 10, "long": 10, "start": 3, "other": 3}
 """The same in one that comes right behind one with too much in it."""
 _RATE = 10
 """Lines in a second, of all kinds, above which there is too much."""
@@ -66,13 +66,18 @@ class Flood:
         self._asked = 0
         self._said = Counter[Kind]()
 
+    @property
+    def window(self) -> int:
+        """Nanoseconds of the time that is looked at as one: what lasts longer cannot be many."""
+        return _WINDOWS[self._level] * NANO
+
     def takes(self, at: int, kind: Kind) -> bool:
         """Whether one more line may be said."""
         if self._opened is None:
             self._opened = at
         self._asked += 1
         self._said[kind] += 1
-        return self._said[kind] <= (_FEW[kind] if self._level else _MOST)
+        return self._said[kind] <= (_FEW if self._level else _MOST)[kind]
 
     def closed(self, at: int) -> tuple[int, str] | None:
         """When a window has come to its end by now: its end, and the line that says what it hides, if anything."""

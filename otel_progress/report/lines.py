@@ -23,8 +23,6 @@ from .table import duration
 
 SHORT = NANO // 10
 """Nanoseconds. What ends sooner has one line, at its end."""
-_LONG = NANO
-"""What lasted so long is said before what did not."""
 _STILL = (10, 30, 60, 120, 300, 600)
 """Seconds after which it is said that something still runs; after the last again and again."""
 _LEAST = 0.00005
@@ -71,7 +69,7 @@ class Lines:
             self._run_ended(last, last.ended)
         for run in self.present.runs.values():
             self._wait_for(run, None, run.began.at, now)
-            if not self._flood.takes(now, "run"):
+            if not self._flood.takes(now, "whole"):
                 self._flood.hidden.still += 1
                 continue
             visits = run.total("visits")
@@ -115,12 +113,12 @@ class Lines:
         if len(run.parts) > 1:  # Another process does a part of it.
             return
         self._wait_for(run, None, happening.at, happening.at)
-        if self._flood.takes(happening.at, "run"):
+        if self._flood.takes(happening.at, "whole"):
             joined = happening.attributes.get(names.RUN_JOINED) is True
             self._say(happening.at, f"{_name(run)} {'joined' if joined else 'started'}, run {visible(run.id[:_ID])}")
 
     def _run_ended(self, run: RunNow, happening: Happening) -> None:
-        if not self._flood.takes(happening.at, "run"):
+        if not self._flood.takes(happening.at, "whole"):
             self._flood.hide_run(fine=happening.fine)
             return
         self._say_hidden(happening.at)
@@ -139,9 +137,13 @@ class Lines:
         )
 
     def _ended(self, run: RunNow, visit: VisitNow | None, happening: Happening) -> None:
-        lasted = happening.at - visit.began.at if visit is not None else _LONG
+        lasted = 0 if visit is None else happening.at - visit.began.at
         stage = happening.stage or ""
-        if not self._flood.takes(happening.at, "other" if happening.fine and lasted < _LONG else "failed or long"):
+        if visit is not None and visit.holds_others:
+            kind = "whole"
+        else:
+            kind = "failed" if not happening.fine else "long" if lasted >= self._flood.window else "other"
+        if not self._flood.takes(happening.at, kind):
             self._flood.hide_visit(stage, None if happening.fine else lambda: _error(happening))
             return
         found = happening.attributes
@@ -179,7 +181,7 @@ class Lines:
     def _started(self, run: RunNow, visit: VisitNow, key: str, at: int) -> None:
         began = visit.began
         self._wait_for(run, key, began.at, at)
-        if self._flood.takes(at, "other"):
+        if self._flood.takes(at, "whole" if visit.holds_others else "start"):
             revision = count(began.attributes, names.STAGE_REVISION)
             more = f", revision {revision}" if revision else ""
             self._say(began.at, f"{self._stage(run, run.depth(visit), began)} started{more}")
@@ -192,7 +194,7 @@ class Lines:
         self._wait_for(run, key, began, at)
         if run.open if key is None else key in run.inside:
             return  # What is inside says so.
-        if not self._flood.takes(at, "failed or long"):
+        if not self._flood.takes(at, "long"):
             self._flood.hidden.still += 1
             return
         who = _name(run) if visit is None else self._stage(run, run.depth(visit), visit.began)
@@ -213,11 +215,11 @@ class Lines:
     def _changed(self, change: Change, now: int) -> None:
         run, visit = change.run, change.visit
         said = "running again" if change.state == "running" else f"{change.state}: {visible(change.note)}"
-        if visit is None and self._flood.takes(now, "run"):
+        if visit is None and self._flood.takes(now, "whole"):
             self._say(now, f"{_name(run)} {said}{self._of(run)}")
         elif visit is None:
             self._flood.hide_run(fine=change.state != "crashed")
-        elif self._flood.takes(now, "failed or long"):
+        elif self._flood.takes(now, "failed"):
             self._say(now, f"{self._stage(run, change.depth, visit.began)} {said}")
         else:
             self._flood.hide_visit(visit.began.stage or "", lambda: change.state)

@@ -50,6 +50,8 @@ class VisitNow:
     """The visit around it."""
     progress: Happening | None = None
     """The latest that was told."""
+    holds_others: bool = False
+    """Whether visits lie, or lay, inside."""
 
     @property
     def waits_for(self) -> str | None:
@@ -192,6 +194,8 @@ class Present:
             self.visits += 1
             if visit.parent is not None:
                 run.inside[visit.parent] = run.inside.get(visit.parent, 0) + 1
+                if (around := run.open.get(visit.parent)) is not None:
+                    around.holds_others = True
         run.open[visit.began.visit] = visit
 
     def _close(self, run: RunNow, key: str) -> VisitNow | None:
