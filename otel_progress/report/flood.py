@@ -11,7 +11,7 @@ from ..recording.times import NANO
 from ..recording.visible import visible
 
 Kind = Literal["whole", "failed", "long", "start", "other"]
-"""Each has a room of its own, so that none crowds out what matters more. `whole`: a run, or a visit that holds visits."""
+"""Each has a room of its own, so that what matters more is not crowded out. `whole`: a run, or what holds visits."""
 _MOST: dict[Kind, int] = {"whole": 25, "failed": 25, "long": 25, "start": 10, "other": 25}
 """Lines of each kind in a first window."""
 _FEW: dict[Kind, int] = {"whole": 10, "failed": 10, "long": 10, "start": 3, "other": 3}
