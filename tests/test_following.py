@@ -133,6 +133,34 @@ def test_it_gives_what_happens_in_the_order_of_its_times(tmp_path: Path) -> None
     assert names_of(Follower(tmp_path).read()) == ["7.1", "7.2", "7.3"]
 
 
+def test_its_file_is_opened_again_where_the_program_has_closed_it(tmp_path: Path) -> None:
+    append(tmp_path, visit_event("started", "draft", "7.1") + "\n")
+    follower = Follower(tmp_path)
+    assert names_of(follower.read()) == ["7.1"]
+    (descriptor,) = [int(each.name) for each in Path("/proc/self/fd").iterdir()
+                     if each.is_symlink() and each.readlink() == tmp_path / "events.jsonl"]  # fmt: skip
+    assert descriptor >= 200  # So no program comes to use it by accident.
+    with (tmp_path / "other").open("wb+") as other:
+        other.write(b"x" * 5000)
+        os.dup2(other.fileno(), descriptor)  # One that does it all the same.
+        append(tmp_path, visit_event("started", "draft", "7.2") + "\n")
+        assert names_of(follower.read()) == ["7.2"]
+        os.close(descriptor)
+    append(tmp_path, visit_event("started", "draft", "7.3") + "\n")
+    assert names_of(follower.read()) == ["7.3"]
+
+
+def test_a_process_whose_file_is_being_made_is_found_later(tmp_path: Path) -> None:
+    file = tmp_path / "process-7-abcdef.json"
+    file.touch()
+    os.utime(tmp_path, (1, 1))
+    follower = Follower(tmp_path)
+    assert list(follower.processes()) == []
+    file.write_text(json.dumps({"pid": 7, "ended": 1}))
+    assert [process.state for process in follower.processes()] == ["done"]
+    assert list(Follower(tmp_path).processes(besides=7)) == []
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "other").write_text(visit_event("started", "draft", "7.1") + "\n")
     (tmp_path / "events.jsonl").symlink_to(tmp_path / "other")

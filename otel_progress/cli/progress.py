@@ -13,9 +13,9 @@ from ..runs.states import Processes
 class OwnRecord(Follower):
     """The record that this process writes to. Of processes only others are of interest: this one is there."""
 
-    def processes(self) -> Processes:
+    def processes(self, *, besides: int | None = None) -> Processes:
         """The other processes, and what became of them."""
-        return Processes([process for process in super().processes() if process.pid != os.getpid()])
+        return Processes(list(super().processes(besides=besides or os.getpid())))
 
 
 def telling(record: Path) -> Telling:

@@ -26,7 +26,7 @@ from ..runs.present import Change, Present
 from ..runs.pruning import records_in
 from ..runs.reading import folder_of_records, open_source
 from ..runs.sources import is_record
-from ..runs.states import Process, Processes, pid_of
+from ..runs.states import Process, Processes, pid_of, processes_of
 from .output import put
 from .said import say
 
@@ -131,7 +131,7 @@ def _going_on(place: Path) -> tuple[Path, bool]:
         raise _NothingError(f"{place}: no such folder")
     before = _records(place)
     for record in reversed(before):
-        if any(process.state in {"running", "stalled"} for process in Follower(record).processes()):
+        if any(process.state in {"running", "stalled"} for process in processes_of(record, Problems())):
             return record, False
     if hidden := [record for record in before if not os.access(record, os.R_OK | os.X_OK)]:
         raise _NothingError(f"{hidden[-1]}: it may not be read, so nobody can say whether it goes on")

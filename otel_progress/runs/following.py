@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from operator import attrgetter
 from pathlib import Path
+from time import time_ns  # The program's tests may put another one into `time`.
 
+from .appending import high
 from .happenings import Happening, happenings
 from .problems import Problems
-from .states import NO_END, PROCESS_FILES, Process, Processes, process_at
+from .states import NO_END, PROCESS_FILES, Process, Processes, pid_of, process_at
 from .writer import EVENTS
 
 _PIECE = 1024 * 1024
 """Bytes that are read, and held, at once."""
 _LONGEST = 32 * _PIECE
 """Bytes of a line. What is longer is passed over."""
+_SETTLED = 2_000_000_000
+"""Nanoseconds since a change of the folder after which no other has the same time."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _WHEN = attrgetter("at")
 
@@ -22,7 +26,8 @@ _WHEN = attrgetter("at")
 class Follower:
     """One record, from its beginning on. All processes of a record write to one file of events.
 
-    The file is opened anew each time: a program may close what it finds open, and it may come to be later.
+    It may be that of the own process. So the file is opened once, by a number that the program does not come to use by
+    accident, and again where the program has closed it all the same.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,6 +36,8 @@ class Follower:
         self._rest = b""
         """Of a line whose end is not written yet."""
         self._passes_over = False
+        self._descriptor, self._identity = -1, (0, 0)
+        self._looked_at = -1
         self._processes: dict[str, Process] = {}
 
     def read(self) -> list[Happening]:
@@ -39,27 +46,58 @@ class Follower:
         Nothing may also mean that there is no such file, or none that can be read.
         """
         try:
-            descriptor = os.open(self.folder / EVENTS, _FLAGS)
+            self._open()
+            if hasattr(os, "pread"):
+                data = os.pread(self._descriptor, _PIECE, self._offset)
+            else:
+                os.lseek(self._descriptor, self._offset, os.SEEK_SET)
+                data = os.read(self._descriptor, _PIECE)
         except OSError:
             return []
-        try:
-            os.lseek(descriptor, self._offset, os.SEEK_SET)
-            data = os.read(descriptor, _PIECE)
-        except OSError:
-            return []
-        finally:
-            os.close(descriptor)
         self._offset += len(data)
         return sorted(happenings(self._lines(data)), key=_WHEN)
 
-    def processes(self) -> Processes:
-        """The processes that write to it, and what became of them. An end is final, and looked at once."""
+    def processes(self, *, besides: int | None = None) -> Processes:
+        """The processes that write to it, but for the one with this id, and what became of them.
+
+        An end is final, and looked at once.
+        """
         problems = Problems()
-        for path in self.folder.glob(PROCESS_FILES):
+        for path in self._process_files():
             before = self._processes.get(path.name)
-            if (before is None or before.lives) and (process := process_at(path, problems)) is not None:
-                self._processes[path.name] = process
+            if (before is None or before.lives) and pid_of(path.name.partition("-")[2]) != besides:
+                process = process_at(path, problems)
+                if process is None:  # It is being made.
+                    self._looked_at = -1
+                else:
+                    self._processes[path.name] = process
         return Processes([*self._processes.values()], otherwise=NO_END)
+
+    def _process_files(self) -> list[Path]:
+        """Those that are of interest: all, where the folder has changed, else those of processes that live."""
+        try:
+            changed = self.folder.stat().st_mtime_ns
+        except OSError:
+            changed = -1
+        if changed == self._looked_at and time_ns() - changed > _SETTLED:
+            return [self.folder / name for name, process in self._processes.items() if process.lives]
+        self._looked_at = changed
+        return list(self.folder.glob(PROCESS_FILES))
+
+    def _open(self) -> None:
+        if not self._is_open():
+            self._descriptor = high(os.open(self.folder / EVENTS, _FLAGS))
+            self._identity = self._what_is_there()
+
+    def _is_open(self) -> bool:
+        try:
+            return self._descriptor >= 0 and self._what_is_there() == self._identity
+        except OSError:
+            return False
+
+    def _what_is_there(self) -> tuple[int, int]:
+        found = os.fstat(self._descriptor)
+        return found.st_dev, found.st_ino
 
     def _lines(self, data: bytes) -> bytes:
         """The lines that are whole now."""
