@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 from typing import IO
+
+from .otlp import TIMEOUT
 
 _CLOCK = re.compile(r"^\d\d:\d\d:\d\d ", re.MULTILINE)
 
@@ -29,9 +32,19 @@ def without_lines(said: str) -> str:
 
 def until(file: IO[str], text: str) -> str:
     """What comes up to a line that has `text` in it."""
+
+    def late(*_: object) -> None:
+        raise AssertionError(f"{text!r} did not come, but {said!r}")
+
     said = ""
-    while text not in said:
-        line = file.readline()
-        assert line, said
-        said += line
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(round(TIMEOUT))
+    try:
+        while text not in said:
+            line = file.readline()
+            assert line, said
+            said += line
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     return said
