@@ -65,6 +65,19 @@ def of_a_common_kind(number: int, frame: Any) -> None:
     raise ValueError("limit")
 
 
+def that_holds_no_frame(number: int, frame: Any) -> None:
+    del number, frame
+    raise TimeLimit
+
+
+class Forgetful:
+    """As some style guides want it: what is not used is deleted."""
+
+    def __call__(self, number: int, frame: Any) -> None:
+        del frame
+        raise ValueError("limit")
+
+
 HANDLERS: list[Any] = [
     plain,
     Raiser().method,
@@ -72,6 +85,9 @@ HANDLERS: list[Any] = [
     functools.partial(with_more, "x"),
     that_leaves,
     of_a_common_kind,
+    that_holds_no_frame,
+    functools.partial(that_holds_no_frame),
+    Forgetful(),
 ]
 
 

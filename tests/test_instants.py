@@ -255,7 +255,7 @@ def try_every_instant(begun: Begun, work: Callable[[], object], kind: type[BaseE
         left = {
             "current": dict(context.get_current()),
             "visits": recorder.registry.visits(),
-            "runs": [run for run in recorder.registry.runs() if not run.implicit],
+            "runs": [run for run in recorder.registry.runs() if not run.idle],
         }
         assert not any(left.values()), (at, left)
         recorder.close()
