@@ -231,8 +231,8 @@ class _HookSink(Sink):
     def __init__(self, hook: SpanHook) -> None:
         self._hook = hook
 
-    def run_started(self, run: Run) -> None:
-        """Call it for a flow."""
+    def run_shown(self, run: Run) -> None:
+        """Call it for a flow: only now, when no other thread waits for the run's span."""
         if run.node is not None:
             self._hook(run.span, run.node)
 

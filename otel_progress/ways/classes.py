@@ -165,6 +165,15 @@ def item_of(node: object, params: Any = None) -> tuple[object, str | None]:
     """Which item of a batch flow a node works on, and the platform that it names: from the parameters a flow sets."""
     if params is None:
         params = getattr(node, "__dict__", {}).get("params")
+    try:
+        return _item_of(params)
+    except BaseException as error:  # Of the methods of what is in them.
+        if from_handler(error):
+            raise
+        return None, None
+
+
+def _item_of(params: Any) -> tuple[object, str | None]:
     if not params or not isinstance(params, dict):
         return None, None
     values = cast("dict[Any, Any]", params)
