@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing import Manager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pocketflow import Flow, Node
@@ -188,8 +188,8 @@ def test_a_run_that_its_store_does_not_tell_of_yet_keeps_it(telemetry: Telemetry
 class Asks(OwnMapping):
     """One whose every method, and whose end, has another thread look whether it can have the lock of a run."""
 
-    lock = threading.RLock()
-    held = list[str]()
+    lock: ClassVar[Any] = threading.RLock()
+    held: ClassVar[list[str]] = []
 
     def ask(self, name: str) -> None:
         def look() -> None:
@@ -232,7 +232,7 @@ def test_what_stands_in_a_dict_is_no_plain_dict_either(telemetry: Telemetry) -> 
     assert shared["progress_metrics"]["a"]["completed"]
 
 
-def test_a_hook_may_wait_for_a_thread_that_joins_its_run(telemetry: Telemetry) -> None:
+def test_a_hook_may_wait_for_a_thread_that_joins_its_run(telemetry: Telemetry, faults: Callable[[], list[str]]) -> None:
     shared: dict[str, Any] = {}
 
     def join() -> None:
@@ -245,6 +245,7 @@ def test_a_hook_may_wait_for_a_thread_that_joins_its_run(telemetry: Telemetry) -
     finally:
         PocketFlowInstrumentor().uninstrument()
     assert len(telemetry.spans("run")) == 1
+    assert faults() == []
 
 
 def test_one_run_whose_end_fails_stops_no_other(telemetry: Telemetry) -> None:

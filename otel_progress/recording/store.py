@@ -29,7 +29,7 @@ _ARRAYS = ("__array__", "__dataframe__", "__array_interface__")
 type_of: Callable[[object], type[object]] = type
 """A checker that sees `type` narrows Any to a type that it does not know.
 
-Where it matters it stands for `isinstance` too, which asks the object, so that the workflow may answer anything or raise.
+Where it matters it stands for `isinstance` too: that asks the object, which may answer anything or raise.
 """
 _bases_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 _own_of: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__

@@ -14,7 +14,6 @@ from ..recording.store import read, type_of, write
 from ..recording.visits import Visit
 from ..recording.waiting import Waiting
 
-
 _PLAIN = {dict, type(None)}
 
 
@@ -159,8 +158,9 @@ class MirrorSink(Sink):
         with owner.lock:
             entry = mirrored.entries[stage] = visit.record.entry()
             metrics = shared.get(PROGRESS_METRICS)
-            if type(metrics) is dict and (replaced := metrics.get(stage)) is not None:
-                metrics[stage] = entry  # `replaced` is let go of without the lock, as in `_show`.
+            replaced = metrics.get(stage) if type(metrics) is dict else None  # Let go of without the lock, as above.
+            if replaced is not None:
+                metrics[stage] = entry
             elif metrics is None or type(metrics) is dict:  # A new stage, or a cleared or replaced store.
                 _write_all(mirrored, shared, metrics)
             else:
