@@ -379,6 +379,28 @@ def test_what_is_recorded_from_outside_leaves_the_store_as_it_is(telemetry: Tele
     assert len(telemetry.spans("stage Sums")) == 1
 
 
+def test_a_later_call_by_the_program_turns_the_mirror_on_for_runs_that_begin_after_it(telemetry: Telemetry) -> None:
+    class Asks(Node):
+        def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> None:
+            PocketFlowInstrumentor().instrument()
+
+    stores = list[dict[str, Any]]({} for _ in range(3))
+    first = Asks()
+    first >> Node()
+    PocketFlowInstrumentor().instrument(skip_dep_check=True)
+    try:
+        Flow(Node()).run(stores[0])
+        Flow(first).run(stores[1])
+        Flow(Node()).run(stores[2])
+        PocketFlowInstrumentor().instrument(skip_dep_check=True)  # Which changes nothing any more.
+        Flow(Node()).run(stores[2])
+    finally:
+        PocketFlowInstrumentor().uninstrument()
+    assert [set(store) for store in stores] == [set(), set(), {"progress_metrics", "progress_run"}]
+    assert stores[2]["progress_metrics"]["Node"]["visits"] == 1
+    assert len(telemetry.spans("stage Node")) == 4
+
+
 @pytest.mark.parametrize(("mirror", "keys"), [(True, {"progress_metrics", "progress_run"}), (False, set[str]())])
 def test_the_setting_decides_for_all(
     telemetry_with: Callable[[Settings], Telemetry], mirror: bool, keys: set[str]
