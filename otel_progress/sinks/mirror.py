@@ -42,8 +42,14 @@ class _Desk:
                     for each in list(self.waiting):
                         self.waiting.pop(each)()
             finally:
-                if self.writer.get(None) is me:
-                    self.writer.clear()
+                try:
+                    self._leave(me)
+                finally:  # Once more, where the handler of a signal has interrupted that.
+                    self._leave(me)
+
+    def _leave(self, me: object) -> None:
+        if self.writer.get(None) is me:
+            self.writer.clear()
 
 
 class _Mirrored:
