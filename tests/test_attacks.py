@@ -642,9 +642,19 @@ class Frozen(type):
         raise TypeError("frozen")
 
 
-def test_a_class_that_cannot_be_changed_is_left_alone(telemetry: Telemetry, faults: Callable[[], list[str]]) -> None:
+class Forbidding(type):
+    """The same, in an odd way."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise Own
+
+
+@pytest.mark.parametrize("kind", [Frozen, Forbidding])
+def test_a_class_that_cannot_be_changed_is_left_alone(
+    telemetry: Telemetry, faults: Callable[[], list[str]], instrumented: None, kind: type[type]
+) -> None:
     @stage("frozen")
-    class Cold(Node, metaclass=Frozen):
+    class Cold(Node, metaclass=kind):
         def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> str:
             return "done"
 

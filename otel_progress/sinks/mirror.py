@@ -164,10 +164,10 @@ class MirrorSink(Sink):
         with owner.lock:
             entry = mirrored.entries[stage] = visit.record.entry()
             metrics = shared.get(PROGRESS_METRICS)
-            replaced = metrics.get(stage) if type(metrics) is dict else None  # Let go of without the lock, as above.
+            replaced = metrics.get(stage) if type_of(metrics) is dict else None  # Let go of without the lock, as above.
             if replaced is not None:
                 metrics[stage] = entry
-            elif metrics is None or type(metrics) is dict:  # A new stage, or a cleared or replaced store.
+            elif metrics is None or type_of(metrics) is dict:  # A new stage, or a cleared or replaced store.
                 _write_all(mirrored, shared, metrics)
             else:
                 return False
