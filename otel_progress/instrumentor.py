@@ -175,7 +175,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 
     def _visit(self, info: NodeClass, node: Any, method: str, shared: Any) -> Harmless[Any] | None:
         """How a node is recorded whose class is not decorated; None where it is not."""
-        code = info.code(method, node, self._origin_here())
+        code = info.code(method, node, self._origin_here() if self._gave_way else self._origin)
         if self._name_hook is not None and (name := self._hooked_name(node)) is not None:
             code = code.named(name)
         recorder = default.recorder
@@ -189,7 +189,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         return Opening(_FLOW if info.is_flow else _NODE, Call(code, shared, node, *item_of(node)))
 
     def _origin_here(self) -> Origin:
-        if self._gave_way and self._origin == "program" and (at := default.recorder.current()) is not None:
+        if self._origin == "program" and (at := default.recorder.current()) is not None:
             return at.run.origin  # The store of a run that began before does not begin to change.
         return self._origin
 

@@ -166,7 +166,7 @@ def item_of(node: object, params: Any = None) -> tuple[object, str | None]:
     if params is None:
         params = getattr(node, "__dict__", {}).get("params")
     try:
-        return _item_of(params)
+        return _item_of(params) if params else (None, None)
     except BaseException as error:  # Of the methods of what is in them.
         if from_handler(error):
             raise
@@ -174,7 +174,7 @@ def item_of(node: object, params: Any = None) -> tuple[object, str | None]:
 
 
 def _item_of(params: Any) -> tuple[object, str | None]:
-    if not params or not isinstance(params, dict):
+    if not isinstance(params, dict):
         return None, None
     values = cast("dict[Any, Any]", params)
     platform = values.get(default.get().settings.platform_key)
