@@ -78,19 +78,28 @@ class PocketFlowInstrumentor(BaseInstrumentor):
     """Those that `instrument` added, and whose place they took."""
     _name_hook: NameHook | None = None
     _origin: Origin = "program"
+    _gave_way = False
+    """Whether the recording from outside has ended by the program's own: what it began goes on as it was."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """The PocketFlow versions whose classes are known."""
         return ("pocketflow >= 0.0.2",)
 
     def instrument(self, **kwargs: Any) -> Any:
-        """Begin to record; see the class. A second call only adds a `module` that is not recorded yet."""
+        """Begin to record; see the class. A second call only adds a `module` that is not recorded yet.
+
+        The program's own first call takes the place of what was recorded from outside.
+        """
+        outside = bool(kwargs.get("skip_dep_check"))
+        if self.is_instrumented_by_opentelemetry and self._origin == "outside" and not outside:
+            self.uninstrument()
+            self._gave_way = True
         if self.is_instrumented_by_opentelemetry and "module" in kwargs:
             self._add_modules(_modules(kwargs["module"]))
             return None
         if not self.is_instrumented_by_opentelemetry:
             # `opentelemetry-instrument` asks with this argument: the program itself does not know of the recording.
-            self._origin = "outside" if kwargs.get("skip_dep_check") else "program"
+            self._origin = "outside" if outside else "program"
             if self._origin == "outside" and _AUTOMATIC in sys.modules and not entry_points(group=_SETS_UP):
                 report(
                     "opentelemetry-instrument sets up no SDK here, and a program that does not do so itself exports "
@@ -138,6 +147,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
                 old for each in recorder.sinks if (old := dict(self._sinks).get(each, each)) is not None
             ]
         self._modules, self._copies, self._nodes, self._before, self._sinks = (), None, None, None, []
+        self._gave_way = False
 
     def _exchange(self, recorder: Recorder, new: Sink) -> None:
         """Put `new` in the place of the sink of its kind."""
@@ -165,7 +175,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 
     def _visit(self, info: NodeClass, node: Any, method: str, shared: Any) -> Harmless[Any] | None:
         """How a node is recorded whose class is not decorated; None where it is not."""
-        code = info.code(method, node, self._origin)
+        code = info.code(method, node, self._origin_here() if self._gave_way else self._origin)
         if self._name_hook is not None and (name := self._hooked_name(node)) is not None:
             code = code.named(name)
         recorder = default.recorder
@@ -177,6 +187,11 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         if settings.exclude and any(fnmatchcase(code.name, pattern) for pattern in settings.exclude):
             return None
         return Opening(_FLOW if info.is_flow else _NODE, Call(code, shared, node, *item_of(node)))
+
+    def _origin_here(self) -> Origin:
+        if self._origin == "program" and (at := default.recorder.current()) is not None:
+            return at.run.origin  # The store of a run that began before does not begin to change.
+        return self._origin
 
     def _hooked_name(self, node: Any) -> str | None:
         if self._name_hook is None:
@@ -231,8 +246,8 @@ class _HookSink(Sink):
     def __init__(self, hook: SpanHook) -> None:
         self._hook = hook
 
-    def run_started(self, run: Run) -> None:
-        """Call it for a flow."""
+    def run_shown(self, run: Run) -> None:
+        """Call it for a flow: only now, when no other thread waits for the run's span."""
         if run.node is not None:
             self._hook(run.span, run.node)
 

@@ -58,7 +58,7 @@ class ProgressTrackerNode(_Node):
         try:
             self._mark(shared, prep_res, exec_res)
         except BaseException as error:
-            if passes(error):
+            if passes(error, theirs=True):
                 raise
             report("ProgressTrackerNode could not mark the stage; the workflow goes on", error)
         return "default"

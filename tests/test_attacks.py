@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from pocketflow import AsyncFlow, AsyncNode, BatchFlow, Flow, Node
 
-from otel_progress import PocketFlowInstrumentor, Visit, stage, workflow
+from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, Visit, stage, workflow
 from otel_progress.recording import default
 from otel_progress.recording.faults import from_handler, passes
 from otel_progress.recording.recorder import Recorder
@@ -65,6 +65,19 @@ def of_a_common_kind(number: int, frame: Any) -> None:
     raise ValueError("limit")
 
 
+def that_holds_no_frame(number: int, frame: Any) -> None:
+    del number, frame
+    raise TimeLimit
+
+
+class Forgetful:
+    """As some style guides want it: what is not used is deleted."""
+
+    def __call__(self, number: int, frame: Any) -> None:
+        del frame
+        raise ValueError("limit")
+
+
 HANDLERS: list[Any] = [
     plain,
     Raiser().method,
@@ -72,6 +85,9 @@ HANDLERS: list[Any] = [
     functools.partial(with_more, "x"),
     that_leaves,
     of_a_common_kind,
+    that_holds_no_frame,
+    functools.partial(that_holds_no_frame),
+    Forgetful(),
 ]
 
 
@@ -277,6 +293,64 @@ def test_what_a_stores_methods_raise_ends_there(telemetry: Telemetry, error: typ
     assert telemetry.recorder.registry.runs() == []
 
 
+@pytest.mark.parametrize("error", [SystemExit, Own, RuntimeError])
+@pytest.mark.parametrize("base", [object, dict])
+def test_what_an_object_says_of_itself_is_not_asked(
+    telemetry: Telemetry, error: type[BaseException], base: type[Any]
+) -> None:
+    """As a lazy object does that is asked for its class too early."""
+
+    class Answers(type):
+        def __getattr__(cls, name: str) -> Any:
+            raise error
+
+    class Lazy(base, metaclass=Answers):  # type: ignore[misc]
+        @property
+        def __class__(self) -> Any:
+            raise error
+
+        def __getattr__(self, name: str) -> Any:
+            raise error
+
+        def __call__(self, store: Any) -> Any:
+            raise error
+
+    class Text(str):
+        def __len__(self) -> int:
+            raise error
+
+        def strip(self, *_: Any) -> str:
+            raise error
+
+        __eq__ = __str__ = __getitem__ = strip  # type: ignore[assignment]
+        __hash__ = str.__hash__
+
+    class Key:
+        def __str__(self) -> str:
+            raise error
+
+    class Items(BatchFlow):
+        def prep(self, shared: Any) -> list[dict[Any, Any]]:
+            return [{Key(): 1}, {"item": lazy}]
+
+    lazy: Any = Lazy()
+    short(lazy)
+    with workflow("w", shared=lazy), stage(Text("a"), shared=lazy, revision=lazy, platforms=lazy) as visit:
+        visit.advance(lazy, failed=lazy, total=lazy)
+        visit.platform(Text("twitter"))
+    shared = {"workflow_state": {"current_stage": Text("b"), "revision_count": Text("3")}, "quality_control": lazy}
+    with workflow("w", shared={**shared, "task_requirements": {"platforms": lazy}}):
+        Flow(ProgressTrackerNode()).run(shared)
+        PocketFlowInstrumentor().instrument()
+        try:
+            Items(Node()).run(shared)
+        finally:
+            PocketFlowInstrumentor().uninstrument()
+    assert len(telemetry.spans("stage Node")) == 2
+    telemetry.recorder.close()
+    assert {span.name for span in telemetry.spans("stage")} == {"stage short", "stage a", "stage Items", "stage Node"}
+
+
 def test_what_is_recorded_from_outside_leaves_the_store_as_it_is(telemetry: Telemetry) -> None:
     class Sums(Node):
         def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> None:
@@ -303,6 +377,28 @@ def test_what_is_recorded_from_outside_leaves_the_store_as_it_is(telemetry: Tele
     finally:
         PocketFlowInstrumentor().uninstrument()
     assert len(telemetry.spans("stage Sums")) == 1
+
+
+def test_a_later_call_by_the_program_turns_the_mirror_on_for_runs_that_begin_after_it(telemetry: Telemetry) -> None:
+    class Asks(Node):
+        def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> None:
+            PocketFlowInstrumentor().instrument()
+
+    stores = list[dict[str, Any]]({} for _ in range(3))
+    first = Asks()
+    first >> Node()
+    PocketFlowInstrumentor().instrument(skip_dep_check=True)
+    try:
+        Flow(Node()).run(stores[0])
+        Flow(first).run(stores[1])
+        Flow(Node()).run(stores[2])
+        PocketFlowInstrumentor().instrument(skip_dep_check=True)  # Which changes nothing any more.
+        Flow(Node()).run(stores[2])
+    finally:
+        PocketFlowInstrumentor().uninstrument()
+    assert [set(store) for store in stores] == [set(), set(), {"progress_metrics", "progress_run"}]
+    assert stores[2]["progress_metrics"]["Node"]["visits"] == 1
+    assert len(telemetry.spans("stage Node")) == 4
 
 
 @pytest.mark.parametrize(("mirror", "keys"), [(True, {"progress_metrics", "progress_run"}), (False, set[str]())])
@@ -367,6 +463,42 @@ def test_a_visit_takes_any_value(telemetry: Telemetry, value: Any) -> None:
     with stage("a", shared=saved):
         pass
     json.dumps(saved["progress_metrics"]["a"], allow_nan=False)
+
+
+@pytest.mark.parametrize("value", [math.nan, 1.5, 2**63, b"6", True, object()], ids=repr)
+def test_what_is_no_count_is_said_once(telemetry: Telemetry, faults: Callable[[], list[str]], value: Any) -> None:
+    shared: dict[str, Any] = {"quality_control": {"revision_count": value}, "task_requirements": {"platforms": value}}
+    for _ in range(2):
+        with workflow("w", shared=shared), stage("a", revision=value, platforms=value) as visit:
+            visit.advance(-1)
+        entry = shared["progress_metrics"]["a"]
+        assert (entry["revisions"], entry["platforms"], entry["items_done"]) == (0, 0, 0)
+    assert sorted(faults()) == [
+        "a revision count is no whole number, and is ignored",
+        "advance(done=...) is no whole number of items, and is ignored",
+        "what is given as platforms is no list, text or whole number, and is ignored",
+    ]
+
+
+def test_many_large_counts_end_no_export(telemetry: Telemetry) -> None:
+    """Their sum is beyond 64 bits, and so is what a saved store counts, one more."""
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared):
+        for _ in range(2):
+            with stage("a") as visit:
+                for _ in range(2):
+                    visit.advance(2**62, failed=2**62)
+                visit.expect(2**63 - 1)
+    entry = shared["progress_metrics"]["a"]
+    assert (entry["items_done"], entry["items_total"]) == (2**63 - 1, 2**63 - 1)
+    shared["progress_run"] = {"run_id": "x", "workflow": "w", "traceparent": "", "started": ""}
+    entry.update(visits=2**63 - 1, results={"success": 2**63 - 1})
+    with stage("a", shared=shared):
+        pass
+    assert [value for _, value in telemetry.points("otel_progress.stage.items")] == [float(2**64), float(2**64)]
+    for span in telemetry.spans("stage a"):
+        counts = [value for value in (span.attributes or {}).values() if isinstance(value, int)]
+        assert max(counts) < 2**63
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------
@@ -510,9 +642,19 @@ class Frozen(type):
         raise TypeError("frozen")
 
 
-def test_a_class_that_cannot_be_changed_is_left_alone(telemetry: Telemetry, faults: Callable[[], list[str]]) -> None:
+class Forbidding(type):
+    """The same, in an odd way."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise Own
+
+
+@pytest.mark.parametrize("kind", [Frozen, Forbidding])
+def test_a_class_that_cannot_be_changed_is_left_alone(
+    telemetry: Telemetry, faults: Callable[[], list[str]], instrumented: None, kind: type[type]
+) -> None:
     @stage("frozen")
-    class Cold(Node, metaclass=Frozen):
+    class Cold(Node, metaclass=kind):
         def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> str:
             return "done"
 

@@ -27,8 +27,10 @@ from pocketflow import BatchNode, Flow, Node
 
 from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, Run, Sink, Visit, gather, stage, workflow
 from otel_progress.recording import default, order
+from otel_progress.recording.later import Later
 from otel_progress.recording.recorder import Recorder
 from otel_progress.recording.waiting import Waiting
+from otel_progress.sinks.mirror import _Desk
 from otel_progress.sinks.usual import usual_sinks
 
 OURS = ("otel_progress", "opentelemetry")
@@ -255,7 +257,7 @@ def try_every_instant(begun: Begun, work: Callable[[], object], kind: type[BaseE
         left = {
             "current": dict(context.get_current()),
             "visits": recorder.registry.visits(),
-            "runs": [run for run in recorder.registry.runs() if not run.implicit],
+            "runs": [run for run in recorder.registry.runs() if not run.idle],
         }
         assert not any(left.values()), (at, left)
         recorder.close()
@@ -289,6 +291,23 @@ def test_nothing_is_swallowed_and_nothing_left_open(begun: Begun, work: Callable
 def test_of_whatever_kind_it_is(begun: Begun, kind: type[BaseException]) -> None:
     for work in (a_block, a_wait, what_is_carried):
         assert try_every_instant(begun, work, kind) > 300
+
+
+def test_who_is_interrupted_keeps_nobody_out() -> None:
+    """Where one thread works at a time: what waits, and a store that is no plain dict."""
+    later, desk = Later(lambda: None, "things"), _Desk()
+    works: list[tuple[Callable[[], object], object]] = [
+        (later.drain, later._worker),
+        (lambda: desk.hand_in("key", lambda: None), desk.writer),
+    ]
+    for work, held in works:
+        at, came = 0, True
+        while came:
+            at += 1
+            with contextlib.suppress(TimeLimit):
+                came = interrupted(work, at, Handler(TimeLimit))
+            assert held == {}, at
+        assert at > 5
 
 
 def test_time_of_waiting_is_counted_once_and_told_once(begun: Begun) -> None:

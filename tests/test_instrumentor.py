@@ -667,7 +667,7 @@ def test_hooks_that_fail_are_said_once(
     run(Flow(chain(Step(), Step())))
     assert repr(telemetry.trees()) == "[run tests[stage Step, stage Step]]"
     assert sorted(faults()) == [
-        "_HookSink.run_started failed; the workflow goes on without it",
+        "_HookSink.run_shown failed; the workflow goes on without it",
         "_HookSink.visit_started failed; the workflow goes on without it",
         "name_hook failed; the stage has its usual name",
     ]

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pocketflow import AsyncNode, Node
 
-from otel_progress import stage
+from otel_progress import PocketFlowInstrumentor, stage
 
 from .conftest import Telemetry
 from .test_generators import awaited
@@ -216,3 +217,64 @@ def test_the_argument_named_shared_is_found_wherever_it_stands(telemetry: Teleme
     assert found_by(handing_the_rest_on, 1, ...)
     assert found_by(functools.partial(by_position, 1), ...)
     assert not found_by(another_name, 1, ...)
+
+
+class Called:
+    def __call__(self, one: int, *, two: int = 2) -> int:
+        return one
+
+
+class Awaited:
+    async def __call__(self, one: int, *, two: int = 2) -> int:
+        return one
+
+
+class Plain(Node):
+    def exec(self, prep_res: Any, more: int = 1) -> Any:
+        return prep_res
+
+
+class Waits(AsyncNode):
+    async def exec_async(self, prep_res: Any, more: int = 1) -> Any:
+        return prep_res
+
+
+class Driven:
+    def prep(self, shared: Any) -> Any: ...
+
+    async def exec(self, prep_res: Any, more: int = 1) -> Any:
+        return prep_res
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any: ...
+
+
+def test_methods_of_nodes_and_objects_keep_theirs(telemetry: Telemetry) -> None:
+    """Of coroutine functions too what does not fit is refused at the call, in Python's own words."""
+
+    def told() -> list[Any]:
+        asked = list[Any]()
+        for method in methods():
+            with pytest.raises(TypeError) as refused:
+                method()
+            bound = inspect.getcallargs(method, 1)  # pyright: ignore[reportDeprecated]
+            asked.append((inspect.getfullargspec(method), bound, str(refused.value)))
+            asked.append(inspect.iscoroutinefunction(method))
+        return asked
+
+    called, waiting, driven = Called(), Awaited(), Driven()
+    plain, waits = Plain(), Waits()
+
+    def methods() -> list[Any]:
+        return [called.__call__, waiting.__call__, plain.exec, waits.exec_async, driven.exec]
+
+    def without_selves(asked: list[Any]) -> list[Any]:
+        return [each if isinstance(each, bool) else (each[0], {**each[1], "self": None}, each[2]) for each in asked]
+
+    before = without_selves(told())
+    called, waiting = stage("called")(called), stage("awaited")(waiting)
+    stage("driven")(Driven)
+    PocketFlowInstrumentor().instrument()
+    try:
+        assert without_selves(told()) == before
+    finally:
+        PocketFlowInstrumentor().uninstrument()

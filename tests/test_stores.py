@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing import Manager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pocketflow import Flow, Node
@@ -183,6 +183,69 @@ def test_a_run_that_its_store_does_not_tell_of_yet_keeps_it(telemetry: Telemetry
     first.join(LONGEST)
     runs = [(span.attributes or {})["otel_progress.run.id"] for span in telemetry.spans("stage")]
     assert runs == [runs[0]] * 3
+
+
+class Asks(OwnMapping):
+    """One whose every method, and whose end, has another thread look whether it can have the lock of a run."""
+
+    lock: ClassVar[Any] = threading.RLock()
+    held: ClassVar[list[str]] = []
+
+    def ask(self, name: str) -> None:
+        def look() -> None:
+            if self.lock.acquire(blocking=False):
+                self.lock.release()
+            else:
+                self.held.append(name)
+
+        at_once(1, look)
+
+    def __getitem__(self, key: str) -> Any:
+        self.ask("getitem")
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Any:
+        self.ask("iter")
+        return super().__iter__()
+
+    def __del__(self) -> None:
+        self.ask("del")
+
+
+def test_what_stands_in_a_dict_is_no_plain_dict_either(telemetry: Telemetry) -> None:
+    """No lock is held while its methods run, or when the last of it goes."""
+    shared: dict[str, Any] = {"progress_metrics": Asks()}
+    shared["progress_metrics"]["a"] = Asks()
+    with workflow("w", shared=shared) as run:
+        Asks.lock = run.lock
+        with stage("a") as visit:
+            shared["progress_metrics"] = Asks()
+            visit.advance(1)
+            shared["progress_run"] = Asks()
+        with workflow("w", shared=shared), stage("b"):
+            pass
+    shared.update(progress_metrics=Asks(), progress_run=Asks())
+    Asks.lock = run.lock
+    with stage("a", shared=shared):
+        pass
+    assert Asks.held == []
+    assert shared["progress_metrics"]["a"]["completed"]
+
+
+def test_a_hook_may_wait_for_a_thread_that_joins_its_run(telemetry: Telemetry, faults: Callable[[], list[str]]) -> None:
+    shared: dict[str, Any] = {}
+
+    def join() -> None:
+        with stage("elsewhere", shared=shared):
+            pass
+
+    PocketFlowInstrumentor().instrument(span_hook=lambda span, node: at_once(1, join))
+    try:
+        Flow(Node()).run(shared)
+    finally:
+        PocketFlowInstrumentor().uninstrument()
+    assert len(telemetry.spans("run")) == 1
+    assert faults() == []
 
 
 def test_one_run_whose_end_fails_stops_no_other(telemetry: Telemetry) -> None:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection
 from dataclasses import replace
 from importlib.metadata import entry_points
-from typing import Any, cast
 
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
@@ -36,17 +35,3 @@ def instrument() -> None:
                 instrumentor.instrument(skip_dep_check=True)
             except Exception:  # noqa: S112 - the framework is not there, or not in a version that is known
                 continue
-            _give_way(instrumentor)
-
-
-def _give_way(instrumentor: Any) -> None:
-    """Let the program's own `instrument()`, with the arguments that it gives, take the place of ours."""
-    cls = cast("Any", type(instrumentor))
-    instrument = cls.instrument
-
-    def instead(self: Any, **kwargs: Any) -> Any:
-        cls.instrument = instrument
-        self.uninstrument()
-        return instrument(self, **kwargs)
-
-    cls.instrument = instead

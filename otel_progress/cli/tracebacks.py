@@ -11,10 +11,11 @@ from types import CodeType, TracebackType
 from typing import Any
 
 from ..recording.raised import is_a, trace_of
+from ..ways.signatures import MADE
 
-_OURS = str(Path(__file__).parents[1]) + os.sep
-_WRAPPERS = str(Path(__file__).parents[1] / "ways" / "patches.py")
-"""What is put around the program's methods: never where an exception comes from."""
+_WRAPPERS = (str(Path(__file__).parents[1] / "ways" / "patches.py"), MADE)
+"""What is put around the program's functions: never where an exception comes from."""
+_OURS = (str(Path(__file__).parents[1]) + os.sep, MADE)
 _SET: Any = BaseException.__dict__["__traceback__"].__set__
 _CHAINED = [BaseException.__dict__[name].__get__ for name in ("__cause__", "__context__")]
 _Group: Any = getattr(builtins, "BaseExceptionGroup", None)  # Since Python 3.11.
@@ -87,5 +88,5 @@ def _theirs(frames: Sequence[TracebackType]) -> list[TracebackType]:
     return [
         each
         for number, (each, file) in enumerate(zip(frames, files, strict=True))
-        if not file.startswith(_OURS) or (number >= raised and file != _WRAPPERS)
+        if not file.startswith(_OURS) or (number >= raised and file not in _WRAPPERS)
     ]

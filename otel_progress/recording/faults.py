@@ -6,10 +6,13 @@ thread by `PyThreadState_SetAsyncExc`. Such an exception belongs to the workflow
 
 from __future__ import annotations
 
+import functools
 import logging
+import signal
 import sys
 import traceback
-from types import FrameType, TracebackType
+from inspect import getattr_static
+from types import CodeType, FrameType, FunctionType, MethodType, TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from ..names import SCOPE
@@ -47,6 +50,7 @@ logger.addFilter(_Visible())
 _MOST = 1000  # A fault whose text never repeats must not grow memory without end.
 _said: set[str] = set()
 
+_SIGNALS = tuple(signal.valid_signals())
 _OURS = frozenset({SCOPE, "opentelemetry"})
 _OUR_KINDS = (
     ArithmeticError,
@@ -101,7 +105,8 @@ def from_handler(error: BaseException) -> bool:
 def _is_handler(frame: FrameType) -> bool:
     """Whether `frame` is that of a signal's handler: it is given the frame that it interrupts, which nothing else is.
 
-    Which handlers are installed does not tell: many put another one back before they raise.
+    Which handlers are installed tells only of those that hold that frame no more (`del signum, frame`): many put
+    another one back before they raise.
     """
     code, interrupted = frame.f_code, frame.f_back
     count = code.co_argcount + code.co_kwonlyargcount + 2  # And `*args`, `**kwargs`.
@@ -109,7 +114,15 @@ def _is_handler(frame: FrameType) -> bool:
     for value in [*given, *[each for some in given if type(some) is tuple for each in cast("Any", some)]]:
         if value is interrupted:
             return interrupted is not None
-    return False
+    return code in [_code_of(handler) for handler in map(signal.getsignal, _SIGNALS) if callable(handler)]
+
+
+def _code_of(handler: Any) -> CodeType | None:
+    while type(handler) is functools.partial:
+        handler = cast("functools.partial[Any]", handler).func
+    if type(handler) is not MethodType and type(handler) is not FunctionType:
+        handler = getattr_static(cast("type[object]", type(handler)), "__call__", None)
+    return getattr(handler, "__code__", None)  # A method has that of its function.
 
 
 def passes(error: BaseException, *, theirs: bool = False) -> bool:

@@ -78,12 +78,18 @@ class Later:
                     self._do_all()
                     return True
             finally:
-                if self._worker.get(None) is me:
-                    self._worker.clear()
+                try:
+                    self._leave(me)
+                finally:  # Once more, where the handler of a signal has interrupted that.
+                    self._leave(me)
             if holder == me:  # The handler of a signal came while this thread worked.
                 return False
             sleep(_PAUSE)
         return False
+
+    def _leave(self, me: int) -> None:
+        if self._worker.get(None) is me:
+            self._worker.clear()
 
     def _do_all(self) -> None:
         waiting = self._waiting

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-_NAME: Any = type.__dict__["__name__"].__get__
+name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
+"""The name of a class."""
 _QUALNAME: Any = type.__dict__["__qualname__"].__get__
 _MODULE: Any = type.__dict__["__module__"].__get__
 _OWN: Any = BaseException.__dict__["__dict__"].__get__
@@ -17,9 +19,9 @@ def is_a(error: BaseException, kinds: type[BaseException] | tuple[type[BaseExcep
     return issubclass(type(error), kinds)
 
 
-def type_name(error: BaseException) -> str:
+def type_name(error: object) -> str:
     """The name of its type."""
-    return _NAME(type(error))
+    return name_of(type(error))
 
 
 def module_of(error: BaseException) -> str:

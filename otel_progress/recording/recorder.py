@@ -297,13 +297,18 @@ class Recorder(Teller):
             return self.nothing(call.code)
         (ambient, context), code = self.around(), call.code
         run = None if ambient is None else ambient.run
-        if run is None or run.ended is not None or not run.open_here:
-            run = self.run_for(call, ambient)
-        record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose, of_class=code.of_class)
-        if run.tracked and (visit := run.hand_over(record.stage_of(code.name))) is not None:
-            return self._take_over(visit, call, ambient, context)
-        visit = Visit(self, record, call)
-        return self.begin(visit, ambient, context) or self.start_visit(call)
+        try:
+            if run is None or run.ended is not None or not run.open_here:
+                run = self.run_for(call, ambient)
+            record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose, of_class=code.of_class)
+            if run.tracked and (visit := run.hand_over(record.stage_of(code.name))) is not None:
+                return self._take_over(visit, call, ambient, context)
+            visit = Visit(self, record, call)
+            return self.begin(visit, ambient, context) or self.start_visit(call)
+        except BaseException:
+            if run is not None and run.unattended and run.shown and run.ended is None:
+                self.rest(run, call.shared)  # Else it would be there for ever, without a visit that ends it.
+            raise
 
     def _take_over(self, visit: Visit, call: Call, ambient: Recorded | None, context: Context) -> Visit:
         visit.called(call)

@@ -28,7 +28,10 @@ class Sink:
     """
 
     def run_started(self, run: Run) -> None:
-        """A run began, or was joined (`run.owned` is false: another process, or an earlier call, made its span)."""
+        """A run began, or was joined (`run.owned` is false: another process, or an earlier call, made its span).
+
+        Threads that join the run wait until all sinks have been told: what waits or takes long belongs to `run_shown`.
+        """
 
     def run_shown(self, run: Run) -> None:
         """The store of the run may now be told of it. Other threads can find the run by then."""

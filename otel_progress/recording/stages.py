@@ -138,17 +138,17 @@ class StageRecord:
     def expect(self, visit: Visit, total: int) -> None:
         """A visit has `total` items."""
         with self.run.lock:
-            self.items_total = (self.items_total or 0) + total - (visit.items_total or 0)
+            self.items_total = _bounded((self.items_total or 0) + total - (visit.items_total or 0))
             visit.items_total = total
 
     def count(self, visit: Visit, items: int, result: Result) -> None:
         """Items of a visit ended with `result`."""
         with self.run.lock:
             if result in COMPLETED:
-                visit.items_done += items
-                self.items_done += items
+                visit.items_done = _bounded(visit.items_done + items)
+                self.items_done = _bounded(self.items_done + items)
             else:
-                visit.items_failed += items
+                visit.items_failed = _bounded(visit.items_failed + items)
 
     def attempt(self, visit: Visit, retry: bool, wait: float) -> None:
         """A visit tries once more, `wait` seconds after a try that failed if it is a retry."""
@@ -336,10 +336,15 @@ class StageRecord:
         self.visits = max(self.visits, ended)
 
 
+def _bounded(count: int) -> int:
+    """A sum of counts within 64 bits, beyond which exporters refuse it."""
+    return count if count < 2**63 else 2**63 - 1
+
+
 def _count(value: Any) -> int:
     """A count in a saved store; 0 for what is none."""
     count = None if isinstance(value, bool) else whole_number(value)
-    if count is None or count < 0:
+    if count is None or not 0 <= count < 2**62:  # It is counted on from there.
         if value is not None:
             report(_ODD)
         return 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +26,13 @@ _LONGEST_MARGIN = 1000  # Characters of a name that are looked at.
 _ARRAYS = ("__array__", "__dataframe__", "__array_interface__")
 
 
-type_of: Callable[[object], object] = type
-"""A checker that sees `type` narrows Any to a type that it does not know."""
+type_of: Callable[[object], type[object]] = type
+"""A checker that sees `type` narrows Any to a type that it does not know.
+
+Where it matters it stands for `isinstance` too: that asks the object, which may answer anything or raise.
+"""
+_bases_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+_own_of: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
 
 
 class _Here(threading.local):
@@ -92,12 +96,12 @@ def _is_mapping(holder: Any) -> bool:
 def name_of(value: object) -> str:
     """`value` as a name for people and databases: a string without its margins, at most 200 characters long."""
     try:
-        text = value if isinstance(value, str) else str(value)
+        text = value if type(value) is str else str.__str__(value if isinstance(value, str) else str(value))
         text = (text if len(text) <= _LONGEST_MARGIN else text[:_LONGEST_MARGIN]).strip()
     except BaseException as error:  # It is the workflow's own method.
         if from_handler(error):
             raise
-        text = type(value).__name__
+        text = raised.type_name(value)
     return printable(text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…")
 
 
@@ -114,10 +118,10 @@ def given_store(shared: Any) -> Any:
     """
     if type_of(shared) is dict or shared is None:
         return shared
-    if isinstance(shared, (bool, int, float, complex, str, bytes, bytearray, memoryview, tuple, list, set, frozenset)):
+    kind = type_of(shared)
+    if issubclass(kind, (int, float, complex, str, bytes, bytearray, memoryview, tuple, list, set, frozenset)):
         return None
-    kind = cast("type[object]", type(shared))
-    return None if [mark for mark in _ARRAYS if hasattr(kind, mark)] else shared
+    return None if [mark for mark in _ARRAYS if _defines(kind, mark)] else shared
 
 
 def found_store(shared: Any) -> Any:
@@ -127,11 +131,16 @@ def found_store(shared: Any) -> Any:
     """
     if type_of(shared) is dict or shared is None:
         return shared
-    kind = cast("type[object]", type(shared))
-    if issubclass(kind, dict) or hasattr(kind, "__dataclass_fields__"):
+    kind = type_of(shared)
+    if issubclass(kind, dict) or _defines(kind, "__dataclass_fields__"):
         return given_store(shared)
-    bases = [(base.__module__, base.__name__) for base in kind.__mro__]
+    bases = [(_own_of(base).get("__module__"), raised.name_of(base)) for base in _bases_of(kind)]
     return shared if ("multiprocessing.managers", "BaseProxy") in bases else None
+
+
+def _defines(kind: type, name: str) -> bool:
+    """Whether a class has an attribute, as far as nobody has to be asked: a metaclass may answer anything, or raise."""
+    return bool([base for base in _bases_of(kind) if name in _own_of(base)])
 
 
 @dataclass(frozen=True)
@@ -192,8 +201,6 @@ class _TooLongToKeepError(Exception):
 
 
 def _platforms_of(value: Any) -> Platforms:
-    if value is None or isinstance(value, (bool, bytes, bytearray)):
-        return NO_PLATFORMS
     if isinstance(value, Platforms):
         return value
     if (number := _whole(value)) is not None:
@@ -202,13 +209,15 @@ def _platforms_of(value: Any) -> Platforms:
     if isinstance(value, str):
         listed = [part for part in value[:_LONGEST_LIST].split(",") if part.strip()]
         entries, more = listed[:MOST_NAMES], len(listed[MOST_NAMES:])
-    elif isinstance(value, Collection):  # Not any iterable: reading a generator would use up what the workflow needs.
+    elif isinstance(value, Collection) and not isinstance(value, (bytes, bytearray)):
+        # Not any iterable: reading a generator would use up what the workflow needs.
         whole = cast("Collection[Any]", value)
         entries = list(itertools.islice(whole, MOST_NAMES))
         more = len(whole) - len(entries)
         if isinstance(value, (set, frozenset)):
             entries.sort(key=str)
     else:
+        report("what is given as platforms is no list, text or whole number, and is ignored")
         return NO_PLATFORMS
     found: dict[str, None] = {}
     unnamed = 0
@@ -234,34 +243,28 @@ def read_platforms(shared: Any) -> Platforms:
 
 
 def revision_of(value: Any) -> int | None:
-    """A revision count as workflows write it; None where `value` is none."""
-    if isinstance(value, str) and len(value) < 20 and value.strip().isdecimal():
-        value = int(value)
-    return _whole(value)
+    """A revision count as workflows write it; None where `value` is none, which is said once."""
+    if value is None:
+        return None
+    if issubclass(type_of(value), str):
+        text = str.__str__(value)[:20].strip()
+        value = int(text) if len(text) < 20 and text.isdecimal() else text or None
+    if (number := _whole(value)) is None and value is not None:
+        report("a revision count is no whole number, and is ignored")
+    return number
 
 
 def _whole(value: Any) -> int | None:
-    """A number of any type (numpy's too) as a count within 64 bits; None where `value` is none."""
-    if type(value) is int:
-        return value if 0 <= value < 2**63 else 0 if value < 0 else None
-    if value is None or isinstance(value, (bool, str, bytes, bytearray)):
-        return None
-    try:
-        number = float(value)
-        if not math.isfinite(number) or number >= 2**63:
-            return None
-        return max(0, int(number))
-    except BaseException as error:
-        if from_handler(error):
-            raise
-        return None
+    """A whole number of any type as a count; None where `value` is none."""
+    number = None if type_of(value) is bool else whole_number(value)
+    return None if number is None else max(0, number)
 
 
 def whole_number(value: Any) -> int | None:
     """A whole number of any type (numpy's too) within 64 bits as an int; None where `value` is none."""
     if type(value) is int:
         return value if abs(value) < 2**63 else None
-    if value is None or isinstance(value, (str, bytes, bytearray)):
+    if value is None or issubclass(type_of(value), (str, bytes, bytearray)):
         return None
     try:
         number = int(value)
@@ -348,5 +351,5 @@ def given_value(given: Any, shared: Any) -> Any:
     except BaseException as error:
         if from_handler(error):
             raise
-        report(f"{name_of(getattr(given, '__qualname__', given))} failed to read the store", error)
+        report(f"{name_of(read(given, '__qualname__') or given)} failed to read the store", error)
         return None

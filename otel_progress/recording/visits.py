@@ -249,7 +249,7 @@ class Visit(Recorded):
 
 def _whole(value: Any, what: str) -> int:
     whole = whole_number(value)
-    if whole is None:
+    if whole is None or whole < 0:
         report(f"advance({what}=...) is no whole number of items, and is ignored")
     return whole or 0
 

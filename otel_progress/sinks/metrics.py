@@ -27,6 +27,7 @@ _Key = tuple[str, ...]
 _MILLISECOND = 1_000_000
 _MANY = names.REVISIONS[-1]
 _MOST_TOLD = len(names.REVISIONS) - 1
+_MOST_WHOLE = 2**31
 _MOST_BUDGETS = 1000  # Workflow names may be user data.
 # Counters have no exemplars: the SDK's reservoir for these draws from the `random` module, and our thread would do so
 # at any moment. A program that seeds it relies on the sequence.
@@ -169,7 +170,8 @@ class MetricSink(Sink):
         attributes = {**self._labels(visit.run.workflow, visit.stage), names.RESULT: result}
         if platform is not None:
             attributes[names.ITEM_PLATFORM] = self._bound.platform(platform)
-        self._count(self._items, count, attributes)
+        # The SDK's sum of ints may grow beyond 64 bits, which ends every export of metrics; one of floats may not.
+        self._count(self._items, count if count < _MOST_WHOLE else float(count), attributes)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:  # noqa: ARG002 - no action on a metric
         """Count it."""

@@ -14,6 +14,8 @@ from ..recording.store import read, type_of, write
 from ..recording.visits import Visit
 from ..recording.waiting import Waiting
 
+_PLAIN = {dict, type(None)}
+
 
 class _Desk:
     """Where is written into one store whose methods are the workflow's: by one thread at a time.
@@ -40,8 +42,14 @@ class _Desk:
                     for each in list(self.waiting):
                         self.waiting.pop(each)()
             finally:
-                if self.writer.get(None) is me:
-                    self.writer.clear()
+                try:
+                    self._leave(me)
+                finally:  # Once more, where the handler of a signal has interrupted that.
+                    self._leave(me)
+
+    def _leave(self, me: object) -> None:
+        if self.writer.get(None) is me:
+            self.writer.clear()
 
 
 class _Mirrored:
@@ -89,15 +97,12 @@ class MirrorSink(Sink):
         if mirrored is None or not mirrored.shown:
             mirrored = self._runs.setdefault(run, _Mirrored(self._desk(run)))
             self._show(run, mirrored)
-        if type_of(shared) is dict:
-            self._write_dict(run, run, mirrored, visit, shared)
-        elif shared is not None:
+        written = shared is None or (type_of(shared) is dict and self._write_dict(run, run, mirrored, visit, shared))
+        if not written:
             self._hand_in(run, run, mirrored, visit.record.name, shared)
         if own is not None and own is not shared:  # It may be that of another run.
             owner = self._recorder.registry.of_store(own) or run
-            if type_of(own) is dict:
-                self._write_dict(owner, run, mirrored, visit, own)
-            else:
+            if type_of(own) is not dict or not self._write_dict(owner, run, mirrored, visit, own):
                 self._hand_in(owner, run, mirrored, visit.record.name, own)
 
     stage_changed = visit_ended = visit_started
@@ -116,7 +121,7 @@ class MirrorSink(Sink):
         elif mirrored is not None and (shown := [each for each in beside if each in self._runs]):
             shared: Any = run.shared
             last = shown[-1]
-            if type_of(shared) is dict:
+            if _is_plain(shared):
                 with run.lock:
                     self._say_again(run, last, shared)
             else:
@@ -132,9 +137,11 @@ class MirrorSink(Sink):
         """What the run brought with it. What an earlier run left in the store goes; what a user prepared stays."""
         mirrored.shown = True
         shared: Any = run.shared
-        if type_of(shared) is dict:
+        if _is_plain(shared):
+            replaced = shared.get(PROGRESS_METRICS), shared.get(PROGRESS_RUN)
             with run.lock:
                 self._begin(run, mirrored, shared)
+            del replaced  # What the workflow had there may have a finalizer: not while the lock is held.
         elif shared is not None:
             self._desk(run).hand_in(run, lambda: self._begin(run, mirrored, shared))
 
@@ -151,18 +158,22 @@ class MirrorSink(Sink):
             write(shared, PROGRESS_RUN, to_save(run))
 
     @staticmethod
-    def _write_dict(owner: Run, run: Run, mirrored: _Mirrored, visit: Visit, shared: Any) -> None:
-        # Under the lock of the store's runs, as a plain dict runs no code of the workflow.
+    def _write_dict(owner: Run, run: Run, mirrored: _Mirrored, visit: Visit, shared: Any) -> bool:
+        # Under the lock of the store's runs, as plain dicts run no code of the workflow; False where that is none.
         stage = visit.record.name
         with owner.lock:
             entry = mirrored.entries[stage] = visit.record.entry()
             metrics = shared.get(PROGRESS_METRICS)
-            if type(metrics) is dict and stage in metrics:
+            replaced = metrics.get(stage) if type_of(metrics) is dict else None  # Let go of without the lock, as above.
+            if replaced is not None:
                 metrics[stage] = entry
-            else:  # A new stage, or a cleared or replaced store.
+            elif metrics is None or type_of(metrics) is dict:  # A new stage, or a cleared or replaced store.
                 _write_all(mirrored, shared, metrics)
+            else:
+                return False
             if shared.get(PROGRESS_RUN) is None:
                 shared[PROGRESS_RUN] = to_save(run)
+            return True
 
     def _desk(self, owner: Run) -> _Desk:
         return self._desks.get(owner.lock) or self._desks.setdefault(owner.lock, _Desk())
@@ -178,6 +189,13 @@ class MirrorSink(Sink):
         _write_all(mirrored, shared, read(shared, PROGRESS_METRICS))
         if read(shared, PROGRESS_RUN) is None:
             write(shared, PROGRESS_RUN, to_save(run))
+
+
+def _is_plain(shared: Any) -> bool:
+    """Whether neither the store nor what stands in it for us has methods of the workflow's."""
+    if type_of(shared) is not dict:
+        return False
+    return {type_of(shared.get(key)) for key in (PROGRESS_METRICS, PROGRESS_RUN)} <= _PLAIN
 
 
 def _write_all(mirrored: _Mirrored, shared: Any, metrics: Any) -> None:

@@ -165,7 +165,16 @@ def item_of(node: object, params: Any = None) -> tuple[object, str | None]:
     """Which item of a batch flow a node works on, and the platform that it names: from the parameters a flow sets."""
     if params is None:
         params = getattr(node, "__dict__", {}).get("params")
-    if not params or not isinstance(params, dict):
+    try:
+        return _item_of(params) if params else (None, None)
+    except BaseException as error:  # Of the methods of what is in them.
+        if from_handler(error):
+            raise
+        return None, None
+
+
+def _item_of(params: Any) -> tuple[object, str | None]:
+    if not isinstance(params, dict):
         return None, None
     values = cast("dict[Any, Any]", params)
     platform = values.get(default.get().settings.platform_key)

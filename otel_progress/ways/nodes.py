@@ -13,7 +13,7 @@ from opentelemetry.context import get_current
 
 from ..recording import default
 from ..recording.call import Call
-from ..recording.faults import Harmless, passes, report
+from ..recording.faults import Harmless, from_handler, passes, report
 from ..recording.live import Recorded, Run
 from ..recording.place import RECORDED
 from ..recording.store import found_store, given_store, name_of
@@ -180,7 +180,9 @@ def record_class(cls: type, scope: Scope[Any]) -> None:
         _decorated.patches.wrap(cls, inherited=True)
         if not watched:
             _decorated.patches.watch(cls)
-    except Exception as error:  # A metaclass that lets nothing be changed.
+    except BaseException as error:  # A metaclass that lets nothing be changed.
+        if from_handler(error):
+            raise
         report(f"{cls.__name__} cannot be recorded", error)
 
 

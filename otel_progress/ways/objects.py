@@ -14,11 +14,20 @@ from ..recording.faults import from_handler
 from ..recording.live import Recorded
 from .functions import decorated
 from .opening import Scope
+from .signatures import signed
 
 _INVOKES = ("invoke", "ainvoke")
 """The methods by which a runnable is called; `stream` and `batch` of it do not come here."""
 _FUNCTIONS = ("fn", "func", "__wrapped__")
 """Where the decorators of frameworks keep the function that their object stands for."""
+_PLAIN = """
+def call({declared}):
+    return __call__({given})
+"""
+_ASYNC = """
+async def call({declared}):
+    return await __call__({given})
+"""
 _kinds: WeakKeyDictionary[type, type] = WeakKeyDictionary()
 """Of which class what is recorded was before."""
 _set_class: Any = object.__dict__["__class__"].__set__
@@ -97,19 +106,11 @@ def _recorded(scope: Scope[Any], thing: Any, method: Callable[..., Any]) -> Call
     name = getattr(thing, "name", None)
     whole = decorated(scope, method, name=name if isinstance(name, str) and name else type(thing).__name__, node=thing)
 
-    if inspect.iscoroutinefunction(method):
-
-        @functools.wraps(method)
-        async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return await (method if _is_inside(self) else whole)(self, *args, **kwargs)
-
-        return call_async
-
-    @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return (method if _is_inside(self) else whole)(self, *args, **kwargs)
 
-    return call
+    template = _ASYNC if inspect.iscoroutinefunction(method) else _PLAIN
+    return functools.wraps(method)(signed(template, method, __call__=call))
 
 
 def _as_before(thing: Any, kind: Any, made: object, original: object, protocol: Any) -> Any:  # noqa: ARG001

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection
 from typing import Any, cast
 from weakref import WeakSet
 
-from ..recording.faults import Harmless, report
+from ..recording.faults import Harmless, from_handler, report
 from .classes import WRAPPED, forget_classes
+from .signatures import say_signature, signed
 
 _HOOK = "__init_subclass__"
 
@@ -39,7 +40,9 @@ class Patches:
         try:
             for name in self._methods:
                 self._wrap_method(cls, name, inherited)
-        except Exception as error:
+        except BaseException as error:  # A metaclass that lets nothing be changed.
+            if from_handler(error):
+                raise
             report(f"{cls.__name__} cannot be recorded", error)
         forget_classes()
         for subclass in type.__subclasses__(cls):
@@ -100,12 +103,13 @@ class Patches:
         if name == _LISTENED:
             wrapper = _listening(method, self._returned)
         elif inspect.iscoroutinefunction(found):
-            wrapper = _recording_async(method, name, self._around)
+            wrapper = _recording_async(method, found, name, self._around)
         elif name.endswith("_async") or (name == "_exec" and is_async(cls)):
             wrapper = _recording_awaitable(method, name, self._around)
         else:
             wrapper = _recording(method, name, self._around)
         functools.update_wrapper(wrapper, found)
+        say_signature(wrapper, found)
         self._replace(cls, name, wrapper, wrapper, own)
 
 
@@ -140,20 +144,35 @@ def _recording(method: Callable[..., Any], name: str, around: Around) -> Callabl
     return call
 
 
-def _recording_async(method: Callable[..., Any], name: str, around: Around) -> Callable[..., Any]:
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        recording = around(call, self, name, args, kwargs)
-        if recording is None:
-            return await method(self, *args, **kwargs)
-        try:
-            with recording:
-                value = await method(self, *args, **kwargs)
-                recording.returned(value)
-                return value
-        except BaseException as error:
-            recording.left(error)
-            raise
+_ASYNC = """
+async def call({declared}):
+    __args__, __kwargs__ = __arguments__({given})
+    __recording__ = __around__(__args__, __kwargs__)
+    if __recording__ is None:
+        return await __method__(*__args__, **__kwargs__)
+    try:
+        with __recording__:
+            __value__ = await __method__(*__args__, **__kwargs__)
+            __recording__.returned(__value__)
+            return __value__
+    except BaseException as __error__:
+        __recording__.left(__error__)
+        raise
+"""
+"""With the parameters of what it wraps: arguments that do not fit are refused at the call, not at the first step."""
 
+
+def _arguments(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return args, kwargs
+
+
+def _recording_async(
+    method: Callable[..., Any], found: Callable[..., Any], name: str, around: Around
+) -> Callable[..., Any]:
+    def of_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Harmless[Any] | None:
+        return around(call, args[0] if args else None, name, args[1:], kwargs)
+
+    call = signed(_ASYNC, found, __arguments__=_arguments, __around__=of_call, __method__=method)
     return call
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from inspect import Parameter
 from typing import Any, cast
 
+MADE = "<otel_progress>"
+"""The file that tracebacks say of what is made here."""
 _ANY = [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
 _BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -35,7 +37,7 @@ def signed(template: str, function: Callable[..., Any], **names: Any) -> Callabl
     made.__defaults__ = tuple(each.default for each in defaults if each.kind in _BY_POSITION) or None
     made.__kwdefaults__ = {each.name: each.default for each in defaults if each.kind is each.KEYWORD_ONLY} or None
     if parameters is _ANY:
-        _say_signature(made, function)
+        say_signature(made, function)
     return made
 
 
@@ -81,7 +83,7 @@ def _compiled(template: str, parameters: list[Parameter], names: dict[str, Any])
     if kind is Parameter.POSITIONAL_ONLY:
         declared.append("/")
     source = template.format(declared=", ".join(declared), given=", ".join(given), shared=_shared_of(parameters))
-    exec(compile(source, "<otel_progress>", "exec"), names)  # noqa: S102 - of names of parameters only
+    exec(compile(source, MADE, "exec"), names)  # noqa: S102 - of names of parameters only
     return names["call"]
 
 
@@ -112,7 +114,7 @@ def _finder(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str
     return find
 
 
-def _say_signature(made: Any, function: Callable[..., Any]) -> None:
+def say_signature(made: Any, function: Callable[..., Any]) -> None:
     """Let those who do not look through wrappers find the signature where the wrapper has another one."""
     try:
         made.__signature__ = inspect.signature(function)
