@@ -117,6 +117,18 @@ def test_inside_a_run(tmp_path: Path, method: str) -> None:
     assert "w (1 run)" in done.stderr
 
 
+def test_a_child_that_is_given_as_text_is_named_as_its_program(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+        import subprocess, sys
+        subprocess.run([sys.executable, "-c", "from otel_progress import stage\\nwith stage('work'): pass"], check=True)
+        """,
+    )
+    (begun,) = [event for event in events(tmp_path) if event["event"] == "run.started"]
+    assert begun["workflow.name"] == "program"
+
+
 @every_method
 def test_a_program_that_does_not_know_of_us(tmp_path: Path, method: str) -> None:
     run(

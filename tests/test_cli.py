@@ -202,6 +202,7 @@ def test_modules(tmp_path: Path) -> None:
         ours = otlp.run(tmp_path, [*RUN, "-m", module, "--help"])
         assert (ours.stdout, ours.returncode, plain.stderr) == (plain.stdout, plain.returncode, "")
         assert rows(ours.stderr)["draft"] == ["1", "2", "0", "0", "success"]
+    assert sorted(record.parent.name.split("-")[1] for record in run_files(tmp_path)) == ["studio", "studio.app"]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import sys
 import types
 import unicodedata
 from collections.abc import Callable, Generator
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import pytest
@@ -303,6 +305,33 @@ def go(flow: Any) -> None:
         asyncio.run(flow.run_async({}))
     else:
         flow.run({})
+
+
+@pytest.mark.parametrize(
+    ("argv0", "module", "record", "name"),
+    [
+        ("/app/campaign.py", None, "", "campaign"),
+        ("/app/campaign", "__main__", "", "campaign"),  # `python /app/campaign`, a folder or an archive.
+        ("/app/campaign/__main__.py", None, "", "campaign"),
+        ("/site/campaign/__main__.py", "campaign.__main__", "", "campaign"),
+        ("/site/campaign/app.py", "campaign.app", "", "campaign.app"),
+        ("-c", None, "", "workflow"),
+        ("-", None, "", "workflow"),
+        ("", None, "", "workflow"),
+        ("-c", None, "/runs/20261123T032555Z-pr-campaign-04ed14", "pr-campaign"),
+        ("-c", None, "/elsewhere", "workflow"),
+        ("/app/other.py", None, "/runs/20261123T032555Z-pr-campaign-04ed14", "other"),
+    ],
+)
+def test_a_program_is_named_as_people_know_it(
+    monkeypatch: pytest.MonkeyPatch, argv0: str, module: str | None, record: str, name: str
+) -> None:
+    main = types.ModuleType("__main__")
+    main.__spec__ = None if module is None else ModuleSpec(module, None)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(sys, "argv", [argv0])
+    monkeypatch.setenv("OTEL_PROGRESS_RECORD", record)
+    assert program_name() == name
 
 
 @pytest.mark.usefixtures("instrumented")

@@ -19,6 +19,7 @@ from ..recording import default
 from ..recording.faults import report
 from ..recording.live import Run
 from ..recording.sink import Sink
+from ..recording.sources import program_name
 from ..report import table
 from ..report.children import ChildTotals
 from ..report.totals import WorkflowTotals, name_within
@@ -77,7 +78,7 @@ class Recording(Sink):
             atexit.register(self._finish)
         children.leave()
         default.show(False)  # What goes on is told once.
-        self._record = Record(Path(sys.argv[0]).stem)
+        self._record = Record(program_name())
         if self._record.path is not None:
             process.companions.append(self._record.processor)
             process.log_companions.append(self._record.log_processor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 import uuid
@@ -9,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..names import Result
+from ..names import OTEL_PROGRESS_RECORD, Result
 from .raised import is_a
 from .store import name_of
+
+_EVERY = "__main__"  # What every program is called that is a folder's or a package's.
+_TEXT = ("-c", "-")
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,29 @@ def new_run_id() -> str:
 
 
 def program_name() -> str:
-    """The running program's name: its module's, else its script's without the ending."""
+    """The running program's name: its module's or package's, else its script's without the ending.
+
+    One that is given as text (`python -c`) has none: it is that of the program whose record it writes to, if any.
+    """
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None and spec.name:
-        return name_of(str(spec.name).removesuffix(".__main__"))
-    return name_of(Path(sys.argv[0]).stem if sys.argv else "") or "workflow"
+    name = str(spec.name).removesuffix(".__main__") if spec is not None and spec.name else _EVERY
+    return name_of(_script() if name == _EVERY else name) or name_of(_recorded_program()) or "workflow"
+
+
+def _script() -> str:
+    script = Path(sys.argv[0] if sys.argv else "")
+    if script.name in _TEXT:
+        return ""
+    if script.stem != _EVERY:
+        return script.stem
+    with contextlib.suppress(OSError):  # The folder that we are in may have been removed.
+        script = script.absolute()
+    return script.parent.name
+
+
+def _recorded_program() -> str:
+    """What a record is named after: its folder says when, what, and a few digits."""
+    return Path(os.environ.get(OTEL_PROGRESS_RECORD, "")).name.partition("-")[2].rpartition("-")[0]
 
 
 def result_of(error: BaseException | None) -> Result:
