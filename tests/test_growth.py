@@ -7,8 +7,10 @@ import gc
 import json
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextvars import Context
+from contextlib import AbstractContextManager
+from contextvars import Context, copy_context
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -55,6 +57,28 @@ def calls_of_one(run: Callable[[], object]) -> int:
         run()
     finally:
         sys.setprofile(None)
+        gc.enable()
+    return count
+
+
+def operations(run: Callable[[], object]) -> int:
+    """How many instructions of Python's are executed meanwhile: a loop that calls nothing shows too."""
+    count = 0
+
+    def note(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        return note
+
+    before = sys.gettrace()
+    gc.collect()
+    gc.disable()
+    sys.settrace(note)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
         gc.enable()
     return count
 
@@ -308,6 +332,44 @@ def test_one_stage_object_is_left_by_the_task_that_entered_it(telemetry: Telemet
     results = {str((span.attributes or {})["otel_progress.stage.result"]) for span in telemetry.spans("stage")}
     assert results == {"success"}
     assert scope._open == {}
+
+
+class OnlyExec(Node):
+    def exec(self, prep_res: Any) -> None: ...
+
+
+class ThreePhases(OnlyExec):
+    def prep(self, shared: Any) -> None: ...
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None: ...
+
+
+@pytest.mark.parametrize(("kind", "calls"), [(ThreePhases, {"prep": 1, "post": 3}), (OnlyExec, {"exec": 1})])
+def test_a_node_is_called_by_hand_at_the_same_cost_while_much_is_open(
+    telemetry: Telemetry, kind: type[Any], calls: dict[str, int]
+) -> None:
+    node = stage("by hand")(kind)()
+
+    def visit() -> None:
+        for name, arguments in calls.items():
+            getattr(node, name)(*[None] * arguments)
+
+    def is_open(around: AbstractContextManager[object]) -> Generator[None]:
+        with around, stage("open"):
+            yield
+
+    with workflow("w"):
+        visit()
+        few = min(operations(visit) for _ in range(3))
+        contexts = [copy_context() if number % 2 else Context() for number in range(400)]
+        opened = [is_open(stage("around") if number % 2 else workflow("other")) for number in range(400)]
+        for context, each in zip(contexts, opened, strict=True):
+            context.run(next, each)
+        visit()
+        assert min(operations(visit) for _ in range(3)) <= few + 50
+        for context, each in zip(contexts, opened, strict=True):
+            context.run(each.close)
+    assert len(telemetry.spans("stage by hand")) == 8
+    assert not telemetry.recorder.registry.of_nodes
 
 
 def test_idle_runs(telemetry: Telemetry) -> None:

@@ -312,6 +312,8 @@ class Recorder(Teller):
 
     def _take_over(self, visit: Visit, call: Call, ambient: Recorded | None, context: Context) -> Visit:
         visit.called(call)
+        if visit.node is not None:
+            self.registry.of_nodes[id(visit.node)][visit] = None
         self._place(visit, ambient, context)
         visit.context = trace.set_span_in_context(visit.span, visit.context)
         visit.look()
@@ -342,6 +344,8 @@ class Recorder(Teller):
         try:
             if not visit.record.begin(visit):
                 return None
+            if visit.node is not None:
+                self.registry.of_nodes[id(visit.node)][visit] = None
             if not visit.by_tracker and (run.idle or (run.shared is None and visit.shared is not None)):
                 self.registry.wake(run, visit.shared)
             self.tell("visit_started", visit)
@@ -374,6 +378,8 @@ class Recorder(Teller):
             self.end(run, visit.exception, None, visit.ended)
         elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None and run.shown:
             self.rest(run, visit.store)
+        if visit.node is not None:
+            self.registry.drop_node(visit)
         visit.shared = visit.node = visit.untold = visit.worker = None
         if visit.exception is not None or visit.ends is not None:  # Not kept by most.
             visit.exception = visit.ends = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from contextvars import ContextVar
 from typing import Any
 
@@ -13,7 +13,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from ..names import PROGRESS_RUN, RUN_FIELDS
 from .context import aside
 from .faults import from_handler
-from .live import Run
+from .live import Recorded, Run
 from .store import name_of, read
 from .times import timestamp
 from .visits import Visit
@@ -71,6 +71,8 @@ class Registry:
         self._tracked: OrderedDict[Run, None] = OrderedDict()
         """Those of the idle ones in which trackers have stages open."""
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self.of_nodes: defaultdict[int, dict[Recorded, None]] = defaultdict(dict)
+        """What is open that is a call of a node, by the identity of the node."""
 
     def runs(self) -> list[Run]:
         """All runs that have not ended, idle ones among them."""
@@ -88,6 +90,17 @@ class Registry:
             with run.lock:
                 visits.extend(run.open)
         return visits
+
+    def drop_node(self, recorded: Recorded) -> None:
+        """Find it no more by the node whose call it is."""
+        if known := self.of_nodes.get(key := id(recorded.node)):
+            known.pop(recorded, None)
+            if not known:
+                self.of_nodes.pop(key, None)
+
+    def of_node(self, node: object) -> list[Recorded]:
+        """What is open that is a call of this very node."""
+        return [each for each in list(self.of_nodes.get(id(node), ())) if each.node is node and each.ended is None]
 
     def has_ended(self, run_id: str) -> bool:
         """Whether a run with this id has ended in this process (as far back as is remembered)."""
@@ -132,6 +145,8 @@ class Registry:
                 if (beside := self.of_store(run.shared)) is not None:
                     run.lock = beside.lock  # One lock for all that write into one store.
                 self._add(id(run.shared), run)
+            if run.node is not None:
+                self.of_nodes[id(run.node)][run] = None
             return run
 
     def wake(self, run: Run, shared: Any) -> None:
@@ -187,6 +202,8 @@ class Registry:
             self._forget_idle(run)
             self._runs.pop(run, None)
             self._drop(run.id, run)
+            if run.node is not None:
+                self.drop_node(run)
             self._ended[run.id] = None
             if len(self._ended) > _MOST_ENDED:
                 self._ended.popitem(last=False)

@@ -154,6 +154,7 @@ class _GoingOn(Scope[Any]):
     def begin(self, call: Call) -> Run | Visit:
         """It has begun."""
         self._recorded.node = call.node
+        self._recorded.recorder.registry.of_nodes[id(call.node)][self._recorded] = None
         if isinstance(self._recorded, Visit):
             self._recorded.code = self._recorded.code._replace(function=call.code.function)
         return self._recorded
@@ -175,8 +176,7 @@ def run_after_all(node: object, code: Code) -> Opening[Any] | None:
 
 def _is_run(node: object) -> bool:
     """Whether the node's `_run` goes on elsewhere: its methods then run in a thread without its context."""
-    registry, driven = default.get().registry, [each.recorded for each in _of(node)]
-    return bool([each for each in [*registry.visits(), *registry.runs()] if each.node is node and each not in driven])
+    return bool(default.get().registry.of_node(node))
 
 
 class Step(Harmless[None]):

@@ -39,7 +39,7 @@ class NodeClass:
 
     def __init__(self, cls: type) -> None:
         bases = cls.__mro__
-        owners = {name: vars(base) for base in reversed(bases) for name in METHODS if name in vars(base)}
+        owners = {name: vars(base) for base in reversed(bases) for name in METHODS if _defines(base, name)}
         self.name = cls.__name__
         self.scope: Any = getattr(cls, SCOPE_KEY, None)
         """That of its decorator or its base's."""
@@ -119,6 +119,11 @@ class NodeClass:
             if isinstance(value, str) and value.strip():
                 return name_of(value)
         return None
+
+
+def _defines(cls: type, name: str) -> bool:
+    """Whether a class has a method of its own: not where one was put there only to record that of a base."""
+    return name in vars(cls) and getattr(vars(cls)[name], WRAPPED, (None, cls))[1] is not None
 
 
 _known: dict[int, tuple[weakref.ref[type], NodeClass]] = {}

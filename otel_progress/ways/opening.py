@@ -139,8 +139,9 @@ class Opening(Harmless[T]):
     def let_go(self) -> None:
         """Hold neither the object whose call it is nor its store: then it ends when that object is forgotten."""
         self._call = self._call._replace(node=None, shared=None)
-        if self.recorded is not None:
-            self.recorded.node = None
+        if (recorded := self.recorded) is not None:
+            recorded.recorder.registry.drop_node(recorded)
+            recorded.node = None
 
     def take(self) -> Run | Visit | None:
         """What it has begun, to be ended by who takes it."""
