@@ -270,6 +270,76 @@ def test_without_a_prep_or_a_post_of_its_own(instrumented: Telemetry) -> None:
     assert progress(run)["Only"]["visits"] == 2
 
 
+def test_what_a_decorated_node_of_pocketflow_has_of_its_own(telemetry: Telemetry) -> None:
+    @stage("only")
+    class Only(Node):
+        def exec(self, prep_res: Any) -> Any:
+            return prep_res
+
+    @stage("whole")
+    class Whole(Plain): ...
+
+    with workflow("w") as run:
+        only = Only()
+        assert [only.exec(1), only.exec(2)] == [1, 2]
+        assert progress(run)["only"]["results"] == {"success": 2}
+        whole = Whole()
+        assert whole.exec(1) == 1  # A call like any: it has a prep.
+        assert "whole" not in progress(run)
+        assert Engine(whole).run({}) == [3]
+    assert progress(run)["whole"]["results"] == {"success": 1}
+
+
+def test_execs_at_once_are_visits_where_there_is_no_prep(telemetry: Telemetry) -> None:
+    @stage("only")
+    class Only:
+        async def exec_async(self, prep_res: int) -> int:
+            await asyncio.sleep(0)
+            return prep_res
+
+    @stage("batch")
+    class Items(AsyncParallelBatchNode):
+        async def exec_async(self, prep_res: int) -> int:
+            await asyncio.sleep(0)
+            return prep_res
+
+    async def main() -> None:
+        only, items = Only(), Items()
+        assert await asyncio.gather(*map(only.exec_async, range(4))) == [0, 1, 2, 3]
+        assert await asyncio.gather(*map(items.exec_async, range(4))) == [0, 1, 2, 3]
+        await items.post_async({}, None, [])
+
+    with workflow("w") as run:
+        asyncio.run(main())
+    assert progress(run)["only"]["results"] == {"success": 4}
+    assert (progress(run)["batch"]["results"], progress(run)["batch"]["items_done"]) == ({"success": 1}, 4)
+
+
+def test_what_prep_is_given_is_a_store_only_by_its_name(telemetry: Telemetry) -> None:
+    @stage("call")
+    class Calls:
+        def prep(self, payload: Shared) -> Shared:
+            return payload
+
+        def exec(self, prep_res: Shared) -> int:
+            return self.call(**prep_res)
+
+        def call(self, query: int) -> int:
+            return query
+
+    class Named(Calls):
+        def post(self, payload: Shared, prep_res: Any, exec_res: Any) -> None: ...
+
+    payload: Shared = {"query": 8}
+    state = dict(payload)
+    with workflow("w"), stage("around"):
+        calls, named = Calls(), Named()
+        assert calls.exec(calls.prep(payload)) == 8
+        assert payload == {"query": 8}
+        named.post(state, named.prep(state), None)
+    assert state["progress_metrics"]["call"]["visits"] == 2  # It is now the run's: of both.
+
+
 def test_the_items_of_a_batch_by_hand(telemetry: Telemetry) -> None:
     @stage("each")
     class Each(BatchNode):

@@ -32,8 +32,10 @@ visited: dict[int, tuple[Driven, ...]] = {}
 class Driven:
     """One visit, and who began it."""
 
-    def __init__(self, node: object, opening: Opening[Any], recorded: Recorded) -> None:
+    def __init__(self, node: object, phase: str, opening: Opening[Any], recorded: Recorded) -> None:
         self.worker = worker()
+        self.phase = phase
+        """The one that began it."""
         # In C: what a signal's handler raises in a callback that is written in Python is lost.
         self.node = ref(node, functools.partial(visited.pop, id(node)))
         self.opening: Opening[Any] | None = opening
@@ -91,8 +93,12 @@ def _keep(node: object, visits: tuple[Driven, ...]) -> None:
         visited.pop(id(node), None)
 
 
-def begins(node: object, phase: str, has_prep: bool) -> bool:
-    """Whether a call begins a visit: prep does, and exec where there is no prep or a try before it failed."""
+def begins(node: object, phase: str, has_prep: bool, is_batch: bool) -> bool:
+    """Whether a call begins a visit: prep does, and exec where there is no prep or a try before it failed.
+
+    An exec goes on with what is open, but for what the exec of another task or thread began: that is one of its own,
+    unless both are items of a batch.
+    """
     if phase == "prep":
         return not _is_run(node)
     if phase != "exec":
@@ -100,13 +106,13 @@ def begins(node: object, phase: str, has_prep: bool) -> bool:
     if (at := recorded_in(get_current())) is not None and is_over(at):
         return False  # An item of a batch that runs on when its visit has ended.
     known, who = _of(node), worker()  # No generators: what a signal's handler raises while one is closed is lost.
-    if [each for each in known if each.is_open]:
+    if [each for each in known if each.is_open and (each.phase == "prep" or each.worker == who or is_batch)]:
         return False
     may = not has_prep or [each for each in known if each.failed and each.worker == who]
     return bool(may) and not _is_run(node)
 
 
-def begin(node: object, opening: Opening[Any]) -> Driven | None:
+def begin(node: object, phase: str, opening: Opening[Any]) -> Driven | None:
     """Begin a visit; what the same task or thread, or one that is no more, has left open of this node is abandoned."""
     who, others = worker(), list[Driven]()
     for each in _of(node):
@@ -120,7 +126,7 @@ def begin(node: object, opening: Opening[Any]) -> Driven | None:
         _keep(node, tuple(others))
         return None
     opening.let_go()
-    driven = Driven(node, opening, recorded)
+    driven = Driven(node, phase, opening, recorded)
     _keep(node, (*others, driven))
     return driven
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import weakref
 from collections.abc import Collection
 from inspect import isfunction
@@ -26,7 +27,6 @@ PHASES = {"prep": "prep", "prep_async": "prep", "post": "post", "post_async": "p
 FLOWS = ("_orch", "_orch_async")
 METHODS = (*RUNS, *EXECS, *FALLBACKS, *PHASES, *FLOWS, "get_next_node")
 BY_HAND = (*EXECS, *PHASES)
-RUNS_OF_OWN = frozenset(RUNS)
 _OWN_NAMES = ("name", "node_name")
 _OWN_NAMES_OF_FLOWS = ("name", "flow_name", "node_name")
 _BARE = frozenset({"Flow", "AsyncFlow", "BatchFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow"})
@@ -39,7 +39,7 @@ class NodeClass:
 
     def __init__(self, cls: type) -> None:
         bases = cls.__mro__
-        owners = {name: vars(base) for base in reversed(bases) for name in METHODS if _defines(base, name)}
+        owners = {name: base for base in reversed(bases) for name in METHODS if _defines(base, name)}
         self.name = cls.__name__
         self.scope: Any = getattr(cls, SCOPE_KEY, None)
         """That of its decorator or its base's."""
@@ -59,10 +59,13 @@ class NodeClass:
             for name in METHODS
         }
         self._entries = {name: id(wrapper) for name, wrapper in wrappers.items() if wrapper is not None}
-        phases = {phase_of(name) for name in BY_HAND if name in owners and RUNS_OF_OWN.isdisjoint(owners[name])}
+        phases = {phase_of(name) for name in BY_HAND if name in owners and not _runs(owners[name])}
         """What it defines itself, beside what the class that has `_run` does."""
         self.has_run = any(name in owners for name in RUNS)
         self.has_prep = "prep" in phases
+        firsts = {phase_of(name): _first_parameter(vars(owners[name])[name]) for name in PHASES if name in owners}
+        self.takes_store = self.has_run or firsts.get("prep") in ("shared", firsts.get("post", ""))
+        """Whether its prep is given the store: of an engine that is not known the argument may be anything."""
         self.last = "exec" if "exec" in phases and "post" not in phases and not self.is_batch else "post"
         """The phase that ends a visit, where others call one after the other."""
         by_hand = () if self.is_flow or not cls.__weakrefoffset__ else BY_HAND
@@ -124,6 +127,17 @@ class NodeClass:
 def _defines(cls: type, name: str) -> bool:
     """Whether a class has a method of its own: not where one was put there only to record that of a base."""
     return name in vars(cls) and getattr(vars(cls)[name], WRAPPED, (None, cls))[1] is not None
+
+
+def _runs(cls: type) -> bool:
+    """Whether it is the class that calls `prep`, `exec` and `post`."""
+    return any(_defines(cls, name) for name in RUNS)
+
+
+def _first_parameter(method: object) -> str | None:
+    """The name of what a method is given first, if it has one."""
+    code = getattr(inspect.unwrap(method) if isfunction(method) else None, "__code__", None)
+    return code.co_varnames[1] if code is not None and code.co_argcount > 1 else None
 
 
 _known: dict[int, tuple[weakref.ref[type], NodeClass]] = {}

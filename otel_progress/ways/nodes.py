@@ -134,11 +134,11 @@ class Nodes:
     def _by_hand(self, info: NodeClass, node: Any, name: str, subject: Any) -> Harmless[Any] | None:
         """What a call means that nothing of the node is around: somebody calls its methods one by one."""
         phase, driven = phase_of(name), None
-        if by_hand.begins(node, phase, info.has_prep):
-            # Of an engine that is not known the argument may be anything: a request, a table.
-            shared = None if phase != "prep" else subject if info.has_run else found_store(subject)
+        if by_hand.begins(node, phase, info.has_prep, info.is_batch):
+            shared = None if phase != "prep" or not info.takes_store else subject
+            shared = shared if info.has_run else found_store(shared)
             opening = self._opening(info, node, name, shared)
-            driven = by_hand.begin(node, opening) if isinstance(opening, Opening) else None
+            driven = by_hand.begin(node, phase, opening) if isinstance(opening, Opening) else None
         elif phase != "prep":
             driven = by_hand.going_on(node, subject if phase == "post" else None)
         if driven is None:
