@@ -227,6 +227,8 @@ class Entry:
     late: bool
     """Begun after the outermost flow had ended: a task that nobody waited for."""
     turn: Turn
+    flow: int | None = None
+    """The visit of the flow that runs it. It may have ended: a task that runs on after its batch has failed."""
     closed: bool = False
     result: str = ""
     error: str | None = None
@@ -284,16 +286,16 @@ class Log:
         number = sum(entry.name == node.name for entry in self.entries)
         turn = node.turns[number] if number < len(node.turns) else LAST
         outer = here.get()
-        parent = None if outer is None else outer[1]
-        while parent and self.entries[parent].closed:  # A task that runs on after its batch has failed.
+        parent = flow = None if outer is None else outer[1]
+        while parent and self.entries[parent].closed:
             parent = self.entries[parent].parent
-        self.entries.append(Entry(node.name, node.kind, parent, dict(node.params), self.over, turn))
+        self.entries.append(Entry(node.name, node.kind, parent, dict(node.params), self.over, turn, flow))
         return len(self.entries) - 1
 
     def end(self, serial: int, node: Any, error: BaseException | None, action: Any = None) -> None:
         entry = self.entries[serial]
-        if error is None and entry.parent is not None:
-            self._note_dead_end(entry.parent, node, action)
+        if error is None and entry.flow is not None:
+            self._note_dead_end(entry.flow, node, action)
         if not entry.closed:
             entry.action = None if error is not None else "default" if action is None else str(action)
             entry.close(result_of(error), None if error is None else type(error).__name__)
@@ -303,9 +305,9 @@ class Log:
                 if not each.closed:
                     each.close("abandoned", "abandoned")
 
-    def _note_dead_end(self, parent: int, node: Any, action: Any) -> None:
-        if node.successors and (action or "default") not in node.successors and not self.entries[parent].closed:
-            self.entries[parent].dead_ends.append((node.name, str(action or "default")))
+    def _note_dead_end(self, flow: int, node: Any, action: Any) -> None:
+        if node.successors and (action or "default") not in node.successors and not self.entries[flow].closed:
+            self.entries[flow].dead_ends.append((node.name, str(action or "default")))
 
 
 logs: dict[str, Log] = {}
