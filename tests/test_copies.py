@@ -7,6 +7,7 @@ import py_compile
 import sys
 import types
 from collections.abc import Callable, Generator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,52 @@ def test_what_only_reads_like_a_copy_is_none(telemetry: Telemetry, here: Path) -
     PocketFlowInstrumentor().instrument()
     flow = importlib.import_module("studio.flow")
     assert not hasattr(flow.Node.post, "__wrapped__")
+
+
+def test_a_module_is_looked_for_once_and_read_once(tmp_path: Path) -> None:
+    (tmp_path / "last").mkdir()
+    package(tmp_path / "last", "import studio")
+    program = otlp.write(
+        tmp_path,
+        f"""
+        import importlib, sys
+        from importlib.machinery import PathFinder
+        from otel_progress import PocketFlowInstrumentor
+        PocketFlowInstrumentor().instrument()
+        sys.path[1:1] = [*({str(tmp_path)!r} + f"/{{number}}" for number in range(20)), {str(tmp_path / "last")!r}]
+        find, looked, opened = PathFinder.find_spec, [], []
+        PathFinder.find_spec = lambda name, *args: (looked.append(name), find(name, *args))[1]
+        sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+        importlib.import_module("studio.flow")
+        print(looked, sum("flow.py" in each for each in opened), sum("studio" in each for each in opened))
+        """,
+    )
+    said = otlp.run(tmp_path, [str(program)], PYTHONDONTWRITEBYTECODE="1").stdout
+    assert said == "['studio', 'studio.flow'] 2 6\n"  # Each file once by us.
+
+
+def test_a_finder_in_between_finds_first(telemetry: Telemetry, here: Path) -> None:
+    package(here)
+    (here / "other").mkdir()
+    package(here / "other")
+    PocketFlowInstrumentor().instrument()
+
+    class Elsewhere:
+        """Finds the package in another folder."""
+
+        @staticmethod
+        def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+            return PathFinder.find_spec(name, [str(here / "other")], target) if name == "studio" else None
+
+    finders: list[Any] = sys.meta_path
+    finders.insert(finders.index(PathFinder), Elsewhere)
+    try:
+        flow = importlib.import_module("studio.flow")
+    finally:
+        finders.remove(Elsewhere)
+    assert Path(flow.__file__ or "").parents[1] == here / "other"
+    run_one(flow)
+    assert repr(telemetry.trees()) == "[run tests[stage Draft]]"
 
 
 @pytest.mark.parametrize("source", ["1 / 0\n" + SOURCE, "def (\n" + SOURCE])

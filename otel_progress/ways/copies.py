@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from inspect import isfunction
@@ -81,19 +81,22 @@ class Copies(MetaPathFinder):
             report("a copy of PocketFlow could not be recorded", error)
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """How to load a module that has the shape, or is named; None for every other."""
+        """How to load a module, with a loader that tells of it where it has the shape or is named.
+
+        It is as the finders after us up to Python's own find it, and found for good: nobody looks for it twice.
+        """
         try:
-            if fullname in self._named:
-                finders: list[Any] = [each for each in sys.meta_path if each is not self]
-            elif fullname.partition(".")[0] not in sys.stdlib_module_names and _has_shape(fullname, path):
-                finders = [PathFinder]
-            else:
+            is_named = fullname in self._named
+            if not is_named and fullname.partition(".")[0] in sys.stdlib_module_names:
                 return None
-            specs = (each.find_spec(fullname, path, target) for each in finders)
-            spec = next((each for each in specs if each is not None), None)
+            finders: list[Any] = sys.meta_path[sys.meta_path.index(self) + 1 :]
+            if not is_named:
+                finders = finders[: finders.index(PathFinder) + 1] if PathFinder in finders else []
+            found = (each.find_spec(fullname, path, target) for each in finders)
+            spec = next((each for each in found if each is not None), None)
             loader: Any = None if spec is None else spec.loader
             telling = _TELLING.get(_type_of(loader))
-            if spec is not None and telling is not None:
+            if spec is not None and telling is not None and (is_named or _has_shape(loader)):
                 spec.loader = telling(self, loader.name, loader.path)
             return spec
         except BaseException as error:
@@ -124,15 +127,13 @@ class _Sourceless(_Tells, SourcelessFileLoader): ...
 _TELLING: dict[type[object], Callable[..., Any]] = {SourceFileLoader: _Source, SourcelessFileLoader: _Sourceless}
 
 
-def _has_shape(name: str, path: Iterable[Any] | None) -> bool:
+def _has_shape(loader: Any) -> bool:
     """Whether the file that a module will be loaded from reads like a copy."""
-    tail = name.rpartition(".")[2]
-    for folder in list(sys.path if path is None else path):
-        for file in (os.path.join(folder, tail, "__init__.py"), os.path.join(folder, tail + ".py")):  # noqa: PTH118
-            try:
-                with open(file, "rb") as opened:  # noqa: PTH123 - for every module that is imported: paths take longer
-                    text = opened.read(_LARGEST)
-            except OSError:
-                continue
-            return all(each in text for each in _TEXTS)
-    return False
+    if not issubclass(_type_of(loader), SourceFileLoader):
+        return False
+    file = os.open(loader.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # For every module: file objects take longer.
+    try:
+        text = os.read(file, _LARGEST)
+    finally:
+        os.close(file)
+    return all(each in text for each in _TEXTS)
