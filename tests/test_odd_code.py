@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 import pytest
-from opentelemetry import baggage, context
+from opentelemetry import baggage, context, trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from pocketflow import (
     AsyncFlow,
@@ -637,6 +637,39 @@ def test_methods_of_a_plain_mixin(telemetry: Telemetry, instrumented: PocketFlow
     assert attributes(telemetry, "stage Mixed")["otel_progress.stage.attempts"] == 3
     instrumented.uninstrument()
     assert "exec" not in vars(Mixed)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_what_a_run_has_ended_around_leaves_current_what_was_around_it(telemetry: Telemetry, by_hand: bool) -> None:
+    @stage("inner")
+    class Inner:
+        async def exec_async(self, prep_res: None) -> None:
+            await ended.wait()
+
+    async def inner() -> None:
+        if by_hand:
+            await Inner().exec_async(None)
+        else:
+            with stage("inner"):
+                await ended.wait()
+
+    async def outlives() -> bool:
+        with stage("outermost"), stage("outer"):
+            span = trace.get_current_span()
+            await inner()
+            return trace.get_current_span() is span
+
+    async def main() -> bool:
+        with workflow("w"):
+            task = asyncio.create_task(outlives())
+            await asyncio.sleep(0)
+        ended.set()
+        return await task
+
+    ended = asyncio.Event()
+    assert asyncio.run(main())
+    results = [(span.attributes or {})["otel_progress.stage.result"] for span in telemetry.spans("stage")]
+    assert results == ["abandoned"] * 3
 
 
 def test_a_flow_in_a_task_that_outlives_its_run_joins_it(

@@ -203,7 +203,8 @@ class Step(Harmless[None]):
         """Make the visit current."""
         self._inside = True
         self._driven.enter(self._node)
-        self._token = attach(self._driven.recorded.context)
+        self._context = self._driven.recorded.context
+        self._token = attach(self._context)
         for part in self._parts:
             part.__enter__()
             self._begun.append(part)
@@ -221,7 +222,7 @@ class Step(Harmless[None]):
         while self._begun:
             self._begun.pop().__exit__(None if error is None else type(error), error, None)
         if self._token is not None:
-            detach(self._token, self._driven.recorded.context)
+            detach(self._token, self._context)
             self._token = None
         if self._inside:
             self._driven.leave()

@@ -59,7 +59,18 @@ def _leave_place(recorded: Recorded) -> None:
 class Opening(Harmless[T]):
     """One run or visit from its start to its end, current in between unless `stepwise`."""
 
-    __slots__ = ("__weakref__", "_call", "_guard", "_scope", "_steps", "_stepwise", "_token", "closed", "recorded")
+    __slots__ = (
+        "__weakref__",
+        "_attached",
+        "_call",
+        "_guard",
+        "_scope",
+        "_steps",
+        "_stepwise",
+        "_token",
+        "closed",
+        "recorded",
+    )
 
     def __init__(self, scope: Scope[T], call: Call, stepwise: bool = False) -> None:
         self._scope = scope
@@ -79,6 +90,7 @@ class Opening(Harmless[T]):
             if self._stepwise:
                 self.guard()
             else:
+                self._attached = recorded.context  # Which is no more its own once the run has ended around it.
                 self._token = attach(recorded.context)
             return recorded  # pyright: ignore[reportReturnType] - `cast` would be a call
         except BaseException as error:
@@ -116,7 +128,7 @@ class Opening(Harmless[T]):
             _guarded.pop(self._guard, None)
             self._guard = None
         if self._token is not None:
-            detach(self._token, recorded.context)
+            detach(self._token, self._attached)
             self._token = None
         elif error is not None:
             _leave_place(recorded)
@@ -126,7 +138,7 @@ class Opening(Harmless[T]):
         """Leave it open for another, which ends it."""
         other, recorded = kind(self._scope, self._call, stepwise), self.recorded
         if self._token is not None and recorded is not None:
-            detach(self._token, recorded.context)
+            detach(self._token, self._attached)
             self._token = None
         other.recorded, self.recorded = recorded, None
         return other

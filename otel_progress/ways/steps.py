@@ -154,7 +154,8 @@ class _Going(Opening[Any]):
         self._begun = True
         try:
             if not self._stepwise and self.recorded is not None:
-                self._token = attach(self.recorded.context)
+                self._attached = self.recorded.context
+                self._token = attach(self._attached)
         except BaseException as error:
             self.not_begun(error)
 
