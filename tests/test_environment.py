@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -158,7 +159,9 @@ def test_the_api_alone_reads_nothing(tmp_path: Path) -> None:
 def watched(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> Telemetry:
     """A process that `otel-progress run` runs a program in."""
     monkeypatch.setattr(subprocess.Popen, "__init__", subprocess.Popen.__init__)  # Put back at the end.
-    monkeypatch.setattr(os, "system", shell.system)
+    for name in ("system", "execv", "execve", "posix_spawn", "posix_spawnp"):
+        if hasattr(os, name):
+            monkeypatch.setattr(os, name, getattr(os, name))
     monkeypatch.setattr("otel_progress.cli.started._Watched.done", False)
     monkeypatch.setenv("OTEL_PROGRESS_RECORD", "/nowhere")
     monkeypatch.setenv("TRACEPARENT", OUTSIDE["TRACEPARENT"])
@@ -216,6 +219,78 @@ def test_commands_for_the_shell(watched: Telemetry, tmp_path: Path) -> None:
             assert span in pipe.read()
         with pytest.raises(TypeError):
             shell.system(5)
+
+
+PRINT = "import os, sys; open(sys.argv[1], 'w').write(repr([os.environ.get(n) for n in ('TRACEPARENT', 'TRACESTATE')]))"
+FORKED: dict[str, Callable[[str, list[str]], object]] = {
+    "execv": lambda path, argv: os.execv(path, [*argv]),
+    "execl": lambda path, argv: os.execl(path, *argv),
+    "execvp": lambda path, argv: os.execvp(path, [*argv]),
+    "execlp": lambda path, argv: os.execlp(path, *argv),
+    "execve": lambda path, argv: os.execve(path, argv, {**os.environ, "FURTHER": "1"}),
+    "execle": lambda path, argv: os.execle(path, *argv, os.environ),
+    "execvpe": lambda path, argv: os.execvpe(path, argv, os.environ),
+}
+SPAWNED: dict[str, Callable[[str, list[str]], object]] = {
+    "spawnv": lambda path, argv: shell.spawnv(os.P_WAIT, path, argv),
+    "spawnl": lambda path, argv: shell.spawnl(os.P_WAIT, path, *argv),
+    "spawnvp": lambda path, argv: shell.spawnvp(os.P_WAIT, path, argv),
+    "spawnve": lambda path, argv: shell.spawnve(os.P_WAIT, path, argv, os.environ),
+    "posix_spawn": lambda path, argv: os.waitpid(os.posix_spawn(path, argv, os.environ), 0),
+    "posix_spawnp": lambda path, argv: os.waitpid(os.posix_spawnp(path, argv, os.environ, setsigmask=[]), 0),
+}
+
+
+def forked(path: str, argv: list[str], execute: Callable[[str, list[str]], object]) -> None:
+    """Execute it in a child."""
+    if (child := os.fork()) == 0:
+        try:
+            execute(path, argv)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="functions of POSIX")
+@pytest.mark.parametrize("way", [*FORKED, *SPAWNED])
+def test_what_os_itself_starts(watched: Telemetry, tmp_path: Path, way: str) -> None:
+    file, before = tmp_path / "told", dict(os.environ)
+    argv = [sys.executable, "-c", PRINT, str(file)]
+    with workflow("w"), stage("a") as visit:
+        if way in SPAWNED:
+            SPAWNED[way](sys.executable, argv)
+        else:
+            forked(sys.executable, argv, FORKED[way])
+        context = visit.span.get_span_context()
+        here = f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+    assert file.read_text() == repr([here, None])
+    assert dict(os.environ) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="functions of POSIX")
+def test_what_os_itself_cannot_start(watched: Telemetry) -> None:
+    before = dict(os.environ)
+    with workflow("w"), stage("a"):
+        with pytest.raises(FileNotFoundError):
+            os.execv("/nowhere", ["nowhere"])
+        for wrong in (shell.execve, shell.posix_spawn):
+            with pytest.raises(TypeError):
+                wrong("/nowhere", ["nowhere"])
+    assert dict(os.environ) == before
+    assert told() == {"TRACEPARENT": OUTSIDE["TRACEPARENT"], "TRACESTATE": "stale=1"}  # As C has it.
+
+
+def test_an_environment_of_its_own_stays_in_os_itself(watched: Telemetry, tmp_path: Path) -> None:
+    file = tmp_path / "told"
+    with workflow("w"), stage("a"):
+        argv = [sys.executable, "-c", PRINT, str(file)]
+        shell.spawnve(os.P_WAIT, sys.executable, argv, {"TRACEPARENT": "00-own", "OTEL_PROGRESS_RECORD": "/nowhere"})
+    assert file.read_text() == "['00-own', None]"
+
+
+@pytest.mark.parametrize("name", ["system", "execv", "execve", "posix_spawn"])
+def test_functions_of_os_are_pickled_as_ever(watched: Telemetry, name: str) -> None:
+    assert pickle.loads(pickle.dumps(getattr(os, name))) is getattr(os, name)
 
 
 def test_wrong_arguments_raise_as_ever(watched: Telemetry) -> None:
