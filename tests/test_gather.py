@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import weakref
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
@@ -207,3 +208,49 @@ def test_stages_in_a_gather_within_another(telemetry: Telemetry) -> None:
 
     asyncio.run(main())
     assert dict(told(telemetry)) == {"a": [], "b": ["a"], "c": ["a"], "d": [], "e": ["b", "c", "d"]}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
+def test_what_eager_tasks_do_at_once_follows_too(telemetry: Telemetry) -> None:
+    async def one(*names: str, waits: bool = False) -> None:
+        for name in names:
+            with stage(name):
+                pass
+            if waits:
+                await asyncio.sleep(0)
+
+    async def inner() -> None:
+        await one("f")
+        await gather(one("g"), one("h", waits=True))
+        await one("i")
+
+    async def main() -> None:
+        eager: Any = asyncio
+        asyncio.get_running_loop().set_task_factory(eager.eager_task_factory)
+        with workflow("w"):
+            await one("a")
+            await gather(one("b", "c"), one("d", waits=True))
+            await one("e")
+            await gather(inner(), one("j"))
+            await one("k")
+            with stage("l"):
+                await gather(one("m"))
+            await asyncio.gather(one("n"))
+
+    asyncio.run(main())
+    assert dict(told(telemetry)) == {
+        "a": [],
+        "b": ["a"],
+        "c": ["b"],
+        "d": ["a"],
+        "e": ["c", "d"],
+        "f": ["e"],
+        "g": ["f"],
+        "h": ["f"],
+        "i": ["g", "h"],
+        "j": ["e"],
+        "k": ["i", "j"],
+        "l": ["k"],
+        "m": [],
+        "n": [],
+    }

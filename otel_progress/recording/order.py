@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 from opentelemetry import trace
@@ -43,10 +43,20 @@ class Activity:
     """Who it was that began with it: others that run meanwhile in the same thread are none of it."""
 
 
+class _Forking(NamedTuple):
+    """Tasks are made: an eager one begins while it is."""
+
+    inside: Recorded
+    follows: tuple[Followed, ...]
+    by: object
+    """Who makes them."""
+
+
 class _Thread(threading.local):
     """What tells a thread from every other, also from a later one with the same number."""
 
     activity: Activity | None = None
+    forking: _Forking | None = None
 
     def __init__(self) -> None:
         self.itself = object()
@@ -125,8 +135,12 @@ def starts(visit: Visit) -> None:
     if around.part_of is not None:
         around = _whole(around)
     ends = around.ends  # Once: the end of a run in another thread takes it away.
-    if ends is not None and (follows := ends.get(visit.worker)):
-        visit.follows = follows
+    if ends is not None:
+        follows = ends.get(visit.worker)
+        if follows is None and _thread.forking is not None:
+            follows = _just_made(_thread.forking, around, visit.worker)
+        if follows:
+            visit.follows = follows
 
 
 def ended(visit: Visit) -> None:
@@ -167,6 +181,26 @@ def before(around: Recorded) -> tuple[Followed, ...]:
     """What something follows that begins where this code runs."""
     ends = _whole(around).ends
     return () if ends is None else ends.get(worker(), ())
+
+
+def begin_to_fork(around: Recorded | None) -> tuple[tuple[Followed, ...], object]:
+    """Tasks are going to be made here: gives what they follow, and what `end_to_fork` is to be told."""
+    outer, follows = _thread.forking, () if around is None else before(around)
+    _thread.forking = None if around is None else _Forking(_whole(around), follows, worker())
+    return follows, (outer,)
+
+
+def end_to_fork(before: Any) -> None:
+    """They have been made."""
+    (_thread.forking,) = before
+
+
+def _just_made(forking: _Forking, around: Recorded, who: object) -> tuple[Followed, ...]:
+    """What one follows that is at work before whoever makes it knows of it."""
+    if forking.inside is not around or who == forking.by:
+        return ()
+    fork(around, who, forking.follows)
+    return forking.follows
 
 
 def fork(around: Recorded, who: object, follows: tuple[Followed, ...]) -> None:

@@ -30,8 +30,10 @@ async def gather(*awaitables: Awaitable[T], return_exceptions: bool = False) -> 
     Returns:
         The results, in the order of `awaitables`.
     """
-    gathered = _Gathered(awaitables)
+    gathered = _Gathered()
     try:
+        with gathered.making:
+            gathered.futures = _futures(awaitables)
         with gathered:
             results: Any = await asyncio.gather(
                 *(gathered.futures[each] for each in awaitables), return_exceptions=return_exceptions
@@ -54,28 +56,43 @@ def _futures(awaitables: tuple[Any, ...]) -> dict[Any, asyncio.Future[Any]]:
     return made
 
 
-class _Gathered(Harmless[None]):
-    """Notes at the start what the tasks follow that are made here, and at the end what follows them."""
+class _Making(Harmless[None]):
+    """The tasks are made: an eager one begins at once."""
 
-    def __init__(self, awaitables: tuple[Any, ...]) -> None:
-        self.futures = _futures(awaitables)
-        self._around: Recorded | None = None
+    around: Recorded | None = None
+    follows: tuple[order.Followed, ...] = ()
+    _before: object = (None,)
 
     def enter(self) -> None:
         """Note what they follow."""
-        around = self._around = default.get().current()
-        if around is not None:
-            before = order.before(around)
+        self.around = default.get().current()
+        self.follows, self._before = order.begin_to_fork(self.around)
+
+    def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
+        """Whatever begins now is none of them."""
+        order.end_to_fork(self._before)
+
+
+class _Gathered(Harmless[None]):
+    """Notes at the start what the tasks follow that were made here, and at the end what follows them."""
+
+    def __init__(self) -> None:
+        self.making = _Making()
+        self.futures = dict[Any, asyncio.Future[Any]]()
+
+    def enter(self) -> None:
+        """Note what they follow."""
+        if (around := self.making.around) is not None:
             self._follows: dict[object, tuple[order.Followed, ...]] = {
-                ref(future): () if future is each else before for each, future in self.futures.items()
+                ref(future): () if future is each else self.making.follows for each, future in self.futures.items()
             }
             for future, follows in self._follows.items():
                 order.fork(around, future, follows)
 
     def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
         """Note what follows those that are done."""
-        if self._around is not None:
+        if self.making.around is not None:
             done: dict[object, tuple[order.Followed, ...]] = {
                 ref(each): self._follows[ref(each)] for each in self.futures.values() if each.done()
             }
-            order.join(self._around, done)
+            order.join(self.making.around, done)
