@@ -66,6 +66,9 @@ class Plan:
                     visit.advance(self.chance.randrange(4), total=9, failed=self.chance.randrange(2))
                 if self.chance.random() < 0.3:
                     self.shared["version_history"].append({"version_id": f"v{self.chance.random()}", "action": "a"})
+                if self.chance.random() < 0.3:
+                    with visit.waiting("approval"):
+                        self.passes()
                 if depth < 3 and self.chance.random() < 0.4:
                     self.do(depth + 1)
                 if self.chance.random() < 0.3:

@@ -379,7 +379,7 @@ def _outcome(visit: Visit) -> str:
     text = "" if visit.error_type is None else _text(names.ERROR_TYPE, visit.error_type)
     if visit.action is not None:
         text += _text(names.STAGE_ACTION, visit.action)
-    if visit.retries:
+    if visit.retries or visit.wait:
         text += _whole(names.STAGE_RETRY_COUNT, visit.retries)
     if visit.wait:
         text += _number(names.STAGE_WAIT, visit.wait)

@@ -308,7 +308,7 @@ def _say_outcome(visit: Visit) -> None:
         span.set_attribute(names.ITEM_PLATFORM, visit.item_platform)
     if visit.action is not None:
         span.set_attribute(names.STAGE_ACTION, visit.action)
-    if visit.retries:
+    if visit.retries or visit.wait:  # Readers take a wait for one between attempts, where nothing is said of these.
         span.set_attribute(names.STAGE_RETRY_COUNT, visit.retries)
     if visit.wait:
         span.set_attribute(names.STAGE_WAIT, visit.wait)
