@@ -32,6 +32,7 @@ from pocketflow import BatchFlow, BatchNode, Flow, Node
 from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, names, stage, workflow
 from otel_progress._version import __version__
 from otel_progress.recording import default
+from otel_progress.recording.faults import report
 from otel_progress.runs.writer import Writer
 from otel_progress.sinks import usual
 from otel_progress.sinks.events import EventSink
@@ -490,11 +491,19 @@ def test_where_writing_takes_long_a_thread_does_it_until_it_is_quick(
         return written
 
     monkeypatch.setattr(os, "write", take)
+
+    def say(message: str) -> None:
+        waits.append(writer._is_behind)
+        report(message)
+
+    waits: list[bool] = []
+    monkeypatch.setattr("otel_progress.runs.writer.report", say)
     me = threading.get_ident()
     with workflow("w"):
         for _ in range(20):
             with stage("a"):
                 pass
+    assert waits == [False]  # It is said before any line waits, which could be lost unsaid.
     assert threads[:3] == [me, me, me]
     assert threads.count(me) == 3
     slow[0] = False

@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from time import perf_counter, sleep
 
 from opentelemetry.semconv.attributes import service_attributes
@@ -96,10 +97,15 @@ class Writer:
     def _look_whether_it_is_slow(self, took: float) -> None:
         """Have a thread write from now on, if it is the disk that takes long, and does so again."""
         self._slow_writes = self._slow_writes + 1 if _is_slow(took) else 0
-        if self._slow_writes >= _SLOW_WRITES:
-            self._written_at = perf_counter()
-            self._is_behind = True
-            report(f"{self.file.path} takes long to write: a thread writes what is recorded, until it is quick again")
+        if self._slow_writes >= _SLOW_WRITES and self._saying.acquire(blocking=False):
+            try:  # First, so that nothing that waits can be lost before it is said.
+                report(
+                    f"{self.file.path} takes long to write: a thread writes what is recorded, until it is quick again"
+                )
+                self._written_at = perf_counter()
+                self._is_behind = True
+            finally:
+                self._saying.release()
 
     def soon(self) -> None:
         """Have what waits written soon."""
@@ -154,6 +160,7 @@ class Writer:
     def _forget(self) -> None:
         self._waiting: deque[bytes] = deque()
         self._is_behind = False
+        self._saying = Lock()
         self._slow_writes = self._dropped = 0
         self._has_forked = False
         self._written_at = 0.0

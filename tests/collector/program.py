@@ -8,7 +8,7 @@ with configure(service_name="studio", events=True):
     shared = {"task_requirements": {"platforms": ["twitter", "linkedin"]}, "quality_control": {"revision_count": 0}}
     with workflow("pr_campaign", shared=shared):
         for revision in range(2):
-            shared["quality_control"]["revision_count"] = revision
+            shared["quality_control"] = {"revision_count": revision}
             with stage("draft") as visit:
                 visit.advance(1, total=2)
                 time.sleep(0.002)
