@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import urllib.request
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import replace
@@ -54,3 +56,25 @@ def test_jaeger_tells_what_the_record_does(jaeger: Stack, tmp_path: Path) -> Non
     assert list(read(f"{jaeger.url('jaeger')}/?service=nobody")) == []
     links = Counter(link.kind for run in read(jaeger.url("jaeger")) for visit in run.visits for link in visit.links)
     assert links == {"follows": 27, "repeats": 12}  # Though Jaeger keeps no attributes of links.
+
+
+def test_what_jaegers_upload_box_makes_of_a_record(jaeger: Stack, tmp_path: Path) -> None:
+    """Its page puts the lines of a file together and sends them to the server, which makes of them what it shows."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    done = otlp.run(tmp_path, ["-m", "otel_progress", "run", "examples/pr_campaign.py"])
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / ".otel-progress" / "runs").glob("*/spans.jsonl")
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    together = {"resourceSpans": [each for line in lines for each in line["resourceSpans"]]}
+    request = urllib.request.Request(
+        f"{jaeger.url('jaeger')}/api/transform",
+        json.dumps(together).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=otlp.TIMEOUT) as answer:
+        (trace,) = json.load(answer)["data"]
+    (run,) = read(tmp_path)
+    shown = Counter(span["operationName"] for span in trace["spans"])
+    assert shown == Counter(["run pr_campaign", "attempt", *(f"stage {visit.stage}" for visit in run.visits)])
+    assert {process["serviceName"] for process in trace["processes"].values()} == {"pr_campaign"}
+    assert trace["traceID"] == run.trace_id
