@@ -6,8 +6,11 @@ import json
 import os
 import random
 import re
+import signal
 import stat
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -384,6 +387,87 @@ def test_two_processes_write_whole_lines(tmp_path: Path) -> None:
     lines = [line.lstrip(b" ") for line in (tmp_path / "lines").read_bytes().splitlines()]
     assert sorted(set(lines)) == [b"a" * 700, b"b" * 700]
     assert len(lines) == 4000
+
+
+def lines_over_a_page(file: Path) -> int:
+    end = over = 0
+    for line in file.read_bytes().splitlines(keepends=True):
+        end += len(line)
+        over += (end - len(line.lstrip(b" "))) // 4096 != (end - 1) // 4096
+    return over
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Appending:
+    """A file to which this process alone writes."""
+    file = Appending(tmp_path / "events.jsonl")
+    file.append(b"{}\n")
+    file.look_again(alone=True)
+    return file
+
+
+def test_lines_of_many_threads_go_over_no_page(file: Appending) -> None:
+    def write(step: int) -> None:
+        for number in range(1000):
+            file.append(b'"' + b"x" * (300 + number * step % 500) + b'"\n')
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=write, args=(step,)) for step in (7, 11, 13)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert len(file.path.read_bytes().splitlines()) == 3001
+    assert lines_over_a_page(file.path) == 0
+
+
+def test_lines_behind_that_of_a_signal_handler_go_over_no_page(
+    file: Appending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, handled = os.write, list[int]()
+
+    def interrupted(descriptor: int, data: bytes) -> int:
+        if len(handled) < 3:
+            handled.append(1)
+            file.append(b'"' + b"h" * 1000 + b'"\n')
+        return write(descriptor, data)
+
+    for _ in range(4):
+        file.append(b'"before"\n')
+    monkeypatch.setattr(os, "write", interrupted)
+    file.append(b'"interrupted"\n')
+    monkeypatch.undo()
+    for _ in range(20):
+        file.append(b'"' + b"x" * 700 + b'"\n')
+    assert len(file.path.read_bytes().splitlines()) == 29
+    assert lines_over_a_page(file.path) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_writes_whoever_was_writing(file: Appending) -> None:
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with file._lock:  # pyright: ignore[reportPrivateUsage] - as `append` does
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        file.append(b'"child"\n')
+        os._exit(0)
+    done.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    assert file.path.read_bytes().splitlines() == [b"{}", b'"child"']
 
 
 @pytest.mark.parametrize("longest", [600, 4096, 6000])

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import io
 import os
+import threading
+import weakref
 from pathlib import Path
 
 from ..recording.faults import report
@@ -52,29 +54,40 @@ class Appending:
         """Where it is known to end; -1 where that is to be asked for."""
         self._descriptor = -1
         self._is_torn = False
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            forked = weakref.WeakMethod(self._renew)
+            os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+        """One line after the other, since where one begins is what the one before it has left. A new one in a forked child,
+        as a thread that is no more may hold it. Reentrant, because signal handlers call what they like."""
 
     def append(self, line: bytes) -> None:
         """Append `line`, which ends with a newline. Raises nothing of its own."""
-        sent = 0
-        try:
-            if not self._is_torn:
-                end = self._end
-                if end < 0:
-                    end = os.lseek(self._descriptor, 0, os.SEEK_END)
-                line = _in_one_page(end, line)
-                if self.alone:
-                    self._end = end + len(line)  # Before it is written, so that other threads go on from there.
-                sent = os.write(self._descriptor, line)
-                if sent == len(line):
-                    return
-        except OSError:  # Not opened yet; or something to find out about.
-            pass
-        self._end = -1
-        self._append(line, sent)
+        with self._lock:
+            sent = 0
+            try:
+                if not self._is_torn:
+                    end = self._end
+                    if end < 0:
+                        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+                    line = _in_one_page(end, line)
+                    self._end = -1  # Until it is known again: a signal's handler may raise now, or write a line itself.
+                    sent = os.write(self._descriptor, line)
+                    if sent == len(line):
+                        self._end = end + sent if self.alone and self._end < 0 else -1
+                        return
+            except OSError:  # Not opened yet; or something to find out about.
+                pass
+            self._end = -1
+            self._append(line, sent)
 
     def look_again(self, *, alone: bool) -> None:
         """Ask once more where it ends, and from now on at every line unless this process is alone."""
-        self.alone, self._end = alone, -1
+        with self._lock:
+            self.alone, self._end = alone, -1
 
     def _append(self, line: bytes, sent: int) -> None:
         if self._is_torn:
