@@ -61,8 +61,8 @@ class Appending:
 
     def _renew(self) -> None:
         self._lock = threading.RLock()
-        """One line after the other, since where one begins is what the one before it has left. A new one in a forked child,
-        as a thread that is no more may hold it. Reentrant, because signal handlers call what they like."""
+        """One line after the other, since where one begins is what the one before it has left. A new one in a forked
+        child, as a thread that is no more may hold it; reentrant, because signal handlers call what they like."""
 
     def append(self, line: bytes) -> None:
         """Append `line`, which ends with a newline. Raises nothing of its own."""
