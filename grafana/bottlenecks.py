@@ -19,8 +19,10 @@ REPEAT_TIME = q.series(names.STAGE_DURATION, "_sum", q.REPEAT)
 WAIT = q.series(names.STAGE_WAIT_METRIC)
 RETRY_WAIT = q.series(names.STAGE_WAIT_METRIC, "", q.RETRY)
 RETRIES = q.series(names.STAGE_RETRIES)
-ITEMS = q.series(names.STAGE_ITEMS, "", q.HAS_PLATFORM)
-ITEMS_NOT_COMPLETED = q.series(names.STAGE_ITEMS, "", q.HAS_PLATFORM, q.NOT_COMPLETED)
+ITEMS = q.series(names.STAGE_ITEMS)
+ITEMS_NOT_COMPLETED = q.series(names.STAGE_ITEMS, "", q.NOT_COMPLETED)
+PLATFORM_TIME = q.series(names.STAGE_PLATFORM_DURATION, "_sum")
+PLATFORM_TIMES = q.series(names.STAGE_PLATFORM_DURATION, "_count")
 
 LAST_HOUR = q.rule("stage", names.STAGE_DURATION, ":p95_1h")
 LAST_WEEK = q.rule("stage", names.STAGE_DURATION, ":p95_7d")
@@ -33,6 +35,7 @@ NO_PAST = "No stage completed a visit in the last hour and in the days before: t
 NO_REPEAT = "No visit ended in this time range."
 NO_WAIT = "Nothing waited in this time range, neither for another attempt nor for what a stage says."
 NO_RETRY = "No attempt was repeated in this time range."
+NO_PLATFORM = "No stage worked for a platform in this time range."
 NO_ITEM = "No item that names a platform ended in this time range."
 
 
@@ -41,13 +44,13 @@ def build() -> Dashboard:
     return f.assemble(
         p.BOTTLENECKS,
         "Where the time goes: by stage, by waiting and retries, by repeats, by platform.",
-        f.filters(),
+        f.filters(platforms=True),
         [
             ("Where the time goes", _time()),
             ("Against its own past", _past()),
             ("Waiting and retries", _waiting()),
             ("Repeats", _repeats()),
-            ("Items", _items()),
+            ("Platforms", _platforms()),
         ],
     )
 
@@ -241,9 +244,33 @@ def _repeats() -> list[p.AnyPanel]:
     ]
 
 
-def _items() -> list[p.AnyPanel]:
-    by = (q.PLATFORM, q.STAGE)
+def _platforms() -> list[p.AnyPanel]:
+    by, each = (q.PLATFORM, q.STAGE), (q.PLATFORM, *q.BY_STAGE)
     return [
+        t.rows(
+            "Time by platform",
+            each,
+            [
+                t.Column("Total", f"{q.total(PLATFORM_TIME, *each)} > 0", p.SECONDS),
+                t.Column(
+                    "Share of its stage",
+                    f"{q.total(PLATFORM_TIME, *each)} / on ({', '.join(q.BY_STAGE)}) group_left () "
+                    f"({q.total(PLATFORM_TIME, *q.BY_STAGE)} > 0) > 0",
+                    p.SHARE,
+                    bars=True,
+                ),
+                t.Column("Times", f"{q.count(PLATFORM_TIMES, *each)} > 0"),
+                t.Column("p50", q.quantile(0.5, names.STAGE_PLATFORM_DURATION, *each), p.SECONDS),
+                t.Column("p95", q.quantile(0.95, names.STAGE_PLATFORM_DURATION, *each), p.SECONDS),
+            ],
+            description=(
+                "Time that stages worked for each platform: for items that name one, in an item of a batch flow, or "
+                "after visit.platform(). The platform and stage with the most time first. Items that are worked on "
+                "side by side are added up, and a stage inside another counts in both."
+            ),
+            no_data=NO_PLATFORM,
+            sort="Total",
+        ),
         t.matrix(
             "Items by platform and stage",
             f"{q.count(ITEMS, *by)} > 0",

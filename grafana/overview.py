@@ -140,7 +140,7 @@ def build() -> Dashboard:
     return f.assemble(
         p.OVERVIEW,
         "What runs now, what finished, what failed, and how long runs take.",
-        f.filters(),
+        f.filters(platforms=True),
         [
             (
                 "Now and in this time range",
@@ -194,7 +194,7 @@ def build() -> Dashboard:
                     p.gauges(
                         "Items by platform",
                         p.Target(
-                            f"sort_desc({q.count(q.series(names.STAGE_ITEMS, '', q.HAS_PLATFORM), q.PLATFORM)} > 0)",
+                            f"sort_desc({q.count(q.series(names.STAGE_ITEMS), q.PLATFORM)} > 0)",
                             p.legend(q.PLATFORM),
                         ),
                         description="Items of batches that ended in the time range, of the chosen stages, by platform.",

@@ -55,6 +55,9 @@ HEADINGS = {
     q.SEVERITY: "Severity",
 }
 
+MANY = {q.STAGE, q.WORKFLOW, q.PLATFORM}
+"""What may have many values, and has one colour for each wherever it is drawn."""
+
 BARS = 72
 """Bars in a panel: few enough to be seen, so 5 minutes each in the default range of 6 hours."""
 
@@ -203,7 +206,7 @@ def _over_time(
         panel = panel.color_scheme(j.shades("red"))
     elif q.REVISION in by:
         panel = panel.color_scheme(j.shades("blue"))
-    elif set(by) & {q.STAGE, q.WORKFLOW}:
+    elif set(by) & MANY:
         panel = panel.color_scheme(j.by_name())
     return panel.tooltip(
         common.VizTooltipOptions()
@@ -216,7 +219,7 @@ def _over_time(
 def _legend(by: Sequence[str], measure: str) -> common.VizLegendOptions:
     """The names of the series; where there may be many, the highest first, in a table that scrolls."""
     made = common.VizLegendOptions().show_legend(True).placement(common_model.LegendPlacement.BOTTOM)
-    if not set(by) & {q.STAGE, q.WORKFLOW}:
+    if not set(by) & MANY:
         return made.display_mode(common_model.LegendDisplayMode.LIST)
     made = made.display_mode(common_model.LegendDisplayMode.TABLE).calcs([measure])
     return made.sort_by({"sum": "Total", "lastNotNull": "Last *"}[measure]).sort_desc(True)

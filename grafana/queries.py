@@ -37,14 +37,14 @@ REVISED = f'{REVISION}!~"|{names.REVISION_UNKNOWN}|{names.REVISIONS[0]}"'
 """Of visits of a workflow that counts revisions, those at its first or a later one."""
 RETRY = f'{REASON}="{names.WAIT_RETRY}"'
 HAS_ERROR = f'{ERROR}!=""'
-HAS_PLATFORM = f'{PLATFORM}!=""'
 NONE = 'le=~"0(.0)?"'
 """The bucket of the zeros: Prometheus writes its bound as `0` or as `0.0`, by the format of the scrape."""
 
 
 def series(metric: names.Metric, part: Literal["", "_bucket", "_sum", "_count"] = "", *matchers: str) -> str:
     """A selector, filtered by the dashboard's variables."""
-    return _selector(metric.prometheus + part, names.STAGE_NAME in metric.attributes, matchers)
+    of_platform = [f'{PLATFORM}=~"$platform"'] if names.ITEM_PLATFORM in metric.attributes else []
+    return _selector(metric.prometheus + part, names.STAGE_NAME in metric.attributes, (*of_platform, *matchers))
 
 
 def rule(level: Literal["stage", "workflow"], metric: names.Metric, operation: str) -> str:

@@ -29,7 +29,7 @@ def build() -> Dashboard:
     return f.assemble(
         p.STAGE_DETAIL,
         "Durations, results, attempts and errors of the chosen stages.",
-        f.filters(),
+        f.filters(platforms=True),
         [
             ("In this time range", _figures()),
             ("Durations", _durations()),
@@ -163,6 +163,16 @@ def _durations() -> list[p.AnyPanel]:
             description="Whether doing a stage again takes as long as doing it first, on a logarithmic scale.",
             no_data=NO_VISIT,
             unit=p.SECONDS,
+            log=True,
+        ),
+        p.lines(
+            "p95 by platform",
+            [p.Target(q.quantile_over_time(0.95, names.STAGE_PLATFORM_DURATION, q.PLATFORM), p.legend(q.PLATFORM))],
+            description="Time that the chosen stages worked for each platform, on a logarithmic scale.",
+            no_data="No stage that was chosen worked for a platform in this time range.",
+            unit=p.SECONDS,
+            width=24,
+            by=(q.PLATFORM,),
             log=True,
         ),
     ]

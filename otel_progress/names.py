@@ -188,6 +188,14 @@ STAGE_WAITING: Final = Metric(
 STAGE_ITEMS: Final = Metric(
     "otel_progress.stage.items", "counter", "{item}", "Items of batches that ended.", (*_STAGE, RESULT, ITEM_PLATFORM)
 )
+STAGE_PLATFORM_DURATION: Final = Metric(
+    "otel_progress.stage.platform.duration",
+    "histogram",
+    "s",
+    "Time that stages worked for one platform.",
+    (*_STAGE, ITEM_PLATFORM),
+    DURATION_BUCKETS,
+)
 RUN_REVISIONS: Final = Metric(
     "otel_progress.run.revisions", "histogram", "{revision}", "Revisions of a run.", (WORKFLOW_NAME,), COUNT_BUCKETS
 )
@@ -208,6 +216,7 @@ METRICS: Final = (
     STAGE_WAIT_METRIC,
     STAGE_WAITING,
     STAGE_ITEMS,
+    STAGE_PLATFORM_DURATION,
     RUN_REVISIONS,
     RUN_PLATFORMS,
     DEAD_ENDS,

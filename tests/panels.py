@@ -23,6 +23,7 @@ EVERYTHING: Mapping[str, str] = {
     "job": ".+",
     "workflow": ".+",
     "stage": ".+",
+    "platform": ".+",
     "run_job": ".+",
 }
 """Values as Grafana fills them in, nothing filtered. `__rate_interval` is an interval and a scrape of 5 seconds."""

@@ -16,7 +16,8 @@ CHARACTER, AROUND = 8, 16
 """Pixels of a heading's character at most, and what is free around a cell's text."""
 DESCRIBED = 36
 """Pixels of the mark that a panel has a description."""
-STAGE, WORKFLOW, JOB, ERROR = (*map(names.label, (names.STAGE_NAME, names.WORKFLOW_NAME)), "job", "error_type")
+STAGE, WORKFLOW, PLATFORM = map(names.label, (names.STAGE_NAME, names.WORKFLOW_NAME, names.ITEM_PLATFORM))
+JOB, ERROR = "job", "error_type"
 
 
 def inside(panel: Json) -> float:
@@ -123,9 +124,9 @@ def test_series_have_the_colours_of_what_they_are(dashboard: Json) -> None:
             continue
         if ERROR in labels:
             assert config["color"] == {"mode": "shades", "fixedColor": "red"}, panel["title"]
-        if labels & {STAGE, WORKFLOW}:
+        if labels & {STAGE, WORKFLOW, PLATFORM}:
             names_of.setdefault(labels, set()).update(legends)
-            assert JOB in labels, panel["title"]
+            assert JOB in labels or labels == {PLATFORM}, panel["title"]
             assert config["color"]["mode"] == "palette-classic-by-name", panel["title"]
             legend = panel["options"]["legend"]
             assert (legend["displayMode"], legend["placement"], legend["sortDesc"]) == ("table", "bottom", True)

@@ -129,13 +129,14 @@ class Facts:
     retries: list[Fact]
     waits: list[Fact]
     items: list[Fact]
+    """With the seconds that each took."""
     dead_ends: list[Fact]
 
     def chosen(self, view: View) -> Facts:
         """What the variables of a dashboard select; what has no stage is not filtered by it."""
 
         def chosen(facts: list[Fact]) -> list[Fact]:
-            wanted = {"job": view.job, WORKFLOW: view.workflow, STAGE: view.stage}
+            wanted = {"job": view.job, WORKFLOW: view.workflow, STAGE: view.stage, PLATFORM: f"{view.platform}|"}
             return [
                 fact
                 for fact in facts
@@ -153,6 +154,7 @@ class View:
     job: str = ".+"
     workflow: str = ".+"
     stage: str = ".+"
+    platform: str = ".+"
 
 
 VIEWS = {
@@ -162,6 +164,7 @@ VIEWS = {
     "a stage with retries": View("mixed", "loop", "Draft"),
     "a stage with a budget": View("studio", "pr_campaign", "content_generation"),
     "two stages": View("mixed", "loop|open", "Publish|waits"),
+    "a platform": View("mixed", platform="linkedin"),
 }
 
 
@@ -220,7 +223,8 @@ def facts_of(spans: Spans, at: float) -> Facts:
             facts.waits.append(Fact({**labels, REASON: own[names.WAIT_REASON]}, end - start))
         elif kind == "item":
             result = "failure" if names.ERROR_TYPE in own else "success"
-            facts.items.append(Fact({**labels, RESULT: result, PLATFORM: own.get(names.ITEM_PLATFORM, "")}))
+            platform = own.get(names.ITEM_PLATFORM, "")
+            facts.items.append(Fact({**labels, RESULT: result, PLATFORM: platform}, end - start))
     return facts
 
 
@@ -427,6 +431,11 @@ def with_platform(facts: Facts) -> list[Fact]:
     return [fact for fact in facts.items if fact.labels[PLATFORM]]
 
 
+def stage_of(group: frozenset[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """The stage of a group by platform and stage."""
+    return frozenset((name, value) for name, value in group if name != PLATFORM)
+
+
 def unrevised(facts: Facts) -> list[Fact]:
     """The revisions of the runs that had none."""
     return [fact for fact in facts.revisions if fact.value == 0]
@@ -575,6 +584,16 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
                 within(count(REPEATS, *BY_STAGE), count(VISITS, *BY_STAGE)),
                 share(count(REPEATS, *BY_STAGE), count(VISITS, *BY_STAGE)),
             ],
+            "Time by platform": [
+                amount(with_platform, PLATFORM, *BY_STAGE),
+                lambda facts: {
+                    group: value / amount(with_platform, *BY_STAGE)(facts)[stage_of(group)]
+                    for group, value in amount(with_platform, PLATFORM, *BY_STAGE)(facts).items()
+                },
+                count(with_platform, PLATFORM, *BY_STAGE),
+                quantile(0.5, with_platform, PLATFORM, *BY_STAGE),
+                quantile(0.95, with_platform, PLATFORM, *BY_STAGE),
+            ],
             "Items by platform and stage": count(with_platform, PLATFORM, STAGE),
             "Failed items by platform and stage": share(
                 count(only(with_platform, RESULT, "failure"), PLATFORM, STAGE), count(with_platform, PLATFORM, STAGE)
@@ -601,6 +620,7 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
             ],
             "p95 by stage": quantile(0.95, VISITS, *BY_STAGE),
             "p50 of first visits and repeats": quantile(0.5, VISITS, VISIT),
+            "p95 by platform": quantile(0.95, with_platform, PLATFORM),
             "Visits by result": count(VISITS, RESULT),
             "Attempts per visit": lambda facts: {
                 group: 1 + value for group, value in share(count(RETRIES), count(VISITS))(facts).items()
@@ -666,6 +686,7 @@ CHOICES = {
     "job": ("job", View()),
     "workflow": (WORKFLOW, View(job="mixed")),
     "stage": (STAGE, View(job="mixed", workflow="loop|open")),
+    "platform": (PLATFORM, View(job="mixed", stage="Publish")),
     "run_job": ("job", View(workflow="loop")),
     "run_workflow": (WORKFLOW, View(workflow="loop|open")),
 }
@@ -786,6 +807,8 @@ def test_bars_add_up_to_what_was_recorded(recorded: Recorded, interval: int) -> 
 def test_variables_offer_what_was_recorded(recorded: Recorded, dashboard: Json) -> None:
     asked: list[str] = []
     for name, (label, before) in CHOICES.items():
+        if name == "platform" and "$platform" not in json.dumps(dashboard):
+            continue
         (query,) = [
             each for each in queries(dashboard, values(before)) if each.kind == "variable" and each.owner == name
         ]
@@ -796,7 +819,8 @@ def test_variables_offer_what_was_recorded(recorded: Recorded, dashboard: Json) 
             **{"match[]": query.filled, "start": recorded.facts.at - RANGE, "end": recorded.facts.at},
         )["data"]
         facts = recorded.facts.chosen(before)
-        assert set(offered) == {fact.labels[label] for fact in (*facts.visits, *facts.open)}, query
+        seen = with_platform(facts) if name == "platform" else (*facts.visits, *facts.open)
+        assert set(offered) == {fact.labels[label] for fact in seen}, query
     assert asked == [str(query) for query in queries(dashboard) if query.kind == "variable"]
 
 

@@ -37,6 +37,7 @@ from .store import (
     type_name,
     versions_since,
 )
+from .times import NANO
 from .visits import Part, Visit
 
 _NOWHERE = Context()  # Where something is that has ended: its own context would hold it in a cycle.
@@ -359,9 +360,13 @@ class Recorder(Teller):
         ended = visit.started + passed if passed > 0 else visit.started
         outcome = result or ("success" if error is None else result_of(error))
         if visit.items:
-            self._end_items(visit, error, outcome)
+            self._end_items(visit, error, outcome, ended)
         for waiting in list(visit.waits):
             waiting.end(ended)
+        if visit.item_platform is not None and not visit.platform_told:
+            visit.platform_told = True
+            since = visit.platform_since or visit.started
+            self.tell("platform_ended", visit, visit.item_platform, max(0, ended - since) / NANO)
         if outcome == "success" and visit.fell_back:
             outcome = "fallback"
         if visit.look().versions != visit.versions_before:
@@ -385,7 +390,7 @@ class Recorder(Teller):
             visit.exception = visit.ends = None
         visit.context = visit.parent_context = visit.before = _NOWHERE
 
-    def _end_items(self, visit: Visit, error: BaseException | None, result: Result) -> None:
+    def _end_items(self, visit: Visit, error: BaseException | None, result: Result, ended: int) -> None:
         """Items that a visit leaves: failed without a fallback, or running on while the visit ends around them."""
         items = list(visit.items.values())
         visit.items.clear()
@@ -394,6 +399,8 @@ class Recorder(Teller):
                 self.end(item.part, error, result)
             if visit.code.batch:
                 visit.count(1, "abandoned" if item.running else "failure", item.platform)
+                if item.platform is not None:
+                    visit.time_item(item, ended)
 
     def rest(self, run: Run, shared: Any) -> None:
         """Let a run that nothing ends go idle when only trackers have a visit open in it."""

@@ -72,6 +72,9 @@ class Sink:
     def items_ended(self, visit: Visit, count: int, result: Result, platform: str | None) -> None:
         """`count` items of a batch ended with `result`."""
 
+    def platform_ended(self, visit: Visit, platform: str, seconds: float) -> None:
+        """A visit worked for a platform so long: one item of a batch, or the visit up to the next platform or its end."""
+
 
 class Teller:
     """Tells the sinks: each of them, whatever another one raises."""
