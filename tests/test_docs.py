@@ -145,7 +145,7 @@ def test_spans() -> None:
     assert said == [
         [f"{names.SPAN_RUN} {{workflow}}"],
         [f"{names.SPAN_STAGE} {{stage}}"],
-        [names.SPAN_ATTEMPT],
+        [f"{names.SPAN_ATTEMPT} {{number}}", f"{names.SPAN_ATTEMPT} {{number}} {{platform}}"],
         list(names.SPAN_PHASES),
         [names.SPAN_WAIT],
         [names.SPAN_ITEM],
@@ -220,7 +220,7 @@ def test_own_environment() -> None:
     assert tuple(said) == names.ENVIRONMENT
     for variable, row in said.items():
         default = getattr(Settings(), variable.removeprefix("OTEL_PROGRESS_").lower())
-        assert row["default"] == (f"`{str(default).lower()}`" if default not in {(), None} else "")
+        assert row["default"] == (f"`{str(default).lower()}`" if default not in ((), None, {}) else "")
     assert tuple(code(said[names.OTEL_PROGRESS_DETAIL]["values"])) == DETAILS
 
 

@@ -247,7 +247,7 @@ def retries_in(spans: Spans) -> list[Fact]:
         failed = [
             Fact({**labels_of(job, attributes_of(span)), ERROR: attributes_of(span)[names.ERROR_TYPE]})
             for job, span in spans
-            if span["name"] == "attempt" and span["parentSpanId"] == parent["spanId"]
+            if span["name"].startswith("attempt ") and span["parentSpanId"] == parent["spanId"]
         ]
         mended = own.get(names.STAGE_RESULT, "success") == "success" and names.ERROR_TYPE not in own
         found += failed if mended else failed[:-1]

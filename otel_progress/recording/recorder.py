@@ -18,7 +18,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, get_current, set_value
 
 from ..names import PROGRESS_METRICS, Result
-from . import order
+from . import order, twins
 from .call import Call, Code
 from .faults import from_handler, report
 from .live import Beginning, Recorded, Run
@@ -37,7 +37,6 @@ from .store import (
     type_name,
     versions_since,
 )
-from .times import NANO
 from .visits import Part, Visit
 
 _NOWHERE = Context()  # Where something is that has ended: its own context would hold it in a cycle.
@@ -363,15 +362,17 @@ class Recorder(Teller):
             self._end_items(visit, error, outcome, ended)
         for waiting in list(visit.waits):
             waiting.end(ended)
-        if visit.item_platform is not None and not visit.platform_told:
-            visit.platform_told = True
-            since = visit.platform_since or visit.started
-            self.tell("platform_ended", visit, visit.item_platform, max(0, ended - since) / NANO)
+        if visit.item_platform is not None:
+            visit.leave_platform(ended)
         if outcome == "success" and visit.fell_back:
             outcome = "fallback"
         if visit.look().versions != visit.versions_before:
             visit.versions = versions_since(visit.store, visit.versions_before)
+        if visit.run.tracked:
+            twins.note(visit, ended)
         if visit.record.end(visit, ended, outcome, error):
+            if visit.inside is not None:
+                twins.say(visit, ended)
             if outcome != "abandoned":
                 order.ended(visit)
             self._finish_visit(visit)

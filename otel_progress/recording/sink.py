@@ -73,7 +73,7 @@ class Sink:
         """`count` items of a batch ended with `result`."""
 
     def platform_ended(self, visit: Visit, platform: str, seconds: float) -> None:
-        """A visit worked for a platform so long: one item of a batch, or the visit up to the next platform or its end."""
+        """A visit worked so long for a platform: one item, or the visit itself up to the next platform or its end."""
 
 
 class Teller:

@@ -36,6 +36,7 @@ from .waiting import Waiting
 if TYPE_CHECKING:
     from .order import Followed
     from .recorder import Recorder
+    from .twins import Inside
 
 
 class Visit(Recorded):
@@ -52,6 +53,8 @@ class Visit(Recorded):
     """1 for the first visit of the stage for this item, 2 for its first repeat."""
     by_tracker = False
     """Begun by a tracker and not (yet) taken over by the stage's own code."""
+    inside: Inside | None = None
+    """Of one that a tracker began: which nodes ended inside it."""
     handed_over = False
     """Whether a tracker began it and the stage's own code took it over."""
     platforms: Platforms = NO_PLATFORMS
@@ -254,6 +257,13 @@ class Visit(Recorded):
             self.record.count(self, items, result)
             self.recorder.tell("items_ended", self, items, result, platform)
 
+    def leave_platform(self, ended: int) -> None:
+        """Say at its end how long it worked for its last platform, unless that was told item by item."""
+        if not self.platform_told:
+            self.platform_told = True
+            since = self.platform_since or self.started
+            self.recorder.tell("platform_ended", self, self.item_platform, max(0, ended - since) / NANO)
+
     def time_item(self, item: Item | Part, ended: int) -> None:
         """Say how long an item took that names a platform: as long as its span, where it has one."""
         part = item.part if isinstance(item, Item) else item
@@ -311,3 +321,5 @@ class Attempt:
     ended: int
     error: BaseException
     context: Context
+    platform: str | None = None
+    """What it worked for."""

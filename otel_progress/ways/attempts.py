@@ -113,7 +113,8 @@ class Exec(_Call):
             item.failed_at = max(self._started, self._recorder.now(visit))
             item.error = type_name(error)
             context = get_current() if item.part is None else item.part.context  # Its visit's, also after the end.
-            attempt = Attempt(item.attempts, self._started, item.failed_at, error, context)
+            platform = item.platform or visit.item_platform
+            attempt = Attempt(item.attempts, self._started, item.failed_at, error, context, platform)
             self._recorder.tell("attempt_failed", visit, attempt)
         else:
             self._end_item(item, result_of(error), error)
