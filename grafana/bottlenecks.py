@@ -30,6 +30,9 @@ LAST_WEEK = q.rule("stage", names.STAGE_DURATION, ":p95_7d")
 OVER_BUDGET = q.rule("stage", names.STAGE_DURATION, ":over_budget_1h")
 BUDGET = q.rule("stage", names.STAGE_BUDGET_METRIC, ":max1d")
 
+MOST = 8
+"""Stages that are drawn one by one: sixty stripes tell nothing."""
+
 NO_VISIT = "No visit ended in this time range, or no metrics arrive."
 NO_PAST = "No stage completed a visit in the last hour and in the days before: there is nothing to compare."
 NO_REPEAT = "No visit ended in this time range."
@@ -71,19 +74,21 @@ def most_time(width: int, most: int) -> p.AnyPanel:
 
 def _time() -> list[p.AnyPanel]:
     of_stage = q.total(TIME, *q.BY_STAGE)
+    in_range = f"topk({MOST}, sum by ({', '.join(q.BY_STAGE)}) (increase({TIME}[$__range] @ end())))"
+    most = f"({q.amount_per_bar(TIME, *q.BY_STAGE)} and {in_range})"
     return [
-        most_time(16, 8),
+        most_time(12, MOST),
         p.bars(
             "Share of time by stage",
-            p.Target(q.amount_per_bar(TIME, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
+            p.Target(most, p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
+            p.Target(f"{q.amount_per_bar(TIME)} - sum({most}) > 0.000001", p.OTHERS),
             description=(
-                "Each stage's part of the time that visits took. A visit counts when it ends. A stage inside another "
-                "counts in both."
+                "The part that each of the stages with the most time had of the time that visits took, and the others "
+                "together. A visit counts when it ends. A stage inside another counts in both."
             ),
             no_data=NO_VISIT,
             unit=p.SECONDS,
             by=q.BY_STAGE,
-            width=8,
             percent=True,
         ),
         t.rows(

@@ -33,7 +33,7 @@ def build() -> Dashboard:
             "Running now",
             f"sum({q.rule('workflow', names.RUN_ACTIVE, ':sum')})",
             description="Runs going on now, over all processes. Those of a killed process count for two minutes more.",
-            no_data="Nothing runs, or no metrics arrive.",
+            no_data="Nothing runs.",
             width=3,
         ),
         p.number(
@@ -69,35 +69,37 @@ def build() -> Dashboard:
         ),
         p.number(
             "Oldest running stage",
-            f"topk(1, time() - {STARTED})",
+            f"clamp_min(topk(1, {q.up_to(STARTED)}) - {q.REPORTED}, 0)",
             description=(
-                "How long ago the oldest visit that is still going on began. Programs report every minute by default: "
-                "what ended since the last report is shown as if it went on. A click leads to its stage."
+                "For how long the oldest visit that is going on has been so at least. It may be up to 65 seconds more: "
+                "programs report every minute by default and are asked every 5 seconds. A click leads to its stage."
             ),
             no_data="No stage runs now.",
             unit=p.SECONDS,
             width=8,
             by=q.BY_STAGE,
+            zero=p.JUST_SEEN,
         ),
     ]
     running = t.rows(
         "Running stages",
         q.BY_STAGE,
         [
-            t.Column("Running for", q.joined(f"time() - {STARTED}", *q.BY_STAGE), p.SECONDS),
+            t.Column("Running up to", q.joined(q.up_to(STARTED), *q.BY_STAGE), p.SECONDS),
+            t.Column("At least", q.joined(q.at_least(STARTED), *q.BY_STAGE), p.SECONDS),
             t.Column("Visits", q.joined(RUNNING, *q.BY_STAGE)),
             t.Column("Budget", _of_running(BUDGET), p.SECONDS),
-            t.Column("Of budget", _of_running(f"(time() - {STARTED}) / ({BUDGET} > 0)"), p.SHARE, j.OF_BUDGET),
+            t.Column("Of budget", _of_running(f"{q.at_least(STARTED)} / ({BUDGET} > 0)"), p.SHARE, j.OF_BUDGET),
             t.Column("Usual p95", _of_running(USUAL), p.SECONDS),
-            t.Column("Of usual", _of_running(f"(time() - {STARTED}) / ({USUAL} > 0)"), p.SHARE, j.OF_USUAL),
+            t.Column("Of usual", _of_running(f"{q.at_least(STARTED)} / ({USUAL} > 0)"), p.SHARE, j.OF_USUAL),
         ],
         description=(
-            "Stages with visits going on, the longest first. Usual p95 is that of the last seven days; above 100 % the "
-            "oldest visit is beyond it. Programs report every minute by default, and the servers look every 5 seconds: "
-            "what ended since the last report is shown as if it went on."
+            "Stages with visits going on, the longest first. Programs report every minute by default, and the servers "
+            "look every 5 seconds: a visit goes on for the time in the first column if it has not ended since, and did "
+            "for 65 seconds less at least. That is what is held against the budget and the p95 of the last seven days."
         ),
         no_data=NOTHING_RUNS,
-        sort="Running for",
+        sort="Running up to",
     )
     alerts = t.rows(
         "Alerts that fire",

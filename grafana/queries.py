@@ -68,6 +68,20 @@ def joined(expr: str, *by: str) -> str:
     return f"max by ({', '.join(by)}) ({expr})"
 
 
+REPORTED = 65
+"""Seconds: programs report every 60 by default, and are asked every 5."""
+
+
+def up_to(started: str) -> str:
+    """For how long something has been going on, unless it has ended since the last report."""
+    return f"time() - {started}"
+
+
+def at_least(started: str) -> str:
+    """For how long it went on for sure, until the last report."""
+    return f"clamp_min({up_to(started)} - {REPORTED}, 0)"
+
+
 def total(selector: str, *by: str) -> str:
     """By how much counters have grown over the time range."""
     return f"{_sum(by)} (increase({selector}[$__range]))"

@@ -28,7 +28,7 @@ STAGE_DETAIL, RUN = "otel-progress-stage", "otel-progress-run"
 STANDARD_LABELS = {"job", "instance", "le"}
 FUNCTIONS = {
     *("sum", "max", "min", "topk", "round", "rate", "increase", "histogram_quantile", "sort_desc", "time"),
-    *("by", "on", "group_left", "and", "or", "unless", "count"),
+    *("by", "on", "group_left", "and", "or", "unless", "count", "clamp_min", "end"),
 }
 BUILT_IN = {"__url_time_range", "__data", "__field", "__value"}
 """What Grafana itself fills in in links."""

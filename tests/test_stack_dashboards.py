@@ -447,6 +447,17 @@ def most_time(most: int) -> Expectation:
     return lambda facts: dict(sorted(by_stage(facts).items(), key=lambda item: -item[1])[:most])
 
 
+def other_time(most: int) -> Expectation:
+    """The time of all others."""
+    by_stage, biggest = amount(VISITS, *BY_STAGE), most_time(most)
+
+    def others(facts: Facts) -> Answer:
+        rest = [value for group, value in by_stage(facts).items() if group not in biggest(facts)]
+        return {frozenset(): sum(rest)} if rest else {}
+
+    return others
+
+
 def alerts(facts: Facts) -> Answer:
     """The alert that fires without a delay: each stage at which a flow came to a dead end."""
     dead_ends = count(DEAD_ENDS, *BY_STAGE)(facts)
@@ -476,6 +487,11 @@ def age(*by: str) -> Expectation:
     return lambda facts: each(lambda starts: facts.at - min(starts), OPEN, *by)(facts)
 
 
+def at_least(*by: str) -> Expectation:
+    """For how long it went on for sure: programs report every 60 seconds and are asked every 5."""
+    return lambda facts: {group: max(0, value - 65) for group, value in age(*by)(facts).items()}
+
+
 def budget_of_one(facts: Facts) -> Answer:
     """The budget, where there is only one stage."""
     stages = grouped([*facts.visits, *facts.budgets], BY_STAGE)
@@ -484,14 +500,14 @@ def budget_of_one(facts: Facts) -> Answer:
 
 def of_budget(facts: Facts) -> Answer:
     """How much of its budget the oldest open visit of each stage has taken."""
-    ages = age(*BY_STAGE)(facts)
+    ages = at_least(*BY_STAGE)(facts)
     return {group: ages[group] / budget for group, budget in budgets_of_open(facts).items()}
 
 
 def oldest(facts: Facts) -> Answer:
     """The oldest of all."""
     ages = age(*BY_STAGE)(facts)
-    return {group: value for group, value in ages.items() if value == max(ages.values())}
+    return {group: max(0, value - 65) for group, value in ages.items() if value == max(ages.values())}
 
 
 VISITS, RUNS, REVISIONS, RETRIES, WAITS, DEAD_ENDS, OPEN, BUDGETS, PLATFORMS = map(
@@ -512,7 +528,7 @@ def rows(uid: str, panels: dict[str, Expectation | list[Expectation]]) -> dict[t
     return {
         (f"otel-progress-{uid}", title, ref): expectation
         for title, expected in panels.items()
-        for ref, expectation in zip("ABCDEFG", expected if isinstance(expected, list) else [expected], strict=False)
+        for ref, expectation in zip("ABCDEFGH", expected if isinstance(expected, list) else [expected], strict=False)
     }
 
 
@@ -529,7 +545,15 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
             "Slower than usual": [no_past, no_past, no_past, no_past],
             "Success ratio": share(count(GOOD_RUNS), count(RUNS)),
             "Oldest running stage": oldest,
-            "Running stages": [age(*BY_STAGE), count(OPEN, *BY_STAGE), budgets_of_open, of_budget, no_past, no_past],
+            "Running stages": [
+                age(*BY_STAGE),
+                at_least(*BY_STAGE),
+                count(OPEN, *BY_STAGE),
+                budgets_of_open,
+                of_budget,
+                no_past,
+                no_past,
+            ],
             "Runs by result": count(RUNS, RESULT),
             "Run duration, p95": quantile(0.95, RUNS, *BY_WORKFLOW),
             "Workflows": [
@@ -551,7 +575,7 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
     **rows(
         "bottlenecks",
         {
-            "Share of time by stage": amount(VISITS, *BY_STAGE),
+            "Share of time by stage": [most_time(8), other_time(8)],
             "Most time": most_time(8),
             "Stages": [
                 amount(VISITS, *BY_STAGE),
@@ -610,7 +634,7 @@ EXPECTED: dict[tuple[str, str, str], Expectation] = {
             "Budget": budget_of_one,
             "Repeats": share(count(REPEATS), count(VISITS)),
             "Running now": lambda facts: {frozenset(): len(facts.open)},
-            "Running for": age(),
+            "Running for": at_least(),
             "Distribution of durations": below(names.DURATION_BUCKETS, VISITS),
             "p50 and p95": [
                 quantile(0.5, VISITS),
