@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from otel_progress import names
 
-from .panels import Json, panels
+from .panels import ROOT, Json, panels
 from .test_dashboards import DASHBOARDS, STAGE_DETAIL, every_dashboard, links_of
 
 SCREEN, MARGINS, GAP, PADDING = 1280, 32, 8, 18
@@ -39,6 +39,15 @@ def tables(dashboard: Json) -> Iterator[tuple[Json, dict[str, str]]]:
         for transformation in panel.get("transformations", []):
             if transformation["id"] == "organize":
                 yield panel, transformation["options"]["renameByName"]
+
+
+def test_every_dashboard_has_a_picture() -> None:
+    text = (ROOT / "docs" / "dashboards.md").read_text("utf-8")
+    shown = re.findall(r"!\[[^]]+\]\((pictures/[a-z]+\.png)\)", text)
+    assert sorted(shown) == sorted(f"pictures/{uid.removeprefix('otel-progress-')}.png" for uid in DASHBOARDS)
+    pictures = sorted((ROOT / "docs" / "pictures").iterdir())
+    assert {path.name for path in pictures} == {"readme.png", *(Path(name).name for name in shown)}
+    assert all(path.stat().st_size < 300_000 for path in pictures)
 
 
 @every_dashboard

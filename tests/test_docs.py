@@ -32,7 +32,11 @@ from .said import without_lines
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+    path
+    for path in ROOT.glob("docs/**/*.md")
+    if "node_modules" not in path.parts  # Of the preview's libraries.
+)
 CI = ROOT / ".ci" / "run"
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
