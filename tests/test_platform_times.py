@@ -75,6 +75,24 @@ def test_items_side_by_side_are_timed_one_by_one(telemetry: Telemetry) -> None:
     assert times(telemetry) == {("write", "twitter"): (1, 1), ("write", "linkedin"): (2, 1)}
 
 
+def test_an_item_that_runs_on_is_timed_up_to_the_end_of_its_visit(telemetry: Telemetry) -> None:
+    @stage("write")
+    class Write(AsyncParallelBatchNode):
+        async def prep_async(self, shared: Shared) -> list[dict[str, str]]:
+            return [{"platform": "twitter"}, {"platform": "linkedin"}]
+
+        async def exec_async(self, prep_res: dict[str, str]) -> None:
+            if prep_res["platform"] == "linkedin":
+                await asyncio.Event().wait()
+            await asyncio.sleep(0)  # Both have begun.
+            telemetry.time.passes(2)
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        asyncio.run(Write().run_async({}))
+    assert times(telemetry) == {("write", "twitter"): (2, 1), ("write", "linkedin"): (2, 1)}
+
+
 def test_a_visit_works_for_a_platform_until_it_names_the_next(telemetry: Telemetry) -> None:
     with workflow("w"), stage("publish") as visit:
         telemetry.time.passes(1)  # For none yet.
