@@ -8,8 +8,7 @@ from pathlib import Path
 
 from otel_progress import names
 
-from .panels import ROOT, Json, panels
-from .test_dashboards import DASHBOARDS, STAGE_DETAIL, every_dashboard, links_of
+from .panels import DASHBOARDS, ROOT, STAGE_DETAIL, Json, every_dashboard, links_of, panels
 
 SCREEN, MARGINS, GAP, PADDING = 1280, 32, 8, 18
 """Pixels: a small screen, what a dashboard leaves free beside its panels, between two, and a panel inside."""
