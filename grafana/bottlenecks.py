@@ -183,13 +183,7 @@ def _waiting() -> list[p.AnyPanel]:
             unit=p.SECONDS,
             by=by,
         ),
-        p.bars(
-            "Retries",
-            p.Target(q.count_per_bar(RETRIES, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
-            description="Attempts after the first.",
-            no_data=NO_RETRY,
-            by=q.BY_STAGE,
-        ),
+        p.counts_by_stage("Retries", RETRIES, description="Attempts after the first.", no_data=NO_RETRY),
         t.rows(
             "Cost of retries",
             q.BY_STAGE,
@@ -215,19 +209,12 @@ def _waiting() -> list[p.AnyPanel]:
 def _repeats() -> list[p.AnyPanel]:
     by, visits = q.BY_STAGE, q.count(VISITS, *q.BY_STAGE)
     return [
-        p.lines(
+        p.by_workflow(
             "Share of time in repeats",
-            [
-                p.Target(
-                    q.ratio(q.per_second(REPEAT_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
-                    p.legend(q.WORKFLOW, q.JOB),
-                )
-            ],
+            q.ratio(q.per_second(REPEAT_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
             description="Time of visits that repeat a stage for the same item, as a share of the time of all visits.",
             no_data=NO_REPEAT,
-            unit=p.SHARE,
             width=8,
-            by=q.BY_WORKFLOW,
         ),
         t.rows(
             "Repeats by stage",

@@ -203,14 +203,13 @@ def build() -> Dashboard:
                         no_data="No item that names a platform ended in this time range.",
                         width=8,
                     ),
-                    p.lines(
+                    p.by_workflow(
                         "Revisions per run",
-                        [p.Target(_per_run_over_time(), p.legend(q.WORKFLOW, q.JOB))],
+                        _per_run_over_time(),
                         description="Mean of the runs that ended in the interval.",
                         no_data="No run that counts revisions ended in this time range.",
                         unit=p.NUMBER,
                         width=8,
-                        by=q.BY_WORKFLOW,
                     ),
                 ],
             ),

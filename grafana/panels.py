@@ -296,6 +296,20 @@ def bars(
     return panel
 
 
+def by_workflow(
+    title: str, expr: str, *, description: str, no_data: str, unit: str = SHARE, width: int = 12
+) -> timeseries.Panel:
+    """A line for each workflow."""
+    target = Target(expr, legend(q.WORKFLOW, q.JOB))
+    return lines(title, [target], description=description, no_data=no_data, unit=unit, width=width, by=q.BY_WORKFLOW)
+
+
+def counts_by_stage(title: str, selector: str, *, description: str, no_data: str, width: int = 12) -> timeseries.Panel:
+    """How often something happened, as a bar for each stage."""
+    target = Target(q.count_per_bar(selector, *q.BY_STAGE), legend(q.STAGE, q.WORKFLOW, q.JOB))
+    return bars(title, target, description=description, no_data=no_data, width=width, by=q.BY_STAGE)
+
+
 def gauges(
     title: str,
     target: Target,
