@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pocketflow import AsyncParallelBatchNode, BatchFlow, BatchNode, Flow, Node
 
-from otel_progress import PocketFlowInstrumentor, stage, workflow
+from otel_progress import PocketFlowInstrumentor, current_stage, stage, workflow
 from otel_progress.recording.settings import Settings
 
 from .conftest import Telemetry
@@ -147,6 +147,29 @@ def test_a_visit_whose_items_name_platforms_is_not_counted_beside_them(telemetry
     node = Write()
     node.set_params({"platform": "twitter"})
     node.run({})
+    assert times(telemetry) == {("write", "twitter"): (2, 2)}
+
+
+def test_items_of_a_platform_that_the_visit_names_are_not_counted_twice(telemetry: Telemetry) -> None:
+    def name(platform: str) -> None:
+        visit = current_stage()
+        assert visit is not None
+        visit.platform(platform)
+
+    @stage("write")
+    class Write(BatchNode):
+        def prep(self, shared: Shared) -> list[int]:
+            name("twitter")
+            return [1, 2]
+
+        def exec(self, prep_res: int) -> None:
+            telemetry.time.passes(1)
+
+        def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> None:
+            name("linkedin")
+            telemetry.time.passes(1)
+
+    Write().run({})
     assert times(telemetry) == {("write", "twitter"): (2, 2)}
 
 

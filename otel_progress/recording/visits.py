@@ -166,7 +166,7 @@ class Visit(Recorded):
         """Say that the visit works for platform `name` from now on."""
         if self.recorder.is_open(self):
             before = self.record.name_platform(self, name_of(name), self.recorder.now(self))
-            if before is not None:
+            if before is not None and not self.platform_told:
                 self.recorder.tell("platform_ended", self, *before)
             self.recorder.tell("stage_changed", self)
 
