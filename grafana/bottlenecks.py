@@ -262,6 +262,7 @@ def _platforms() -> list[p.AnyPanel]:
             ),
             no_data=NO_PLATFORM,
             sort="Total",
+            height=10,
         ),
         t.matrix(
             "Items by platform and stage",

@@ -71,8 +71,9 @@ def build() -> Dashboard:
             "Oldest running stage",
             f"clamp_min(topk(1, {q.up_to(STARTED)}) - {q.REPORTED}, 0)",
             description=(
-                "For how long the oldest visit that is going on has been so at least. It may be up to 65 seconds more: "
-                "programs report every minute by default and are asked every 5 seconds. A click leads to its stage."
+                "For how long the oldest visit that is going on has been so at least. It may be up to 80 seconds more: "
+                "programs report every minute by default, and the servers take up to 20 seconds. A click leads to its "
+                "stage."
             ),
             no_data="No stage runs now.",
             unit=p.SECONDS,
@@ -94,9 +95,9 @@ def build() -> Dashboard:
             t.Column("Of usual", _of_running(f"{q.at_least(STARTED)} / ({USUAL} > 0)"), p.SHARE, j.OF_USUAL),
         ],
         description=(
-            "Stages with visits going on, the longest first. Programs report every minute by default, and the servers "
-            "look every 5 seconds: a visit goes on for the time in the first column if it has not ended since, and did "
-            "for 65 seconds less at least. That is what is held against the budget and the p95 of the last seven days."
+            "Stages with visits going on, the longest first. Programs report every minute, and the servers take up to "
+            "20 seconds: the first column is right if the oldest visit has not ended since; it has been going on for "
+            "80 seconds less at least. That is what is held against the budget and the p95 of the last seven days."
         ),
         no_data=NOTHING_RUNS,
         sort="Running up to",

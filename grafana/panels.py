@@ -370,7 +370,7 @@ TONES = {
     OTHERS: "#8e8e8e",
 }
 """Colours of series that are neither good nor bad."""
-JUST_SEEN = "up to 65 s"
+JUST_SEEN = "up to 80 s"
 
 LIMITS = {"budget": _limit(j.BAD), "p95, last 7 days": _limit("text")}
 """Lines that others are held against are dashed."""

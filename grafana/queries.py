@@ -68,8 +68,8 @@ def joined(expr: str, *by: str) -> str:
     return f"max by ({', '.join(by)}) ({expr})"
 
 
-REPORTED = 65
-"""Seconds: programs report every 60 by default, and are asked every 5."""
+REPORTED = 80
+"""Seconds: programs report every 60 by default, the collector is asked every 5, and rules are evaluated every 15."""
 
 
 def up_to(started: str) -> str:

@@ -101,8 +101,8 @@ def _figures() -> list[p.AnyPanel]:
             "Running for",
             q.at_least(f"min({STARTED})"),
             description=(
-                "For how long the oldest visit that is going on has been so at least. It may be up to 65 seconds more: "
-                "programs report every minute by default and are asked every 5 seconds."
+                "For how long the oldest visit that is going on has been so at least. It may be up to 80 seconds more: "
+                "programs report every minute by default, and the servers take up to 20 seconds."
             ),
             no_data="Nothing runs.",
             unit=p.SECONDS,

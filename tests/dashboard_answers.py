@@ -158,8 +158,8 @@ def age(*by: str) -> Expectation:
 
 
 def at_least(*by: str) -> Expectation:
-    """For how long it went on for sure: programs report every 60 seconds and are asked every 5."""
-    return lambda facts: {group: max(0, value - 65) for group, value in age(*by)(facts).items()}
+    """For how long it went on for sure: programs report every 60 seconds, scrapes take 5, rules 15."""
+    return lambda facts: {group: max(0, value - 80) for group, value in age(*by)(facts).items()}
 
 
 def budget_of_one(facts: Facts) -> Answer:
@@ -177,7 +177,7 @@ def of_budget(facts: Facts) -> Answer:
 def oldest(facts: Facts) -> Answer:
     """The oldest of all."""
     ages = age(*BY_STAGE)(facts)
-    return {group: max(0, value - 65) for group, value in ages.items() if value == max(ages.values())}
+    return {group: max(0, value - 80) for group, value in ages.items() if value == max(ages.values())}
 
 
 VISITS, RUNS, REVISIONS, RETRIES, WAITS, DEAD_ENDS, OPEN, BUDGETS, PLATFORMS = map(
