@@ -399,9 +399,7 @@ class Recorder(Teller):
             if item.part is not None:
                 self.end(item.part, error, result)
             if visit.code.batch:
-                visit.count(1, "abandoned" if item.running else "failure", item.platform)
-                if item.platform is not None:
-                    visit.time_item(item, ended)
+                visit.leave_item(item, ended)
 
     def rest(self, run: Run, shared: Any) -> None:
         """Let a run that nothing ends go idle when only trackers have a visit open in it."""

@@ -264,6 +264,12 @@ class Visit(Recorded):
             since = self.platform_since or self.started
             self.recorder.tell("platform_ended", self, self.item_platform, max(0, ended - since) / NANO)
 
+    def leave_item(self, item: Item, ended: int) -> None:
+        """Count an item that has not ended when the visit does."""
+        self.count(1, "abandoned" if item.running else "failure", item.platform)
+        if item.platform is not None:
+            self.time_item(item, ended)
+
     def time_item(self, item: Item | Part, ended: int) -> None:
         """Say how long an item took that names a platform: as long as its span, where it has one."""
         part = item.part if isinstance(item, Item) else item
