@@ -359,7 +359,7 @@ class Recorder(Teller):
         ended = visit.started + passed if passed > 0 else visit.started
         outcome = result or ("success" if error is None else result_of(error))
         if visit.items:
-            self._end_items(visit, error, outcome, ended)
+            visit.leave_items(error, outcome, ended)
         for waiting in list(visit.waits):
             waiting.end(ended)
         if visit.item_platform is not None:
@@ -390,16 +390,6 @@ class Recorder(Teller):
         if visit.exception is not None or visit.ends is not None:  # Not kept by most.
             visit.exception = visit.ends = None
         visit.context = visit.parent_context = visit.before = _NOWHERE
-
-    def _end_items(self, visit: Visit, error: BaseException | None, result: Result, ended: int) -> None:
-        """Items that a visit leaves: failed without a fallback, or running on while the visit ends around them."""
-        items = list(visit.items.values())
-        visit.items.clear()
-        for item in items:
-            if item.part is not None:
-                self.end(item.part, error, result)
-            if visit.code.batch:
-                visit.leave_item(item, ended)
 
     def rest(self, run: Run, shared: Any) -> None:
         """Let a run that nothing ends go idle when only trackers have a visit open in it."""

@@ -264,11 +264,17 @@ class Visit(Recorded):
             since = self.platform_since or self.started
             self.recorder.tell("platform_ended", self, self.item_platform, max(0, ended - since) / NANO)
 
-    def leave_item(self, item: Item, ended: int) -> None:
-        """Count an item that has not ended when the visit does."""
-        self.count(1, "abandoned" if item.running else "failure", item.platform)
-        if item.platform is not None:
-            self.time_item(item, ended)
+    def leave_items(self, error: BaseException | None, result: Result, ended: int) -> None:
+        """End the items that it leaves: failed without a fallback, or running on while it ends around them."""
+        items = list(self.items.values())
+        self.items.clear()
+        for item in items:
+            if item.part is not None:
+                self.recorder.end(item.part, error, result)
+            if self.code.batch:
+                self.count(1, "abandoned" if item.running else "failure", item.platform)
+                if item.platform is not None:
+                    self.time_item(item, ended)
 
     def time_item(self, item: Item | Part, ended: int) -> None:
         """Say how long an item took that names a platform: as long as its span, where it has one."""
