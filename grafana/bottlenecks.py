@@ -19,8 +19,10 @@ REPEAT_TIME = q.series(names.STAGE_DURATION, "_sum", q.REPEAT)
 WAIT = q.series(names.STAGE_WAIT_METRIC)
 RETRY_WAIT = q.series(names.STAGE_WAIT_METRIC, "", q.RETRY)
 RETRIES = q.series(names.STAGE_RETRIES)
-ITEMS = q.series(names.STAGE_ITEMS, "", q.HAS_PLATFORM)
-ITEMS_NOT_COMPLETED = q.series(names.STAGE_ITEMS, "", q.HAS_PLATFORM, q.NOT_COMPLETED)
+ITEMS = q.series(names.STAGE_ITEMS)
+ITEMS_NOT_COMPLETED = q.series(names.STAGE_ITEMS, "", q.NOT_COMPLETED)
+PLATFORM_TIME = q.series(names.STAGE_PLATFORM_DURATION, "_sum")
+PLATFORM_TIMES = q.series(names.STAGE_PLATFORM_DURATION, "_count")
 
 LAST_HOUR = q.rule("stage", names.STAGE_DURATION, ":p95_1h")
 LAST_WEEK = q.rule("stage", names.STAGE_DURATION, ":p95_7d")
@@ -28,11 +30,15 @@ LAST_WEEK = q.rule("stage", names.STAGE_DURATION, ":p95_7d")
 OVER_BUDGET = q.rule("stage", names.STAGE_DURATION, ":over_budget_1h")
 BUDGET = q.rule("stage", names.STAGE_BUDGET_METRIC, ":max1d")
 
+MOST = 8
+"""Stages that are drawn one by one: sixty stripes tell nothing."""
+
 NO_VISIT = "No visit ended in this time range, or no metrics arrive."
 NO_PAST = "No stage completed a visit in the last hour and in the days before: there is nothing to compare."
 NO_REPEAT = "No visit ended in this time range."
 NO_WAIT = "Nothing waited in this time range, neither for another attempt nor for what a stage says."
 NO_RETRY = "No attempt was repeated in this time range."
+NO_PLATFORM = "No stage worked for a platform in this time range."
 NO_ITEM = "No item that names a platform ended in this time range."
 
 
@@ -41,13 +47,13 @@ def build() -> Dashboard:
     return f.assemble(
         p.BOTTLENECKS,
         "Where the time goes: by stage, by waiting and retries, by repeats, by platform.",
-        f.filters(),
+        f.filters(platforms=True),
         [
             ("Where the time goes", _time()),
             ("Against its own past", _past()),
             ("Waiting and retries", _waiting()),
             ("Repeats", _repeats()),
-            ("Items", _items()),
+            ("Platforms", _platforms()),
         ],
     )
 
@@ -68,19 +74,21 @@ def most_time(width: int, most: int) -> p.AnyPanel:
 
 def _time() -> list[p.AnyPanel]:
     of_stage = q.total(TIME, *q.BY_STAGE)
+    in_range = f"topk({MOST}, sum by ({', '.join(q.BY_STAGE)}) (increase({TIME}[$__range] @ end())))"
+    most = f"({q.amount_per_bar(TIME, *q.BY_STAGE)} and {in_range})"
     return [
-        most_time(16, 8),
+        most_time(12, MOST),
         p.bars(
             "Share of time by stage",
-            p.Target(q.amount_per_bar(TIME, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
+            p.Target(most, p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
+            p.Target(f"{q.amount_per_bar(TIME)} - sum({most}) > 0.000001", p.OTHERS),
             description=(
-                "Each stage's part of the time that visits took. A visit counts when it ends. A stage inside another "
-                "counts in both."
+                "The part that each of the stages with the most time had of the time that visits took, and the others "
+                "together. A visit counts when it ends. A stage inside another counts in both."
             ),
             no_data=NO_VISIT,
             unit=p.SECONDS,
             by=q.BY_STAGE,
-            width=8,
             percent=True,
         ),
         t.rows(
@@ -175,13 +183,7 @@ def _waiting() -> list[p.AnyPanel]:
             unit=p.SECONDS,
             by=by,
         ),
-        p.bars(
-            "Retries",
-            p.Target(q.count_per_bar(RETRIES, *q.BY_STAGE), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
-            description="Attempts after the first.",
-            no_data=NO_RETRY,
-            by=q.BY_STAGE,
-        ),
+        p.counts_by_stage("Retries", RETRIES, description="Attempts after the first.", no_data=NO_RETRY),
         t.rows(
             "Cost of retries",
             q.BY_STAGE,
@@ -207,19 +209,12 @@ def _waiting() -> list[p.AnyPanel]:
 def _repeats() -> list[p.AnyPanel]:
     by, visits = q.BY_STAGE, q.count(VISITS, *q.BY_STAGE)
     return [
-        p.lines(
+        p.by_workflow(
             "Share of time in repeats",
-            [
-                p.Target(
-                    q.ratio(q.per_second(REPEAT_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
-                    p.legend(q.WORKFLOW, q.JOB),
-                )
-            ],
+            q.ratio(q.per_second(REPEAT_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
             description="Time of visits that repeat a stage for the same item, as a share of the time of all visits.",
             no_data=NO_REPEAT,
-            unit=p.SHARE,
             width=8,
-            by=q.BY_WORKFLOW,
         ),
         t.rows(
             "Repeats by stage",
@@ -241,9 +236,34 @@ def _repeats() -> list[p.AnyPanel]:
     ]
 
 
-def _items() -> list[p.AnyPanel]:
-    by = (q.PLATFORM, q.STAGE)
+def _platforms() -> list[p.AnyPanel]:
+    by, each = (q.PLATFORM, q.STAGE), (q.PLATFORM, *q.BY_STAGE)
     return [
+        t.rows(
+            "Time by platform",
+            each,
+            [
+                t.Column("Total", f"{q.total(PLATFORM_TIME, *each)} > 0", p.SECONDS),
+                t.Column(
+                    "Share of its stage",
+                    f"{q.total(PLATFORM_TIME, *each)} / on ({', '.join(q.BY_STAGE)}) group_left () "
+                    f"({q.total(PLATFORM_TIME, *q.BY_STAGE)} > 0) > 0",
+                    p.SHARE,
+                    bars=True,
+                ),
+                t.Column("Times", f"{q.count(PLATFORM_TIMES, *each)} > 0"),
+                t.Column("p50", q.quantile(0.5, names.STAGE_PLATFORM_DURATION, *each), p.SECONDS),
+                t.Column("p95", q.quantile(0.95, names.STAGE_PLATFORM_DURATION, *each), p.SECONDS),
+            ],
+            description=(
+                "Time that stages worked for each platform: for items that name one, in an item of a batch flow, or "
+                "after visit.platform(). The platform and stage with the most time first. Items that are worked on "
+                "side by side are added up, and a stage inside another counts in both."
+            ),
+            no_data=NO_PLATFORM,
+            sort="Total",
+            height=10,
+        ),
         t.matrix(
             "Items by platform and stage",
             f"{q.count(ITEMS, *by)} > 0",

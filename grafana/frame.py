@@ -27,6 +27,12 @@ SEEN = "|".join(
 """What says that there is a workflow or a stage: also a first run that has not ended yet."""
 
 
+PLATFORMS_SEEN = "|".join(
+    (names.STAGE_ITEMS.prometheus, f"{names.STAGE_PLATFORM_DURATION.prometheus}_count"),
+)
+"""What says that there is a platform."""
+
+
 def source(name: str, label: str, kind: str) -> dashboard.DatasourceVariable:
     """A data source to choose. The first choice is the provisioned one, whose uid is its kind."""
     chosen = model.VariableOption(text=kind.capitalize(), value=kind)
@@ -44,10 +50,10 @@ class Unseen(dashboard.QueryVariable):
 
 
 def choice(
-    name: str, label: str, *matchers: str, several: bool = True, unseen: bool = False
+    name: str, label: str, *matchers: str, seen: str = SEEN, several: bool = True, unseen: bool = False
 ) -> dashboard.QueryVariable:
     """Values of a label to choose from."""
-    known = ", ".join((f'__name__=~"{SEEN}"', *matchers))
+    known = ", ".join((f'__name__=~"{seen}"', *sorted(matchers)))
     query = f"label_values({{{known}}}, {label})"
     made = Unseen(name).hide(model.VariableHide.HIDE_VARIABLE) if unseen else dashboard.QueryVariable(name)
     made = made.label(name.capitalize()).datasource(p.PROMETHEUS).query(query).definition(query)
@@ -60,16 +66,19 @@ def choice(
 
 OF_JOB = f'{q.JOB}=~"$job"'
 OF_WORKFLOW = f'{q.WORKFLOW}=~"$workflow"'
+OF_STAGE = f'{q.STAGE}=~"$stage"'
 Variable: TypeAlias = "dashboard.DatasourceVariable | dashboard.QueryVariable | dashboard.TextBoxVariable"
 
 
-def filters() -> list[Variable]:
-    """The variables of a dashboard over all runs."""
+def filters(*, platforms: bool = False) -> list[Variable]:
+    """The variables of a dashboard over all runs; the platform where panels tell platforms apart."""
+    platform = choice("platform", q.PLATFORM, OF_JOB, OF_WORKFLOW, OF_STAGE, seen=PLATFORMS_SEEN)
     return [
         source("datasource", "Data source", "prometheus"),
         choice("job", q.JOB),
         choice("workflow", q.WORKFLOW, OF_JOB),
         choice("stage", q.STAGE, OF_JOB, OF_WORKFLOW),
+        *([platform] if platforms else []),
         *one_of_each(),
     ]
 

@@ -33,7 +33,7 @@ def build() -> Dashboard:
             "Running now",
             f"sum({q.rule('workflow', names.RUN_ACTIVE, ':sum')})",
             description="Runs going on now, over all processes. Those of a killed process count for two minutes more.",
-            no_data="Nothing runs, or no metrics arrive.",
+            no_data="Nothing runs.",
             width=3,
         ),
         p.number(
@@ -69,35 +69,38 @@ def build() -> Dashboard:
         ),
         p.number(
             "Oldest running stage",
-            f"topk(1, time() - {STARTED})",
+            f"clamp_min(topk(1, {q.up_to(STARTED)}) - {q.REPORTED}, 0)",
             description=(
-                "How long ago the oldest visit that is still going on began. Programs report every minute by default: "
-                "what ended since the last report is shown as if it went on. A click leads to its stage."
+                "For how long the oldest visit that is going on has been so at least. It may be up to 80 seconds more: "
+                "programs report every minute by default, and the servers take up to 20 seconds. A click leads to its "
+                "stage."
             ),
             no_data="No stage runs now.",
             unit=p.SECONDS,
             width=8,
             by=q.BY_STAGE,
+            zero=p.JUST_SEEN,
         ),
     ]
     running = t.rows(
         "Running stages",
         q.BY_STAGE,
         [
-            t.Column("Running for", q.joined(f"time() - {STARTED}", *q.BY_STAGE), p.SECONDS),
+            t.Column("Running up to", q.joined(q.up_to(STARTED), *q.BY_STAGE), p.SECONDS),
+            t.Column("At least", q.joined(q.at_least(STARTED), *q.BY_STAGE), p.SECONDS),
             t.Column("Visits", q.joined(RUNNING, *q.BY_STAGE)),
             t.Column("Budget", _of_running(BUDGET), p.SECONDS),
-            t.Column("Of budget", _of_running(f"(time() - {STARTED}) / ({BUDGET} > 0)"), p.SHARE, j.OF_BUDGET),
+            t.Column("Of budget", _of_running(f"{q.at_least(STARTED)} / ({BUDGET} > 0)"), p.SHARE, j.OF_BUDGET),
             t.Column("Usual p95", _of_running(USUAL), p.SECONDS),
-            t.Column("Of usual", _of_running(f"(time() - {STARTED}) / ({USUAL} > 0)"), p.SHARE, j.OF_USUAL),
+            t.Column("Of usual", _of_running(f"{q.at_least(STARTED)} / ({USUAL} > 0)"), p.SHARE, j.OF_USUAL),
         ],
         description=(
-            "Stages with visits going on, the longest first. Usual p95 is that of the last seven days; above 100 % the "
-            "oldest visit is beyond it. Programs report every minute by default, and the servers look every 5 seconds: "
-            "what ended since the last report is shown as if it went on."
+            "Stages with visits going on, the longest first. Programs report every minute, and the servers take up to "
+            "20 seconds: the first column is right if the oldest visit has not ended since; it has been going on for "
+            "80 seconds less at least. That is what is held against the budget and the p95 of the last seven days."
         ),
         no_data=NOTHING_RUNS,
-        sort="Running for",
+        sort="Running up to",
     )
     alerts = t.rows(
         "Alerts that fire",
@@ -140,7 +143,7 @@ def build() -> Dashboard:
     return f.assemble(
         p.OVERVIEW,
         "What runs now, what finished, what failed, and how long runs take.",
-        f.filters(),
+        f.filters(platforms=True),
         [
             (
                 "Now and in this time range",
@@ -194,21 +197,20 @@ def build() -> Dashboard:
                     p.gauges(
                         "Items by platform",
                         p.Target(
-                            f"sort_desc({q.count(q.series(names.STAGE_ITEMS, '', q.HAS_PLATFORM), q.PLATFORM)} > 0)",
+                            f"sort_desc({q.count(q.series(names.STAGE_ITEMS), q.PLATFORM)} > 0)",
                             p.legend(q.PLATFORM),
                         ),
                         description="Items of batches that ended in the time range, of the chosen stages, by platform.",
                         no_data="No item that names a platform ended in this time range.",
                         width=8,
                     ),
-                    p.lines(
+                    p.by_workflow(
                         "Revisions per run",
-                        [p.Target(_per_run_over_time(), p.legend(q.WORKFLOW, q.JOB))],
+                        _per_run_over_time(),
                         description="Mean of the runs that ended in the interval.",
                         no_data="No run that counts revisions ended in this time range.",
                         unit=p.NUMBER,
                         width=8,
-                        by=q.BY_WORKFLOW,
                     ),
                 ],
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -12,6 +12,8 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import heatmap as heatmap_model
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue as Property
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from otel_progress import names
 
 from . import judged as j
 from . import queries as q
@@ -54,6 +56,9 @@ HEADINGS = {
     q.ALERT: "Alert",
     q.SEVERITY: "Severity",
 }
+
+MANY = {q.STAGE, q.WORKFLOW, q.PLATFORM}
+"""What may have many values, and has one colour for each wherever it is drawn."""
 
 BARS = 72
 """Bars in a panel: few enough to be seen, so 5 minutes each in the default range of 6 hours."""
@@ -166,6 +171,7 @@ def number(
     width: int = 4,
     judgement: j.Judgement | None = None,
     by: Sequence[str] = (),
+    zero: str | None = None,
 ) -> stat.Panel:
     """One figure for the time range, or for now; with what it is a figure of, where that is not all together."""
     target = Target(expr, legend(*reversed(by)) or "__auto")
@@ -178,6 +184,9 @@ def number(
     if by:
         panel = panel.text_mode(common_model.BigValueTextMode.VALUE_AND_NAME)
         panel = panel.justify_mode(common_model.BigValueJustifyMode.AUTO)
+        panel = panel.text(common.VizTextDisplayOptions().title_size(14).value_size(36))  # Else a long name is tiny.
+    if zero is not None:
+        panel = panel.mappings([model.ValueMap(options={"0": model.ValueMappingResult(text=zero)})])
     if judgement is None:
         return panel.color_scheme(j.fixed("blue"))
     return panel.color_scheme(j.by_judgement()).thresholds(j.thresholds(judgement))
@@ -201,10 +210,13 @@ def _over_time(
     panel = panel.legend(_legend(by, "sum" if amounts else "lastNotNull"))
     if q.ERROR in by:
         panel = panel.color_scheme(j.shades("red"))
-    elif q.REVISION in by:
-        panel = panel.color_scheme(j.shades("blue"))
-    elif set(by) & {q.STAGE, q.WORKFLOW}:
+    elif set(by) & MANY:
         panel = panel.color_scheme(j.by_name())
+    else:
+        panel = panel.color_scheme(j.fixed("blue"))
+    for name in _drawn(targets):
+        if name in TONES:
+            panel = panel.override_by_name(name, [Property("color", j.fixed(TONES[name]).build())])
     return panel.tooltip(
         common.VizTooltipOptions()
         .mode(common_model.TooltipDisplayMode.MULTI)
@@ -213,10 +225,16 @@ def _over_time(
     )
 
 
+def _drawn(targets: Sequence[Target]) -> Iterator[str]:
+    """What the series are called, as far as that is known here."""
+    for target in targets:
+        yield from VALUES.get(target.legend, (target.legend,))
+
+
 def _legend(by: Sequence[str], measure: str) -> common.VizLegendOptions:
     """The names of the series; where there may be many, the highest first, in a table that scrolls."""
     made = common.VizLegendOptions().show_legend(True).placement(common_model.LegendPlacement.BOTTOM)
-    if not set(by) & {q.STAGE, q.WORKFLOW}:
+    if not set(by) & MANY:
         return made.display_mode(common_model.LegendDisplayMode.LIST)
     made = made.display_mode(common_model.LegendDisplayMode.TABLE).calcs([measure])
     return made.sort_by({"sum": "Total", "lastNotNull": "Last *"}[measure]).sort_desc(True)
@@ -256,8 +274,7 @@ def lines(
 
 def bars(
     title: str,
-    target: Target,
-    *,
+    *targets: Target,
     description: str,
     no_data: str,
     unit: str = COUNT,
@@ -268,7 +285,7 @@ def bars(
     """Amounts per interval, stacked."""
     mode = common_model.StackingMode.PERCENT if percent else common_model.StackingMode.NORMAL
     panel = _over_time(
-        title, [target], description=description, no_data=no_data, unit=unit, size=(width, 8), by=by, amounts=True
+        title, targets, description=description, no_data=no_data, unit=unit, size=(width, 8), by=by, amounts=True
     )
     panel = panel.min(0).draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     panel = panel.stacking(common.StackingConfig().group("A").mode(mode))
@@ -277,6 +294,20 @@ def bars(
             colour = {"mode": "fixed", "fixedColor": RESULT_COLOURS[result]}
             panel = panel.override_by_name(result, [Property("color", colour)])
     return panel
+
+
+def by_workflow(
+    title: str, expr: str, *, description: str, no_data: str, unit: str = SHARE, width: int = 12
+) -> timeseries.Panel:
+    """A line for each workflow."""
+    target = Target(expr, legend(q.WORKFLOW, q.JOB))
+    return lines(title, [target], description=description, no_data=no_data, unit=unit, width=width, by=q.BY_WORKFLOW)
+
+
+def counts_by_stage(title: str, selector: str, *, description: str, no_data: str, width: int = 12) -> timeseries.Panel:
+    """How often something happened, as a bar for each stage."""
+    target = Target(q.count_per_bar(selector, *q.BY_STAGE), legend(q.STAGE, q.WORKFLOW, q.JOB))
+    return bars(title, target, description=description, no_data=no_data, width=width, by=q.BY_STAGE)
 
 
 def gauges(
@@ -324,6 +355,22 @@ def _limit(colour: str) -> list[Property]:
         Property("custom.showPoints", "never"),
     ]
 
+
+OTHERS = "others"
+VALUES = {
+    legend(q.VISIT): (names.VISIT_FIRST, names.VISIT_REPEAT),
+    legend(q.REVISION): names.REVISIONS[1:],
+}
+TONES = {
+    "p50": "light-blue",
+    "p95": "dark-blue",  # Exemplars are blue.
+    "attempts": "blue",
+    **dict(zip(VALUES[legend(q.VISIT)], ("blue", "light-blue"), strict=True)),
+    **dict(zip(names.REVISIONS[1:], ("super-light-blue", "light-blue", "blue", "dark-blue"), strict=True)),
+    OTHERS: "#8e8e8e",
+}
+"""Colours of series that are neither good nor bad."""
+JUST_SEEN = "up to 80 s"
 
 LIMITS = {"budget": _limit(j.BAD), "p95, last 7 days": _limit("text")}
 """Lines that others are held against are dashed."""

@@ -127,18 +127,11 @@ def _cost() -> list[p.AnyPanel]:
             unit=p.SECONDS,
             by=(q.REVISION,),
         ),
-        p.lines(
+        p.by_workflow(
             "Share of time in revisions",
-            [
-                p.Target(
-                    q.ratio(q.per_second(REVISED_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
-                    p.legend(q.WORKFLOW, q.JOB),
-                )
-            ],
+            q.ratio(q.per_second(REVISED_TIME, *q.BY_WORKFLOW), q.per_second(TIME, *q.BY_WORKFLOW)),
             description="Time of visits that repeated a stage for a revision, as a share of the time of all visits.",
             no_data=NO_VISIT,
-            unit=p.SHARE,
-            by=q.BY_WORKFLOW,
         ),
     ]
 
@@ -150,23 +143,20 @@ def _revised_time(revision: str) -> str:
 def _revisions() -> list[p.AnyPanel]:
     by = q.BY_WORKFLOW
     return [
-        p.lines(
+        p.by_workflow(
             "First-pass yield over time",
-            [p.Target(q.ratio(q.per_second(UNREVISED, *by), q.per_second(COUNTED, *by)), p.legend(*reversed(by)))],
+            q.ratio(q.per_second(UNREVISED, *by), q.per_second(COUNTED, *by)),
             description="Runs without a revision, as a share of those that ended in the interval and count revisions.",
             no_data=NO_RUN,
-            unit=p.SHARE,
             width=8,
-            by=by,
         ),
-        p.lines(
+        p.by_workflow(
             "Revisions per run over time",
-            [p.Target(f"{q.per_second(REVISIONS, *by)} / ({q.per_second(COUNTED, *by)} > 0)", p.legend(*reversed(by)))],
+            f"{q.per_second(REVISIONS, *by)} / ({q.per_second(COUNTED, *by)} > 0)",
             description="Mean of the runs that ended in the interval and count revisions.",
             no_data=NO_RUN,
             unit=p.NUMBER,
             width=8,
-            by=by,
         ),
         p.gauges(
             "Runs by revisions",
@@ -208,21 +198,19 @@ def _degraded() -> list[p.AnyPanel]:
             by=(q.RESULT,),
             percent=True,
         ),
-        p.bars(
+        p.counts_by_stage(
             "Fallbacks by stage",
-            p.Target(q.count_per_bar(FALLBACKS, *by), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
+            FALLBACKS,
             description="Visits that completed with a fallback in each interval.",
             no_data="No visit fell back in this time range.",
             width=8,
-            by=by,
         ),
-        p.bars(
+        p.counts_by_stage(
             "Dead ends by stage",
-            p.Target(q.count_per_bar(DEAD_ENDS, *by), p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
+            DEAD_ENDS,
             description="Actions that the stage's node returned and no edge takes, so that its flow ended there.",
             no_data="No flow came to a dead end in this time range.",
             width=8,
-            by=by,
         ),
         t.rows(
             "Quality by stage",

@@ -37,14 +37,14 @@ REVISED = f'{REVISION}!~"|{names.REVISION_UNKNOWN}|{names.REVISIONS[0]}"'
 """Of visits of a workflow that counts revisions, those at its first or a later one."""
 RETRY = f'{REASON}="{names.WAIT_RETRY}"'
 HAS_ERROR = f'{ERROR}!=""'
-HAS_PLATFORM = f'{PLATFORM}!=""'
 NONE = 'le=~"0(.0)?"'
 """The bucket of the zeros: Prometheus writes its bound as `0` or as `0.0`, by the format of the scrape."""
 
 
 def series(metric: names.Metric, part: Literal["", "_bucket", "_sum", "_count"] = "", *matchers: str) -> str:
     """A selector, filtered by the dashboard's variables."""
-    return _selector(metric.prometheus + part, names.STAGE_NAME in metric.attributes, matchers)
+    of_platform = [f'{PLATFORM}=~"$platform"'] if names.ITEM_PLATFORM in metric.attributes else []
+    return _selector(metric.prometheus + part, names.STAGE_NAME in metric.attributes, (*of_platform, *matchers))
 
 
 def rule(level: Literal["stage", "workflow"], metric: names.Metric, operation: str) -> str:
@@ -66,6 +66,20 @@ def firing() -> str:
 def joined(expr: str, *by: str) -> str:
     """A recorded value by its labels alone: rows of a table cannot be joined while each has the name of its rule."""
     return f"max by ({', '.join(by)}) ({expr})"
+
+
+REPORTED = 80
+"""Seconds: programs report every 60 by default, the collector is asked every 5, and rules are evaluated every 15."""
+
+
+def up_to(started: str) -> str:
+    """For how long something has been going on, unless it has ended since the last report."""
+    return f"time() - {started}"
+
+
+def at_least(started: str) -> str:
+    """For how long it went on for sure, until the last report."""
+    return f"clamp_min({up_to(started)} - {REPORTED}, 0)"
 
 
 def total(selector: str, *by: str) -> str:

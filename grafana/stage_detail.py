@@ -29,12 +29,13 @@ def build() -> Dashboard:
     return f.assemble(
         p.STAGE_DETAIL,
         "Durations, results, attempts and errors of the chosen stages.",
-        f.filters(),
+        f.filters(platforms=True),
         [
             ("In this time range", _figures()),
             ("Durations", _durations()),
             ("Results and attempts", _results()),
             ("Errors", _errors()),
+            ("Platforms", [_platforms()]),
         ],
     )
 
@@ -77,7 +78,7 @@ def _figures() -> list[p.AnyPanel]:
             "Budget",
             _of_one_stage(BUDGET),
             description="Time that a visit may take, as the code declares it. Of one stage: choose one.",
-            no_data="None declared, or several stages.",
+            no_data="None, or several.",
             unit=p.SECONDS,
             width=3,
         ),
@@ -98,14 +99,15 @@ def _figures() -> list[p.AnyPanel]:
         ),
         p.number(
             "Running for",
-            f"time() - min({STARTED})",
+            q.at_least(f"min({STARTED})"),
             description=(
-                "How long ago the oldest visit that is still going on began. Programs report every minute by default: "
-                "what ended since the last report, up to a scrape of 5 seconds more, is shown as if it went on."
+                "For how long the oldest visit that is going on has been so at least. It may be up to 80 seconds more: "
+                "programs report every minute by default, and the servers take up to 20 seconds."
             ),
             no_data="Nothing runs.",
             unit=p.SECONDS,
             width=3,
+            zero=p.JUST_SEEN,
         ),
     ]
 
@@ -197,6 +199,19 @@ def _results() -> list[p.AnyPanel]:
             by=(q.ERROR,),
         ),
     ]
+
+
+def _platforms() -> p.AnyPanel:
+    return p.lines(
+        "p95 by platform",
+        [p.Target(q.quantile_over_time(0.95, names.STAGE_PLATFORM_DURATION, q.PLATFORM), p.legend(q.PLATFORM))],
+        description="Time that the chosen stages worked for each platform, on a logarithmic scale.",
+        no_data="None of the chosen stages worked for a platform in this time range.",
+        unit=p.SECONDS,
+        width=24,
+        by=(q.PLATFORM,),
+        log=True,
+    )
 
 
 def _errors() -> list[p.AnyPanel]:

@@ -128,7 +128,13 @@ def matrix(
     options = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "empty"}
     panel = panel.with_transformation(model.DataTransformerConfig("groupingToMatrix", options=options))
     corner = f"{row}\\{column}"  # The name that Grafana gives to the column with the names of the rows.
-    panel = panel.override_by_name(corner, [Property("displayName", f"{p.HEADINGS[row]} / {p.HEADINGS[column]}")])
+    panel = panel.override_by_name(
+        corner,
+        [
+            Property("displayName", f"{p.HEADINGS[row]} / {p.HEADINGS[column]}"),
+            Property("custom.width", 160),
+        ],
+    )
     detail = p.link(p.STAGE_DETAIL, "Stage detail", p.CHOSEN, stage="${__field.name:percentencode}")
     cells = [Property("noValue", " "), Property("links", [detail.build()])]
     if judgement is None:

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -65,6 +65,8 @@ class PocketFlowInstrumentor(BaseInstrumentor):
     - `module`: the module (or modules) that holds the classes; if left out the installed `pocketflow`, the copies of it
       that are recognised, and those that `OTEL_PROGRESS_MODULES` names. A further call with another module adds that.
     - `name_hook`, `span_hook`: name a stage (not one that `@stage` names), add attributes to a new span.
+    - `stage_names`: other names for stages, by those that they would have, such as `{"Director": "agency_director"}`;
+      see `OTEL_PROGRESS_STAGE_NAMES`. Decorators and trackers say their names themselves.
     - `include`, `exclude`: patterns of stage names, such as `["Content*"]`; see `OTEL_PROGRESS_INCLUDE`.
     - `detail`: `"none"`, `"phases"`, `"items"` or `"all"`; see `OTEL_PROGRESS_DETAIL`.
     - `platform_key`: the parameter of a batch flow's item that names its platform.
@@ -112,6 +114,8 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         recorder = default.get()
         changes = {key: kwargs[key] for key in ("detail", "platform_key") if kwargs.get(key) is not None}
         changes.update({key: tuple(kwargs[key]) for key in ("include", "exclude") if kwargs.get(key) is not None})
+        if (stage_names := kwargs.get("stage_names")) is not None:
+            changes["stage_names"] = _given_names(stage_names)
         if changes.get("detail", DETAILS[0]) not in DETAILS:
             raise ValueError(f"detail must be one of {', '.join(DETAILS)}, not {changes['detail']!r}")
         self._before = (recorder, recorder.settings)
@@ -141,7 +145,9 @@ class PocketFlowInstrumentor(BaseInstrumentor):
             self._nodes.patches.undo(keep=has_scope)
         if self._before is not None:  # What others have changed meanwhile stays.
             recorder, before = self._before
-            own = {name: getattr(before, name) for name in ("detail", "platform_key", "include", "exclude")}
+            own = {
+                name: getattr(before, name) for name in ("detail", "platform_key", "include", "exclude", "stage_names")
+            }
             recorder.settings = replace(recorder.settings, **own)
             recorder.sinks[:] = [
                 old for each in recorder.sinks if (old := dict(self._sinks).get(each, each)) is not None
@@ -178,6 +184,8 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         code = info.code(method, node, self._origin_here() if self._gave_way else self._origin)
         if self._name_hook is not None and (name := self._hooked_name(node)) is not None:
             code = code.named(name)
+        elif (given := default.recorder.settings.stage_names.get(code.name)) is not None:
+            code = code.named(given)
         recorder = default.recorder
         if info.is_flow and (run := _whole_run(recorder, shared)) is not None:
             return _Inside(recorder.make_part(run, code.name), node, code.function)
@@ -212,6 +220,13 @@ def _modules(given: ModuleType | Collection[ModuleType]) -> tuple[ModuleType, ..
         if not _bases(module):
             raise ValueError(f"{module.__name__} has no class BaseNode: it is no copy of PocketFlow")
     return modules
+
+
+def _given_names(given: Any) -> dict[str, str]:
+    names = dict(cast("Mapping[Any, Any]", given)) if isinstance(given, Mapping) else None
+    if names is None or not all(isinstance(each, str) and each.strip() for pair in names.items() for each in pair):
+        raise ValueError(f"stage_names must map names of stages to names, not {given!r}")
+    return {name: name_of(other) for name, other in names.items()}
 
 
 def _bases(module: ModuleType) -> list[type]:

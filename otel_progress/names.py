@@ -102,6 +102,8 @@ REVISION_UNKNOWN: Final = "none"
 """The revision of a visit whose workflow keeps no count."""
 REVISIONS: Final = ("0", "1", "2", "3", "4+")
 """Revisions as metrics tell them apart: a count without end would make series without end."""
+ATTEMPTS: Final = ("1", "2", "3", "4", "5+")
+"""Numbers of attempts in the names of their spans, for the same reason."""
 OTHER: Final = "other"
 """Stands for every name above the bound on distinct names."""
 
@@ -188,6 +190,14 @@ STAGE_WAITING: Final = Metric(
 STAGE_ITEMS: Final = Metric(
     "otel_progress.stage.items", "counter", "{item}", "Items of batches that ended.", (*_STAGE, RESULT, ITEM_PLATFORM)
 )
+STAGE_PLATFORM_DURATION: Final = Metric(
+    "otel_progress.stage.platform.duration",
+    "histogram",
+    "s",
+    "Time that stages worked for one platform.",
+    (*_STAGE, ITEM_PLATFORM),
+    DURATION_BUCKETS,
+)
 RUN_REVISIONS: Final = Metric(
     "otel_progress.run.revisions", "histogram", "{revision}", "Revisions of a run.", (WORKFLOW_NAME,), COUNT_BUCKETS
 )
@@ -208,6 +218,7 @@ METRICS: Final = (
     STAGE_WAIT_METRIC,
     STAGE_WAITING,
     STAGE_ITEMS,
+    STAGE_PLATFORM_DURATION,
     RUN_REVISIONS,
     RUN_PLATFORMS,
     DEAD_ENDS,
@@ -251,6 +262,8 @@ OTEL_PROGRESS_INCLUDE: Final = "OTEL_PROGRESS_INCLUDE"
 """Stages that the instrumentor records: comma-separated names, `*` and `?` as in file names. Default: all."""
 OTEL_PROGRESS_EXCLUDE: Final = "OTEL_PROGRESS_EXCLUDE"
 """Stages that the instrumentor leaves out, written in the same way. Default: none."""
+OTEL_PROGRESS_STAGE_NAMES: Final = "OTEL_PROGRESS_STAGE_NAMES"
+"""Other names for stages that the instrumentor records: comma-separated `Name=stage`. Default: none."""
 OTEL_PROGRESS_PLATFORM_KEY: Final = "OTEL_PROGRESS_PLATFORM_KEY"
 """The parameter of a batch flow's item that names its platform. Default: `platform`."""
 OTEL_PROGRESS_MODULES: Final = "OTEL_PROGRESS_MODULES"
@@ -270,6 +283,7 @@ ENVIRONMENT: Final = (
     OTEL_PROGRESS_NAME_LIMIT,
     OTEL_PROGRESS_INCLUDE,
     OTEL_PROGRESS_EXCLUDE,
+    OTEL_PROGRESS_STAGE_NAMES,
     OTEL_PROGRESS_PLATFORM_KEY,
     OTEL_PROGRESS_MODULES,
     OTEL_PROGRESS_EVENTS,

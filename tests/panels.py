@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
+import yaml
+
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "grafana" / "dashboards"
 FILES = sorted(FOLDER.glob("*.json"))
+PROVISIONING = ROOT / "grafana" / "provisioning"
 
 Json = dict[str, Any]
 
@@ -23,6 +27,7 @@ EVERYTHING: Mapping[str, str] = {
     "job": ".+",
     "workflow": ".+",
     "stage": ".+",
+    "platform": ".+",
     "run_job": ".+",
 }
 """Values as Grafana fills them in, nothing filtered. `__rate_interval` is an interval and a scrape of 5 seconds."""
@@ -102,3 +107,42 @@ def searches(dashboard: Json) -> Iterator[tuple[str, Json]]:
         for target in panel["targets"]:
             if "expr" not in target:
                 yield panel["title"], target
+
+
+DASHBOARDS = {path.stem: load(path) for path in FILES}
+QUERIES = [query for dashboard in DASHBOARDS.values() for query in queries(dashboard)]
+STAGE_DETAIL, RUN = "otel-progress-stage", "otel-progress-run"
+
+every_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=list(DASHBOARDS))
+every_query = pytest.mark.parametrize("query", QUERIES, ids=str)
+
+SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)?\{([^}]*)\}")
+GROUPING = re.compile(r"\b(?:by|on|group_left) \(([^)]*)\)")
+
+
+def selectors(expr: str) -> list[tuple[str, set[str]]]:
+    """The series that an expression selects, with the labels by which it does."""
+    return [
+        (found[1] or "", set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", re.sub(r'"[^"]*"', '""', found[2]))))
+        for found in SELECTOR.finditer(expr)
+    ]
+
+
+def grouped_by(expr: str) -> set[str]:
+    """The labels that an expression groups by."""
+    return {label for found in GROUPING.findall(expr) for label in re.findall(r"\w+", found)}
+
+
+def links_of(panel: Json) -> list[str]:
+    """Every address that a panel links to."""
+    config = panel["fieldConfig"]
+    found = [*panel.get("links", []), *config["defaults"].get("links", [])]
+    for override in config["overrides"]:
+        found += [link for each in override["properties"] if each["id"] == "links" for link in each["value"]]
+    return [link["url"] for link in found]
+
+
+def data_sources() -> dict[str, Json]:
+    """The provisioned data sources by uid."""
+    text = (PROVISIONING / "datasources" / "datasources.yaml").read_text("utf-8")
+    return {source["uid"]: source for source in yaml.safe_load(text)["datasources"]}

@@ -32,7 +32,7 @@ TREE = [
     ("stage EachLevel", "run Archive"),
     ("stage ReadFolder", "run Archive"),
     ("stage Report", "run Archive"),
-    ("attempt", "stage Report"),
+    ("attempt 1", "stage Report"),
 ]
 
 
@@ -137,7 +137,7 @@ def test_the_automatic_path_reads_its_settings_from_the_environment(collector: R
         "stage EachLevel",
         "stage Report",
         "item",
-        "attempt",
+        "attempt 1",
     }
 
 

@@ -30,7 +30,7 @@ METRICS = ("stage.items", "stage.duration", "stage.retries", "stage.wait", "stag
 
 def recorded(telemetry: Telemetry, shared: Shared) -> str:
     """Everything there is to see, but for failed attempts: they may have a span whenever they are made."""
-    spans = [json.loads(span.to_json()) for span in telemetry.spans() if span.name != "attempt"]
+    spans = [json.loads(span.to_json()) for span in telemetry.spans() if not span.name.startswith("attempt ")]
     points = [telemetry.points(f"otel_progress.{metric}") for metric in METRICS]
     return json.dumps([spans, points, shared["progress_metrics"]])
 

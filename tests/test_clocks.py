@@ -106,7 +106,7 @@ def test_attempts_and_phases_around_a_sleep(telemetry_with: Any) -> None:
     with workflow("w", shared={}):
         node.run({})
     assert lasted(telemetry, "stage node") == 2
-    assert lasted(telemetry, "attempt") == 1
+    assert lasted(telemetry, "attempt 1") == 1
     assert lasted(telemetry, "exec") == 2
     assert lasted(telemetry, "post") == 0
     assert telemetry.points("otel_progress.stage.wait") in (

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
 
 from otel_progress import names
 
-from .panels import Json, panels
-from .test_dashboards import DASHBOARDS, STAGE_DETAIL, every_dashboard, links_of
+from .panels import DASHBOARDS, ROOT, STAGE_DETAIL, Json, every_dashboard, links_of, panels
 
 SCREEN, MARGINS, GAP, PADDING = 1280, 32, 8, 18
 """Pixels: a small screen, what a dashboard leaves free beside its panels, between two, and a panel inside."""
@@ -16,7 +18,8 @@ CHARACTER, AROUND = 8, 16
 """Pixels of a heading's character at most, and what is free around a cell's text."""
 DESCRIBED = 36
 """Pixels of the mark that a panel has a description."""
-STAGE, WORKFLOW, JOB, ERROR = (*map(names.label, (names.STAGE_NAME, names.WORKFLOW_NAME)), "job", "error_type")
+STAGE, WORKFLOW, PLATFORM = map(names.label, (names.STAGE_NAME, names.WORKFLOW_NAME, names.ITEM_PLATFORM))
+JOB, ERROR, RESULT = "job", "error_type", names.label(names.RESULT)
 
 
 def inside(panel: Json) -> float:
@@ -37,6 +40,15 @@ def tables(dashboard: Json) -> Iterator[tuple[Json, dict[str, str]]]:
         for transformation in panel.get("transformations", []):
             if transformation["id"] == "organize":
                 yield panel, transformation["options"]["renameByName"]
+
+
+def test_every_dashboard_has_a_picture() -> None:
+    text = (ROOT / "docs" / "dashboards.md").read_text("utf-8")
+    shown = re.findall(r"!\[[^]]+\]\((pictures/[a-z]+\.png)\)", text)
+    assert sorted(shown) == sorted(f"pictures/{uid.removeprefix('otel-progress-')}.png" for uid in DASHBOARDS)
+    pictures = sorted((ROOT / "docs" / "pictures").iterdir())
+    assert {path.name for path in pictures} == {"readme.png", *(Path(name).name for name in shown)}
+    assert all(path.stat().st_size < 300_000 for path in pictures)
 
 
 @every_dashboard
@@ -62,6 +74,66 @@ def test_no_title_of_a_figure_is_cut_on_a_small_screen(dashboard: Json) -> None:
     for panel in panels(dashboard):
         if panel["type"] == "stat":
             assert CHARACTER * len(panel["title"]) + DESCRIBED <= inside(panel), panel["title"]
+
+
+NARROWEST = 6
+"""Pixels of a character that one can still read, in a text that is made small until it fits."""
+
+
+@every_dashboard
+def test_what_a_figure_says_that_has_no_value_can_be_read(dashboard: Json) -> None:
+    for panel in panels(dashboard):
+        if panel["type"] == "stat":
+            assert NARROWEST * len(panel["fieldConfig"]["defaults"]["noValue"]) <= inside(panel), panel["title"]
+
+
+def test_a_long_name_beside_a_figure_does_not_make_both_tiny() -> None:
+    named = [
+        panel
+        for dashboard in DASHBOARDS.values()
+        for panel in panels(dashboard)
+        if panel["type"] == "stat" and panel["options"].get("textMode") == "value_and_name"
+    ]
+    assert [panel["options"]["text"]["titleSize"] >= 12 for panel in named] == [True]
+
+
+@every_dashboard
+def test_names_of_rows_of_a_matrix_are_not_cut(dashboard: Json) -> None:
+    for panel in panels(dashboard):
+        for transformation in panel.get("transformations", []):
+            if transformation["id"] == "groupingToMatrix":
+                options = transformation["options"]
+                corner = properties_of(panel, f"{options['rowField']}\\{options['columnField']}")
+                assert corner["custom.width"] >= CHARACTER * len(corner["displayName"]) + AROUND
+
+
+@every_dashboard
+def test_sixty_stages_are_no_sixty_stripes(dashboard: Json) -> None:
+    """Where parts of a whole are stacked, the biggest are drawn one by one and the others as one."""
+    for panel in panels(dashboard):
+        stacking = panel["fieldConfig"]["defaults"].get("custom", {}).get("stacking", {})
+        if stacking.get("mode") == "percent" and STAGE in panel["targets"][0]["legendFormat"]:
+            most, others = panel["targets"]
+            assert "and topk(8," in most["expr"]
+            assert others["legendFormat"] == "others"
+            assert most["expr"] in others["expr"]
+            assert properties_of(panel, "others")["color"] == {"mode": "fixed", "fixedColor": "#8e8e8e"}
+
+
+@every_dashboard
+def test_what_goes_on_is_judged_by_what_is_sure(dashboard: Json) -> None:
+    """A visit that ended since the last report looks as if it went on, until the next has been scraped and recorded."""
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yaml").read_text("utf-8"))
+    live = {each["job_name"]: each for each in config["scrape_configs"]}["otel-progress-live"]
+    intervals = (live["scrape_interval"], config["global"]["evaluation_interval"])
+    unsure = 60 + sum(int(each.removesuffix("s")) for each in intervals)
+    started = f"stage:{names.STAGE_OLDEST_START.prometheus}:min"
+    for panel in panels(dashboard):
+        headings = dict(next((found for each, found in tables(dashboard) if each is panel), {}))
+        for target in panel["targets"]:
+            if started in target.get("expr", ""):
+                heading = headings.get(f"Value #{target['refId']}", panel["title"])
+                assert (f"- {unsure}, 0)" in target["expr"]) == (heading != "Running up to"), heading
 
 
 GOOD = {"Success ratio", "First-pass yield", "Clean first visits"}
@@ -109,6 +181,15 @@ def test_a_colour_is_a_judgement() -> None:
     assert seen == GOOD | WORSE
 
 
+def drawn(legends: list[str]) -> list[str]:
+    """What series are called."""
+    values = {
+        f"{{{{{names.label(names.VISIT)}}}}}": [names.VISIT_FIRST, names.VISIT_REPEAT],
+        f"{{{{{names.label(names.REVISION)}}}}}": [*names.REVISIONS[1:]],
+    }
+    return [name for legend in legends for name in values.get(legend, [legend])]
+
+
 @every_dashboard
 def test_series_have_the_colours_of_what_they_are(dashboard: Json) -> None:
     """Errors are shades of red; a stage has one colour and one name in all panels; and the highest stands first."""
@@ -123,13 +204,19 @@ def test_series_have_the_colours_of_what_they_are(dashboard: Json) -> None:
             continue
         if ERROR in labels:
             assert config["color"] == {"mode": "shades", "fixedColor": "red"}, panel["title"]
-        if labels & {STAGE, WORKFLOW}:
-            names_of.setdefault(labels, set()).update(legends)
-            assert JOB in labels, panel["title"]
+        if labels & {STAGE, WORKFLOW, PLATFORM}:
+            names_of.setdefault(labels, set()).update(set(legends) - {"others"})
+            assert JOB in labels or labels == {PLATFORM}, panel["title"]
             assert config["color"]["mode"] == "palette-classic-by-name", panel["title"]
             legend = panel["options"]["legend"]
             assert (legend["displayMode"], legend["placement"], legend["sortDesc"]) == ("table", "bottom", True)
             assert {"sum": "Total", "lastNotNull": "Last *"}[legend["calcs"][0]] == legend["sortBy"], panel["title"]
+        elif not labels & {ERROR, RESULT}:
+            assert config["color"] == {"mode": "fixed", "fixedColor": "blue"}, f"{panel['title']} looks judged"
+            tones = [properties_of(panel, name)["color"]["fixedColor"] for name in drawn(legends)]
+            assert len(set(tones)) == len(tones), f"series of {panel['title']} cannot be told apart"
+            for name, tone in zip(drawn(legends), tones, strict=True):
+                assert tone.endswith("blue") == (name not in {"budget", "p95, last 7 days"}), name
     assert all(len(legends) == 1 for legends in names_of.values()), names_of
 
 

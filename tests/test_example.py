@@ -224,7 +224,7 @@ def test_each_visit_is_one_span(example: Example, telemetry: Telemetry) -> None:
     loop = "stage style_editor, stage style_compliance, "
     assert repr(telemetry.trees()) == (
         f"[run pr_campaign[stage engagement_manager, stage content_generation, {loop * 3}"
-        "stage fact_check[attempt], stage agency_director]]"
+        "stage fact_check[attempt 1], stage agency_director]]"
     )
     for repeated in ("stage style_editor", "stage style_compliance"):
         assert attribute(telemetry, repeated, "stage.visit") == [1, 2, 3]
@@ -244,7 +244,7 @@ def test_each_visit_is_one_span(example: Example, telemetry: Telemetry) -> None:
 
 def test_the_fact_check_has_one_retry(example: Example, telemetry: Telemetry) -> None:
     assert example.main()[0] == 0
-    attempt = telemetry.span("attempt")
+    attempt = telemetry.span("attempt 1")
     attributes = dict(attempt.attributes or {})
     assert (attributes["error.type"], attributes["otel_progress.stage.attempts"]) == ("FactError", 1)
     assert attempt.status.status_code.name == "ERROR"
@@ -366,7 +366,7 @@ def test_an_answer_500_is_asked_for_again(example: Example, telemetry: Telemetry
     assert model.asked[1] == model.asked[2]
     entry = shared["progress_metrics"]["content_generation"]
     assert [entry[field] for field in ("result", "retries", "items_done", "items_total")] == ["success", 1, 6, 6]
-    attempt = telemetry.span("attempt")
+    attempt = telemetry.span("attempt 1 bluesky")
     assert attempt.status.description == f"{model.url}/chat/completions answered 500 Internal Server Error"
     assert attribute(telemetry, "stage content_generation", "stage.attempts") == [7]
 
@@ -410,7 +410,8 @@ def test_a_model_that_fails_ends_the_run(
     assert not example.out.exists()
     assert len(model.asked) == 3
     assert repr(telemetry.trees()) == (
-        "[run pr_campaign[stage engagement_manager, stage content_generation[attempt, attempt, attempt]]]"
+        "[run pr_campaign[stage engagement_manager, stage content_generation["
+        "attempt 1 twitter, attempt 2 twitter, attempt 3 twitter]]]"
     )
     assert attribute(telemetry, "stage content_generation", "stage.result") == ["failure"]
     assert attribute(telemetry, "run pr_campaign", "result") == ["failure"]

@@ -260,7 +260,7 @@ class EachOrchSuper(Each):
         (RunSuper, "[run tests[stage RunSuper]]"),
         (RunAlone, "[run tests[stage RunAlone]]"),
         (ExecSuper, "[run tests[stage ExecSuper]]"),
-        (OwnRetry, "[run tests[stage OwnRetry[attempt, attempt, attempt]]]"),
+        (OwnRetry, "[run tests[stage OwnRetry[attempt 1, attempt 2, attempt 3]]]"),
         (ARunSuper, "[run tests[stage ARunSuper]]"),
         (ARunAlone, "[run tests[stage ARunAlone]]"),
         (Awaitable, "[run tests[stage Awaitable]]"),
@@ -537,7 +537,7 @@ def test_retries_fallback_and_wait(
     monkeypatch.setattr("pocketflow.asyncio", types.SimpleNamespace(sleep=sleep))
     instrument()
     run(AsyncFlow(Shaky(max_retries=3, wait=2)))
-    assert repr(telemetry.trees()) == "[run tests[stage Shaky[attempt, attempt, attempt]]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Shaky[attempt 1, attempt 2, attempt 3]]]"
     attributes = telemetry.span("stage Shaky").attributes or {}
     assert attributes["otel_progress.stage.result"] == "fallback"
     assert attributes["otel_progress.stage.wait"] == 4.0

@@ -147,7 +147,7 @@ def test_retries_and_their_failed_attempts(telemetry: Telemetry) -> None:
     with workflow("w", shared=shared):
         Shaky(max_retries=3).run(shared)
     assert shared["said"] == "ok"
-    assert repr(telemetry.trees()) == "[run w[stage shaky[attempt, attempt]]]"
+    assert repr(telemetry.trees()) == "[run w[stage shaky[attempt 1, attempt 2]]]"
     visit = telemetry.span("stage shaky")
     assert visit.status.is_unset
     assert visit.events == ()
@@ -315,10 +315,10 @@ def test_a_parallel_batch_keeps_the_attempts_of_its_items_apart(telemetry: Telem
 @pytest.mark.parametrize(
     ("detail", "tree"),
     [
-        ("none", "[run w[stage a[attempt]]]"),
-        ("phases", "[run w[stage a[prep, exec[attempt], post]]]"),
-        ("items", "[run w[stage a[item, item[attempt]]]]"),
-        ("all", "[run w[stage a[prep, exec[item, item[attempt]], post]]]"),
+        ("none", "[run w[stage a[attempt 1]]]"),
+        ("phases", "[run w[stage a[prep, exec[attempt 1], post]]]"),
+        ("items", "[run w[stage a[item, item[attempt 1]]]]"),
+        ("all", "[run w[stage a[prep, exec[item, item[attempt 1]], post]]]"),
     ],
 )
 def test_detail_makes_spans_of_phases_and_items(telemetry_with: Any, detail: Any, tree: str) -> None:
@@ -396,7 +396,7 @@ def test_async_nodes_in_an_async_flow(telemetry: Telemetry) -> None:
 
     assert asyncio.run(use()) == "go"
     assert shared["n"] == 2
-    assert repr(telemetry.trees()) == "[run w[stage fetch[attempt], stage draft]]"
+    assert repr(telemetry.trees()) == "[run w[stage fetch[attempt 1], stage draft]]"
 
 
 def test_a_node_that_is_not_from_pocketflow(telemetry: Telemetry) -> None:

@@ -633,7 +633,7 @@ def test_methods_of_a_plain_mixin(telemetry: Telemetry, instrumented: PocketFlow
     first = Mixed(max_retries=3)
     first >> Alone()
     Flow(first).run({})
-    assert repr(telemetry.trees()) == "[run tests[stage Mixed[attempt, attempt, attempt], stage Alone]]"
+    assert repr(telemetry.trees()) == "[run tests[stage Mixed[attempt 1, attempt 2, attempt 3], stage Alone]]"
     assert attributes(telemetry, "stage Mixed")["otel_progress.stage.attempts"] == 3
     instrumented.uninstrument()
     assert "exec" not in vars(Mixed)
@@ -709,7 +709,7 @@ def test_a_flow_in_a_task_that_outlives_its_run_joins_it(
     asyncio.run(use())
     telemetry.recorder.close()
     assert repr(telemetry.trees()) == (
-        "[run Each[stage Slow[attempt], stage Slow, stage Slow, stage Inner[stage Leaf], stage Inner[stage Leaf]]]"
+        "[run Each[stage Slow[attempt 1], stage Slow, stage Slow, stage Inner[stage Leaf], stage Inner[stage Leaf]]]"
     )
     assert {name: entry["visits"] for name, entry in shared["progress_metrics"].items()} == {
         "Slow": 3,

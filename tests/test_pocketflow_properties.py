@@ -785,7 +785,12 @@ class Recording:
             if span_id(span) in self._serial:
                 self.parents[self._serial[span_id(span)]] = serial if above is not span else None
             elif serial is not None:
-                self.parts[serial].append(span.name)
+                kind, _, rest = span.name.partition(" ")
+                self.parts[serial].append(kind)
+                own = span.attributes or {}
+                told = own.get("otel_progress.stage.attempts"), own.get("otel_progress.item.platform")
+                number = "5+" if isinstance(told[0], int) and told[0] > 4 else told[0]
+                assert rest == ("" if kind != "attempt" else str(number) if told[1] is None else f"{number} {told[1]}")
         assert len({span.context.trace_id for span in self.visits if span.context}) == 1
 
     def check(self) -> None:

@@ -65,7 +65,7 @@ def test_what_lies_in_a_visit(tmp_path: Path) -> None:
     """Attempts, items and visits find the visit around them also through spans that are none of ours."""
     version = {"name": "version", "attributes": []}
     lines = [
-        span("attempt", "a1", "e1", at=1.0, takes=0.5, message="OSError: no", error__type="OSError"),
+        span("attempt 1 twitter", "a1", "e1", at=1.0, takes=0.5, message="OSError: no", error__type="OSError"),
         span("item", "i1", "e1", at=2.0, takes=0.5, item__platform="twitter"),
         span("item", "i2", "e1", at=3.0, takes=0.5, error__type="KeyError"),
         span("stage inner", "s2", "h1", at=4.0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,6 +65,31 @@ def test_a_loop_of_ones_own(telemetry: Telemetry) -> None:
     assert telemetry.points("otel_progress.stage.wait") == [({**RETRY, "wait.reason": "retry"}, pytest.approx(0.6))]
 
 
+def test_an_attempt_says_its_number_and_platform_in_its_name(telemetry_with: Callable[[Settings], Telemetry]) -> None:
+    """In a list of spans one sees which it was; numbers and platforms without end would be names without end."""
+    telemetry = telemetry_with(Settings(name_limit=1))
+
+    def fail(visit: Any) -> None:
+        with contextlib.suppress(TimeoutError), visit.attempt():
+            raise TimeoutError
+
+    with workflow("w"), stage("ask") as visit:
+        fail(visit)
+        visit.platform("twitter")
+        for _ in range(5):
+            fail(visit)
+        visit.platform("linkedin")
+        fail(visit)
+    assert [span.name for span in telemetry.spans("attempt")] == [
+        *("attempt 1", "attempt 2 twitter", "attempt 3 twitter", "attempt 4 twitter"),
+        *("attempt 5+ twitter", "attempt 5+ twitter", "attempt 5+ other"),
+    ]
+    numbers = [(span.attributes or {})["otel_progress.stage.attempts"] for span in telemetry.spans("attempt")]
+    assert numbers == [1, 2, 3, 4, 5, 6, 7]
+    platforms = [(span.attributes or {}).get("otel_progress.item.platform") for span in telemetry.spans("attempt")]
+    assert platforms == [None, *["twitter"] * 5, "linkedin"]
+
+
 def test_the_last_attempt_fails_the_stage(telemetry: Telemetry) -> None:
     def ask(visit: Any) -> None:
         with visit.attempt():
@@ -79,7 +104,7 @@ def test_the_last_attempt_fails_the_stage(telemetry: Telemetry) -> None:
     described = [
         span.name for span in telemetry.spans() if [event for event in span.events if event.name == "exception"]
     ]
-    assert described == ["attempt", "attempt"]  # Not once more by what is around it.
+    assert described == ["attempt 1", "attempt 2"]  # Not once more by what is around it.
 
 
 def test_one_thing_after_the_other_is_no_retry(telemetry: Telemetry) -> None:

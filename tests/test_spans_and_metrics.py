@@ -160,6 +160,8 @@ def test_every_instrument_is_as_its_description_says(telemetry: Telemetry) -> No
     shared: dict[str, Any] = {}
     with workflow("w", shared=shared):
         All(max_retries=2).run(shared)  # pyright: ignore[reportUnknownMemberType]
+        with stage("publish") as named:
+            named.platform("twitter")
         with stage("open") as visit, visit.waiting("approval"):
             data = telemetry.reader.get_metrics_data()
     data = data or pytest.fail("no metrics")

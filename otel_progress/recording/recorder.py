@@ -18,7 +18,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, get_current, set_value
 
 from ..names import PROGRESS_METRICS, Result
-from . import order
+from . import order, twins
 from .call import Call, Code
 from .faults import from_handler, report
 from .live import Beginning, Recorded, Run
@@ -359,14 +359,20 @@ class Recorder(Teller):
         ended = visit.started + passed if passed > 0 else visit.started
         outcome = result or ("success" if error is None else result_of(error))
         if visit.items:
-            self._end_items(visit, error, outcome)
+            visit.leave_items(error, outcome, ended)
         for waiting in list(visit.waits):
             waiting.end(ended)
+        if visit.item_platform is not None:
+            visit.leave_platform(ended)
         if outcome == "success" and visit.fell_back:
             outcome = "fallback"
         if visit.look().versions != visit.versions_before:
             visit.versions = versions_since(visit.store, visit.versions_before)
+        if visit.run.tracked:
+            twins.note(visit, ended)
         if visit.record.end(visit, ended, outcome, error):
+            if visit.inside is not None:
+                twins.say(visit, ended)
             if outcome != "abandoned":
                 order.ended(visit)
             self._finish_visit(visit)
@@ -384,16 +390,6 @@ class Recorder(Teller):
         if visit.exception is not None or visit.ends is not None:  # Not kept by most.
             visit.exception = visit.ends = None
         visit.context = visit.parent_context = visit.before = _NOWHERE
-
-    def _end_items(self, visit: Visit, error: BaseException | None, result: Result) -> None:
-        """Items that a visit leaves: failed without a fallback, or running on while the visit ends around them."""
-        items = list(visit.items.values())
-        visit.items.clear()
-        for item in items:
-            if item.part is not None:
-                self.end(item.part, error, result)
-            if visit.code.batch:
-                visit.count(1, "abandoned" if item.running else "failure", item.platform)
 
     def rest(self, run: Run, shared: Any) -> None:
         """Let a run that nothing ends go idle when only trackers have a visit open in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .. import names
@@ -35,6 +35,8 @@ class Settings:
     """Patterns of the stages that an instrumentor records; none: all."""
     exclude: tuple[str, ...] = ()
     """Patterns of the stages that an instrumentor leaves out."""
+    stage_names: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Other names for the stages of nodes and flows that an instrumentor records, by those that they would have."""
     platform_key: str = "platform"
     """The parameter of a batch flow's item that names its platform."""
     modules: tuple[str, ...] = ()
@@ -80,6 +82,7 @@ class Settings:
             name_limit=_positive(env, names.OTEL_PROGRESS_NAME_LIMIT, default.name_limit),
             include=_list(env, names.OTEL_PROGRESS_INCLUDE),
             exclude=_list(env, names.OTEL_PROGRESS_EXCLUDE),
+            stage_names=_pairs(env, names.OTEL_PROGRESS_STAGE_NAMES),
             platform_key=env.get(names.OTEL_PROGRESS_PLATFORM_KEY, "").strip() or default.platform_key,
             modules=_list(env, names.OTEL_PROGRESS_MODULES),
             events=_boolean(env, names.OTEL_PROGRESS_EVENTS) is True,
@@ -104,6 +107,17 @@ def _boolean(env: Mapping[str, str], name: str) -> bool | None:
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
+def _pairs(env: Mapping[str, str], name: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in _list(env, name):
+        left, _, right = map(str.strip, part.partition("="))
+        if left and right:
+            found[left] = right
+        else:
+            report(f"{name} has {part!r}, which is no Name=stage, and is ignored")
+    return found
 
 
 def _positive(env: Mapping[str, str], name: str, default: int) -> int:

@@ -72,6 +72,9 @@ class Sink:
     def items_ended(self, visit: Visit, count: int, result: Result, platform: str | None) -> None:
         """`count` items of a batch ended with `result`."""
 
+    def platform_ended(self, visit: Visit, platform: str, seconds: float) -> None:
+        """A visit worked so long for a platform: one item, or the visit itself up to the next platform or its end."""
+
 
 class Teller:
     """Tells the sinks: each of them, whatever another one raises."""

@@ -127,13 +127,16 @@ class StageRecord:
         with self.run.lock:
             self._note(visit)
 
-    def name_platform(self, visit: Visit, name: str) -> None:
-        """A visit works for one more platform."""
+    def name_platform(self, visit: Visit, name: str, at: int) -> tuple[str, float] | None:
+        """A visit works for platform `name` from now on; gives the one before and for how long it was that."""
         with self.run.lock:
-            visit.item_platform = name
+            before, since = visit.item_platform, visit.platform_since or visit.started
+            if name != before:
+                visit.item_platform, visit.platform_since = name, at
             if name not in visit.own_platforms and len(visit.own_platforms) < MOST_TOLD_APART:
                 visit.add_platform(name)
                 self._name_platform(name)
+            return None if before is None or before == name else (before, max(0, at - since) / NANO)
 
     def expect(self, visit: Visit, total: int) -> None:
         """A visit has `total` items."""

@@ -48,7 +48,7 @@ class Tries:
         from .visits import Attempt  # noqa: PLC0415 - which imports this
 
         self.next_at, self.error = ended, type_name(error)
-        attempt = Attempt(self.attempts, started, ended, error, get_current())
+        attempt = Attempt(self.attempts, started, ended, error, get_current(), self.visit.item_platform)
         self.visit.recorder.tell("attempt_failed", self.visit, attempt)
 
 

@@ -29,12 +29,14 @@ from .store import (
     revision_of,
     whole_number,
 )
+from .times import NANO
 from .trying import Tries, Trying
 from .waiting import Waiting
 
 if TYPE_CHECKING:
     from .order import Followed
     from .recorder import Recorder
+    from .twins import Inside
 
 
 class Visit(Recorded):
@@ -51,10 +53,17 @@ class Visit(Recorded):
     """1 for the first visit of the stage for this item, 2 for its first repeat."""
     by_tracker = False
     """Begun by a tracker and not (yet) taken over by the stage's own code."""
+    inside: Inside | None = None
+    """Of one that a tracker began: which nodes ended inside it."""
     handed_over = False
     """Whether a tracker began it and the stage's own code took it over."""
     platforms: Platforms = NO_PLATFORMS
     item_platform: str | None = None
+    """What it works for: the item of a batch flow, or the platform that it named last."""
+    platform_since = 0
+    """When it named that; 0: it worked for that from its start."""
+    platform_told = False
+    """Whether it is told how long it worked for that: one by one, where it has items that name platforms."""
     own_platforms: MutableMapping[str, None] = cast("MutableMapping[str, None]", MappingProxyType({}))
     """The platforms that it named one by one."""
     items: MutableMapping[object, Item] = cast("MutableMapping[object, Item]", MappingProxyType({}))
@@ -156,7 +165,9 @@ class Visit(Recorded):
     def platform(self, name: str) -> None:
         """Say that the visit works for platform `name` from now on."""
         if self.recorder.is_open(self):
-            self.record.name_platform(self, name_of(name))
+            before = self.record.name_platform(self, name_of(name), self.recorder.now(self))
+            if before is not None and not self.platform_told:
+                self.recorder.tell("platform_ended", self, *before)
             self.recorder.tell("stage_changed", self)
 
     def advance(self, done: int = 1, *, total: int | None = None, failed: int = 0) -> None:
@@ -246,6 +257,33 @@ class Visit(Recorded):
             self.record.count(self, items, result)
             self.recorder.tell("items_ended", self, items, result, platform)
 
+    def leave_platform(self, ended: int) -> None:
+        """Say at its end how long it worked for its last platform, unless that was told item by item."""
+        if not self.platform_told:
+            self.platform_told = True
+            since = self.platform_since or self.started
+            self.recorder.tell("platform_ended", self, self.item_platform, max(0, ended - since) / NANO)
+
+    def leave_items(self, error: BaseException | None, result: Result, ended: int) -> None:
+        """End the items that it leaves: failed without a fallback, or running on while it ends around them."""
+        items = list(self.items.values())
+        self.items.clear()
+        for item in items:
+            if item.part is not None:
+                self.recorder.end(item.part, error, result)
+            if self.code.batch:
+                self.count(1, "abandoned" if item.running else "failure", item.platform)
+                if item.platform is not None:
+                    self.time_item(item, ended)
+
+    def time_item(self, item: Item | Part, ended: int) -> None:
+        """Say how long an item took that names a platform: as long as its span, where it has one."""
+        part = item.part if isinstance(item, Item) else item
+        started, ended = (item.started, ended) if part is None else (part.started, part.ended or ended)
+        if started:  # Else its fallback was called, and nothing before it.
+            self.platform_told = True
+            self.recorder.tell("platform_ended", self, item.platform, max(0, ended - started) / NANO)
+
 
 def _whole(value: Any, what: str) -> int:
     whole = whole_number(value)
@@ -273,6 +311,8 @@ class Item:
     """The attempts at one item of a batch node, or at the one exec of a plain node."""
 
     part: Part | None = None
+    started = 0
+    """When its first attempt began."""
     attempts = 0
     running = False
     failed_at: int | None = None
@@ -293,3 +333,5 @@ class Attempt:
     ended: int
     error: BaseException
     context: Context
+    platform: str | None = None
+    """What it worked for."""

@@ -82,6 +82,7 @@ class MetricSink(Sink):
         self._retries = counter(names.STAGE_RETRIES)
         self._wait = counter(names.STAGE_WAIT_METRIC)
         self._items = counter(names.STAGE_ITEMS)
+        self._platform_duration = histogram(names.STAGE_PLATFORM_DURATION)
         self._dead_ends = counter(names.DEAD_ENDS)
         observed(meter.create_observable_up_down_counter, names.RUN_ACTIVE, self._active_runs)
         observed(meter.create_observable_up_down_counter, names.STAGE_ACTIVE, self._active_stages)
@@ -172,6 +173,15 @@ class MetricSink(Sink):
             attributes[names.ITEM_PLATFORM] = self._bound.platform(platform)
         # The SDK's sum of ints may grow beyond 64 bits, which ends every export of metrics; one of floats may not.
         self._count(self._items, count if count < _MOST_WHOLE else float(count), attributes)
+
+    def platform_ended(self, visit: Visit, platform: str, seconds: float) -> None:
+        """Measure it."""
+        if self._is_measured():
+            attributes = {
+                **self._labels(visit.run.workflow, visit.stage),
+                names.ITEM_PLATFORM: self._bound.platform(platform),
+            }
+            self._measurements.put(self._platform_duration, seconds, attributes, visit.span.get_span_context())
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:  # noqa: ARG002 - no action on a metric
         """Count it."""

@@ -123,10 +123,12 @@ class SpanSink(Sink):
 
     def attempt_failed(self, visit: Visit, attempt: Attempt) -> None:
         """Make the span of a failed attempt, afterwards: most attempts succeed and need none."""
-        attributes = {**place_of(visit), names.STAGE_ATTEMPTS: attempt.number}
-        span = self._tracer.start_span(
-            names.SPAN_ATTEMPT, attempt.context, SpanKind.INTERNAL, attributes, start_time=attempt.started
-        )
+        attributes: Attributes = {**place_of(visit), names.STAGE_ATTEMPTS: attempt.number}
+        name = f"{names.SPAN_ATTEMPT} {names.ATTEMPTS[min(attempt.number, len(names.ATTEMPTS)) - 1]}"
+        if attempt.platform is not None:
+            attributes[names.ITEM_PLATFORM] = attempt.platform
+            name += f" {self._bound.platform(attempt.platform)}"
+        span = self._tracer.start_span(name, attempt.context, SpanKind.INTERNAL, attributes, start_time=attempt.started)
         within = recorded_in(attempt.context) or visit
         self._fail(span, visit, attempt.error, attempt.ended, self._described.get(within, {}), severity=names.WARN)
         self._pass_on(attempt.error, within, of_attempt=True)

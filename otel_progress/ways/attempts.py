@@ -62,6 +62,8 @@ class _Call(Harmless[None]):
             self._recorder.end(item.part, error, result)
         if visit.code.batch and self._recorder.is_open(visit):
             visit.count(1, result, item.platform)
+            if item.platform is not None:
+                visit.time_item(item, self._recorder.now(visit))
             self._recorder.tell("stage_changed", visit)
 
 
@@ -83,6 +85,8 @@ class Exec(_Call):
                 if recorder.settings.items:
                     item.part = recorder.start_part(visit, SPAN_ITEM, item.platform)
         self._started = recorder.now(visit)
+        if item.platform is not None:
+            item.started = item.started or self._started
         self._item = item
         retry = item.failed_at is not None
         wait = max(0, self._started - (item.failed_at or 0)) / NANO if retry else 0.0
@@ -109,7 +113,8 @@ class Exec(_Call):
             item.failed_at = max(self._started, self._recorder.now(visit))
             item.error = type_name(error)
             context = get_current() if item.part is None else item.part.context  # Its visit's, also after the end.
-            attempt = Attempt(item.attempts, self._started, item.failed_at, error, context)
+            platform = item.platform or visit.item_platform
+            attempt = Attempt(item.attempts, self._started, item.failed_at, error, context, platform)
             self._recorder.tell("attempt_failed", visit, attempt)
         else:
             self._end_item(item, result_of(error), error)
@@ -197,6 +202,8 @@ class FlowItem(Harmless[None]):
         self._part.node = self._part.item = None
         if isinstance(self._owner, Visit) and self._recorder.is_open(self._owner):
             self._owner.count(1, result_of(error), self._platform)
+            if self._platform is not None:
+                self._owner.time_item(self._part, self._part.ended or 0)
             self._recorder.tell("stage_changed", self._owner)
 
 
