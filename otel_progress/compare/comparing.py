@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from .library import numpy, stats
 from .model import Comparison, Order, Row, Side, Verdict, WorkflowComparison
 from .ranks import Differences, evened, inflation_of
 from .samples import TOTAL, Key, Sample, one_after_the_other, pairs_of, sample_of, thinned
+from .summary import spread_of
 
 SMALLEST = 0.1
 ERROR = 0.05
@@ -216,8 +217,8 @@ class _Workflow:
             new_runs=len(each.new),
             base_seconds=float(numpy().median(each.base)),
             new_seconds=float(numpy().median(each.new)),
-            base_spread=_spread(each.base),
-            new_spread=_spread(each.new),
+            base_spread=spread_of(each.base),
+            new_spread=spread_of(each.new),
             change=math.expm1(estimate),
             low=low,
             high=high,
@@ -261,11 +262,6 @@ def _variance(each: _Measured) -> float:
 
 def _robust(values: Any, middle: float) -> float:
     return 1.4826 * float(numpy().median(numpy().abs(numpy().asarray(values) - middle)))
-
-
-def _spread(seconds: Sequence[float]) -> float:
-    middle = float(numpy().median(seconds))
-    return _robust(seconds, middle) / middle if middle > 0 else 0.0
 
 
 def _part(logarithm: float) -> float | None:

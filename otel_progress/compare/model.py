@@ -1,4 +1,4 @@
-"""What a comparison finds: plain, frozen objects. Durations are seconds; a change is a part of the base, 0.1 is 10 %."""
+"""What a comparison finds: plain, frozen objects. Durations are seconds; a change is a part of the base: 0.1 is 10%."""
 
 from __future__ import annotations
 

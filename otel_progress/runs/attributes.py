@@ -1,4 +1,4 @@
-"""Attributes of runs that the model does not have: those of the resource, such as `service.version`, and of the run's span.
+"""Attributes of runs that the model does not have: of the resource, such as `service.version`, and of the run's span.
 
 They are asked for now and then, to choose runs by them, and cost a reading of their own.
 """
