@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -214,7 +215,7 @@ class _Progress:
             return
         self._told = now
         left = (now - self._began) / self.done * (self._runs - self.done) if self.done else None
-        text = f"run {self.done + 1} of {self._runs}" + ("" if left is None else f", about {duration(left)} left")
+        text = f"run {self.done + 1} of {self._runs}" + ("" if left is None else f", about {_whole(left)} left")
         if self._is_terminal:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)  # noqa: T201
         else:
@@ -224,3 +225,8 @@ class _Progress:
         """Take it away."""
         if self._is_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _whole(seconds: float) -> str:
+    """Seconds for people, none of them broken: it is a guess."""
+    return f"{math.ceil(seconds)} s" if seconds < 60 else duration(seconds)

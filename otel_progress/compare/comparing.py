@@ -10,9 +10,9 @@ from typing import Any
 from ..runs.model import Run
 from .counting import changes_of, renamed_stages
 from .levels import of_run, rejected
-from .library import numpy, stats
+from .library import bound_of, chance_above, numpy, stats
 from .model import Comparison, Order, Row, Side, Verdict, WorkflowComparison
-from .ranks import Differences, evened, inflation_of
+from .ranks import Differences, evened, inflation_of, likeness_of_pairs
 from .samples import TOTAL, Key, Sample, one_after_the_other, pairs_of, sample_of, thinned
 from .summary import spread_of
 
@@ -24,6 +24,8 @@ _OF_TIMES = 0.8
 """The part of the error that durations have; counts have the rest."""
 _OF_TOTAL = 0.5
 """The part of that which the total has before the stages."""
+_ALIKE = 0.25
+"""How much the runs of pairs must resemble each other for the pairs to be compared."""
 _MOST_MORE = 100_000
 _POWER = 0.8
 _EFFICIENCY = 3 / math.pi
@@ -167,10 +169,12 @@ class _Workflow:
         ]
         base = [each.seconds[old] for each in self._base if old in each.seconds]
         new = [each.seconds[key] for each in self._new if key in each.seconds]
-        # Fewer pairs could never be sure enough, while the runs of each side as a whole may be.
+        # Fewer pairs could never be sure enough, while the runs of each side as a whole may be. And pairs that are not
+        # alike only add their noise, while to take such runs for independent is on the safe side.
         if both and 2.0 ** (1 - len(both)) <= reached:
             one, other = zip(*both, strict=True)
-            return _Measured(key, base, new, True, Differences.paired([one], [other]))
+            if likeness_of_pairs([one], [other])[0] > _ALIKE:
+                return _Measured(key, base, new, True, Differences.paired([one], [other]))
         return _Measured(key, base, new, False, Differences.unpaired([base], [new]))
 
     # --- judging ------------------------------------------------------------------------------------------------------
@@ -234,7 +238,6 @@ class _Workflow:
 
     def _more(self, each: _Measured, estimate: float, level: float, level_same: float) -> int | None:
         """About how many more runs of each side would show one or the other, if both go on as they are."""
-        normal: Any = stats().norm
         inflation = float(each.differences.inflation[0])
         if abs(estimate) >= self._margin:
             distance, one_sided = abs(estimate), level / 2
@@ -242,12 +245,12 @@ class _Workflow:
             distance, one_sided = max(self._margin - abs(estimate), self._margin / 20), level_same
         if one_sided <= 0:
             return None
-        z = float(normal.isf(one_sided))
+        z = float(bound_of(one_sided))
         variance = _variance(each) * inflation / _EFFICIENCY
-        enough = variance * (z + float(normal.isf(1 - _POWER))) ** 2 / distance**2
+        enough = variance * (z + float(bound_of(1 - _POWER))) ** 2 / distance**2
         runs = min(len(each.base), len(each.new))
         needed = max(runs + 1, math.ceil(min(enough, _MOST_MORE)))
-        raw = float(normal.sf(z * math.sqrt(inflation)))
+        raw = float(chance_above(z * math.sqrt(inflation)))
         while not each.paired and needed < _MOST_MORE and 1 / math.comb(2 * needed, needed) > raw:
             needed += 1
         return needed - runs

@@ -7,6 +7,7 @@ Society 98, 1935; for counts cut at a common value A. M. Mood's median test).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -141,6 +142,7 @@ def _table(base: Sequence[float], new: Sequence[float]) -> Table:
     return sum(each > cut for each in base), len(base), sum(each > cut for each in new), len(new)
 
 
+@functools.lru_cache(10_000)
 def _p(above: int, runs: int, new_above: int, new_runs: int) -> float:
     table = [[above, runs - above], [new_above, new_runs - new_above]]
     return float(stats().fisher_exact(table).pvalue)

@@ -41,3 +41,18 @@ def stats() -> Any:
         MissingLibraryError: it is not installed.
     """
     return _imported("scipy.stats")
+
+
+@functools.cache
+def _special() -> Any:
+    return _imported("scipy.special")
+
+
+def chance_above(z: Any) -> Any:
+    """How likely a normal variable is above `z`."""
+    return _special().ndtr(-z)
+
+
+def bound_of(chance: Any) -> Any:
+    """The value above which a normal variable is as likely as `chance`."""
+    return -_special().ndtri(chance)

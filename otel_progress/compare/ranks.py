@@ -20,7 +20,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .library import numpy, stats
+from .library import bound_of, chance_above, numpy, stats
 
 EXACT = 50
 """Runs of each side up to which the distribution of the ranks is exact."""
@@ -93,8 +93,7 @@ class Differences:
 
     def interval(self, row: int, level: float) -> tuple[float, float]:
         """What the tests at a two-sided `level` do not reject for a row: from, to; infinite where they reject none."""
-        normal: Any = stats().norm
-        raw = float(normal.sf(normal.isf(level / 2) * math.sqrt(self.inflation[row])))
+        raw = float(chance_above(bound_of(level / 2) * math.sqrt(self.inflation[row])))
         needed = int(numpy().searchsorted(-self.tail, -raw))  # The first u whose tail is at most that.
         if needed >= len(self.tail):
             return -math.inf, math.inf
@@ -102,9 +101,9 @@ class Differences:
         return float(values[len(values) - needed]), float(values[needed - 1])
 
     def _p(self, counts: Any) -> Any:
-        normal: Any = stats().norm
         raw = self.tail[counts]
-        return numpy().where(self.inflation > 1, normal.sf(normal.isf(raw) / numpy().sqrt(self.inflation)), raw)
+        widened = chance_above(bound_of(raw) / numpy().sqrt(self.inflation))
+        return numpy().where(self.inflation > 1, widened, raw)
 
 
 def inflation_of(base: Any, new: Any) -> Any:
@@ -140,6 +139,21 @@ def inflation_of(base: Any, new: Any) -> Any:
     return np.maximum((1 + first) / (1 - first), np.maximum(slow, 1.0))
 
 
+def likeness_of_pairs(base: Any, new: Any) -> Any:
+    """How much the two runs of a pair resemble each other beyond what all of them do: 0 for not at all, 1 for wholly.
+
+    The intraclass correlation of the ranks, each side about its own median. It does not know which side is which, so
+    that to choose a test by it tells nothing of what the test will say.
+    """
+    np = numpy()
+    one, other = (side - np.median(side, axis=1, keepdims=True) for side in (_logarithms(base), _logarithms(new)))
+    ranks = stats().rankdata(np.concatenate([one, other], axis=1), axis=1)
+    ranks = ranks - ranks.mean(axis=1, keepdims=True)
+    runs = one.shape[1]
+    above, below = 2 * (ranks[:, :runs] * ranks[:, runs:]).sum(axis=1), (ranks**2).sum(axis=1)
+    return np.divide(above, below, out=np.zeros(len(one)), where=below > 0)
+
+
 def evened(inflations: Any) -> Any:
     """Each halfway between its own and that of all: the machine is the same for all stages, and few runs say little.
 
@@ -153,7 +167,7 @@ def evened(inflations: Any) -> Any:
 
 def _normal_scores(side: Any) -> Any:
     ranks = stats().rankdata(side, axis=1)
-    return stats().norm.ppf(ranks / (side.shape[1] + 1))
+    return -bound_of(ranks / (side.shape[1] + 1))
 
 
 def _logarithms(seconds: Any) -> Any:
@@ -167,7 +181,7 @@ def unpaired_tail(base: int, new: int) -> Any:
     counts = np.arange(base * new + 1)
     if max(base, new) > EXACT:
         middle, spread = base * new / 2, math.sqrt(base * new * (base + new + 1) / 12)
-        return scipy_stats.norm.sf((counts - 0.5 - middle) / spread)
+        return chance_above((counts - 0.5 - middle) / spread)
     # One sample for every value of the statistic: so many of the new side above all of the base, one among it.
     above = np.arange(new) < (counts // base)[:, None]
     among = np.arange(new) == (counts // base)[:, None]
@@ -184,7 +198,7 @@ def paired_tail(pairs: int) -> Any:
     counts = np.arange(pairs * (pairs + 1) // 2 + 1)
     if pairs > EXACT:
         middle, spread = counts[-1] / 2, math.sqrt(pairs * (pairs + 1) * (2 * pairs + 1) / 24)
-        return scipy_stats.norm.sf((counts - 0.5 - middle) / spread)
+        return chance_above((counts - 0.5 - middle) / spread)
     samples = np.empty((len(counts), pairs))
     left = counts.copy()
     for rank in range(pairs, 0, -1):  # Signed ranks that sum up to each, the largest first.

@@ -157,9 +157,9 @@ def change_text(change: Change) -> str:
 def assumption(workflow: WorkflowComparison) -> str:
     """What the verdicts rest on, beside the figures."""
     if workflow.order == "in turn":
-        paired = any(row.paired for row in workflow.rows)
-        how = "neighbours are compared" if paired else "too few for pairs, so as two groups"
-        return f"The sides took turns ({how}): a machine that drifts is no change."
+        paired = sum(row.paired for row in workflow.rows)
+        how = f", and in {paired} of {len(workflow.rows)} rows neighbours are compared" if paired else ""
+        return f"The sides took turns, so a machine that drifts is no change{how}."
     inflation = max((row.inflation for row in workflow.rows), default=1.0)
     alike = f" Runs resemble those before them, and count for {1 / inflation:.0%}." if inflation > 1.2 else ""
     if workflow.order == "mixed":
