@@ -136,9 +136,7 @@ def _here(many: int) -> None:
         found = sorted(map(sample_of, read(Path(name) / ".otel-progress", visits=0)), key=lambda each: each.started)
     seconds = [each.seconds[TOTAL] for each in found]
     spread = statistics.pstdev(seconds) / statistics.fmean(seconds)
-    print(
-        f"\nThe same code on this machine, {len(found)} runs that deviate by {spread:.0%}: alarms in {many} comparisons\n"
-    )
+    print(f"\nThe same code here, {len(found)} runs that deviate by {spread:.0%}: alarms in {many} comparisons\n")
     print("| runs of each side | in turn | one side after the other |\n|--:|--:|--:|")
     parts = [found[at : at + 24] for at in range(0, len(found), 24)]
     alarms = [sum(is_alarm(part, in_turn=in_turn) for part in parts) for in_turn in (True, False)]

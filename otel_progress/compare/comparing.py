@@ -24,9 +24,13 @@ _OF_TIMES = 0.8
 """The part of the error that durations have; counts have the rest."""
 _OF_TOTAL = 0.5
 """The part of that which the total has before the stages."""
+_OF_PLATFORMS = 0.2
+"""The part of a stage's share that its platforms have, where it is shown that nothing has changed."""
 _ALIKE = 0.25
 """How much the runs of pairs must resemble each other for the pairs to be compared."""
 _MOST_MORE = 100_000
+_MOST_REACH = 100
+"""Runs of a side, with which every level can be reached."""
 _POWER = 0.8
 _EFFICIENCY = 3 / math.pi
 """Of ranks beside means, where the noise is normal; elsewhere it is hardly lower, and mostly higher."""
@@ -188,11 +192,11 @@ class _Workflow:
         p_different = {key: float(each.differences.p_different[0]) for key, each in measured.items()}
         p_same = {key: float(each.differences.p_same(self._margin)[0]) for key, each in measured.items()}
         different = rejected(of_run(parts, total, _OF_TOTAL), p_different, self._error * _OF_TIMES)
-        same = rejected(of_run(parts, total, 1 / (len(parts) + 1)), p_same, self._error)
+        same = rejected(of_run(parts, total, 1 / (len(parts) + 1), _OF_PLATFORMS), p_same, self._error)
         return [
             self._row(each, p_different[key], p_same[key], different[key], same[key])
             for key, each in measured.items()
-            if different[key][1] > 0 or same[key][1] > 0  # Else its stage said nothing, and it was not asked.
+            if different[key][1] > 0  # Else it is a platform of a stage of which nothing is known to have changed.
         ]
 
     def _row(
@@ -204,12 +208,13 @@ class _Workflow:
         same: tuple[bool, float],
     ) -> Row:
         estimate = float(each.differences.estimate[0])
+        able = 2 * float(each.differences.least_p()[0]) <= different[1]
         verdict: Verdict = "too few"
         if different[0] and abs(estimate) >= self._margin:
             verdict = "slower" if estimate > 0 else "faster"
-        elif same[0]:
+        elif same[0] and able:  # Where it could not have been seen to be slower, nothing is said.
             verdict = "same"
-        spent = 2 * same[1] if verdict == "same" or not different[1] else different[1]
+        spent = 2 * same[1] if verdict == "same" else different[1]
         low, high = (_part(each) for each in each.differences.interval(0, spent))
         stage, platform = each.key
         return Row(
@@ -236,22 +241,20 @@ class _Workflow:
             more=self._more(each, estimate, different[1], same[1]) if verdict == "too few" else None,
         )
 
-    def _more(self, each: _Measured, estimate: float, level: float, level_same: float) -> int | None:
+    def _more(self, each: _Measured, estimate: float, level: float, level_same: float) -> int:
         """About how many more runs of each side would show one or the other, if both go on as they are."""
         inflation = float(each.differences.inflation[0])
         if abs(estimate) >= self._margin:
             distance, one_sided = abs(estimate), level / 2
         else:
             distance, one_sided = max(self._margin - abs(estimate), self._margin / 20), level_same
-        if one_sided <= 0:
-            return None
         z = float(bound_of(one_sided))
         variance = _variance(each) * inflation / _EFFICIENCY
         enough = variance * (z + float(bound_of(1 - _POWER))) ** 2 / distance**2
         runs = min(len(each.base), len(each.new))
         needed = max(runs + 1, math.ceil(min(enough, _MOST_MORE)))
-        raw = float(chance_above(z * math.sqrt(inflation)))
-        while not each.paired and needed < _MOST_MORE and 1 / math.comb(2 * needed, needed) > raw:
+        raw = float(chance_above(max(z, float(bound_of(level / 2))) * math.sqrt(inflation)))
+        while not each.paired and needed < _MOST_REACH and 1 / math.comb(2 * needed, needed) > raw:
             needed += 1
         return needed - runs
 

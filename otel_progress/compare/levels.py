@@ -24,7 +24,7 @@ class Graph:
     """For each the parts that others get once it is rejected; they add up to at most 1."""
 
 
-def of_run(parts: Mapping[Any, Sequence[Any]], total: Any, share: float) -> Graph:
+def of_run(parts: Mapping[Any, Sequence[Any]], total: Any, share: float, inside: float = 0.0) -> Graph:
     """The graph of a run: its total has a share of the level, its stages have the rest in equal parts.
 
     The total passes its share on to the stages. A stage passes its own on to the other stages and the total; half of it
@@ -34,18 +34,20 @@ def of_run(parts: Mapping[Any, Sequence[Any]], total: Any, share: float) -> Grap
         parts: the stages, each with its platforms.
         total: the total; None where nothing is known of it.
         share: of the total, 0 to 1.
+        inside: the part of a stage's share that its platforms have from the start, 0 to 1.
     """
     weights: dict[Any, float] = {} if total is None else {total: share if parts else 1.0}
     weights |= dict.fromkeys(parts, (1 - sum(weights.values())) / max(1, len(parts)))
     edges: dict[Any, dict[Any, float]] = {} if total is None else {total: _evenly(parts)}
-    for stage, inside in parts.items():
+    for stage, platforms in parts.items():
         others = _evenly(key for key in (*parts, *([] if total is None else [total])) if key != stage)
-        kept = 0.5 if inside else 1.0
+        kept = 0.5 if platforms else 1.0
         edges[stage] = {key: part * kept for key, part in others.items()}
-        edges[stage] |= {key: part * (1 - kept) for key, part in _evenly(inside).items()}
-        for key in inside:
-            weights[key] = 0.0
-            edges[key] = _evenly(other for other in inside if other != key) or others
+        edges[stage] |= {key: part * (1 - kept) for key, part in _evenly(platforms).items()}
+        for key in platforms:
+            weights[key] = weights[stage] * inside / len(platforms)
+            edges[key] = _evenly(other for other in platforms if other != key) or others
+        weights[stage] *= 1 - inside if platforms else 1
     return Graph(weights, edges)
 
 

@@ -161,7 +161,9 @@ def assumption(workflow: WorkflowComparison) -> str:
         how = f", and in {paired} of {len(workflow.rows)} rows neighbours are compared" if paired else ""
         return f"The sides took turns, so a machine that drifts is no change{how}."
     inflation = max((row.inflation for row in workflow.rows), default=1.0)
-    alike = f" Runs resemble those before them, and count for {1 / inflation:.0%}." if inflation > 1.2 else ""
+    alike = (
+        f" Runs resemble those before them, and count for as little as {1 / inflation:.0%}." if inflation > 1.2 else ""
+    )
     if workflow.order == "mixed":
         return f"Assumed: the machine was the same for both sides.{alike}"
     return (
@@ -274,7 +276,8 @@ def _aligned(
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    low, high = ("?" if part is None else f"{part:+.0%}" for part in (row.low, row.high))
+    known = row.low is not None and row.high is not None
+    interval = f"{row.low:+.0%} to {row.high:+.0%}" if known else "unknown"
     more = ""
     if row.verdict == "too few" and row.more is not None:
         more = f", {row.more} more" if row.more <= _MOST_MORE else f", >{_MOST_MORE} more"
@@ -283,7 +286,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         duration(row.base_seconds),
         duration(row.new_seconds),
         percent(row.change),
-        f"{low} to {high}",
+        interval,
         f"{row.verdict}{more}",
     )
 
