@@ -12,7 +12,7 @@ from .counting import changes_of, renamed_stages
 from .levels import of_run, rejected
 from .library import bound_of, chance_above, numpy, stats
 from .model import Comparison, Order, Row, Side, Verdict, WorkflowComparison
-from .ranks import Differences, evened, inflation_of, likeness_of_pairs
+from .ranks import Differences, evened, far_apart, inflation_of, likeness_of_pairs
 from .samples import TOTAL, Key, Sample, one_after_the_other, pairs_of, sample_of, thinned
 from .summary import spread_of
 
@@ -144,6 +144,7 @@ class _Workflow:
             return found
         arrays = [(numpy().array([each.base]), numpy().array([each.new])) for each in inflated]
         inflations = evened(numpy().array([float(inflation_of(*each)[0]) for each in arrays]))
+        inflations = [1.0 if far_apart(*sides)[0] else each for sides, each in zip(arrays, inflations, strict=True)]
         return [
             replace(each, differences=Differences.unpaired(*sides, inflation))
             for each, sides, inflation in zip(inflated, arrays, inflations, strict=True)

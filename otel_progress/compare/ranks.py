@@ -165,6 +165,17 @@ def evened(inflations: Any) -> Any:
     return np.exp((logarithms + logarithms.mean(axis=-1, keepdims=True)) / 2)
 
 
+def far_apart(base: Any, new: Any) -> Any:
+    """Whether the sides are further apart than the runs of either reach, for each row: no drift of a machine does that.
+
+    One would have to go further between two runs than in all the others, which never said so.
+    """
+    np = numpy()
+    lows, highs = zip(*((side.min(axis=1), side.max(axis=1)) for side in map(_logarithms, (base, new))), strict=True)
+    gap = np.maximum(lows[1] - highs[0], lows[0] - highs[1])
+    return gap >= np.maximum(highs[0] - lows[0], highs[1] - lows[1])
+
+
 def _normal_scores(side: Any) -> Any:
     ranks = stats().rankdata(side, axis=1)
     return -bound_of(ranks / (side.shape[1] + 1))
