@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -183,7 +183,7 @@ def test_wrong_input(arguments: list[str], said: str, here: Path) -> None:
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: str) -> Generator[subprocess.Popen[str]]:
     """It runs, in a group of its own, as the job of a shell does."""
     command = [sys.executable, "-m", "otel_progress", "bench", *arguments]
     process = subprocess.Popen(
