@@ -94,9 +94,9 @@ SLOWER = """\
 campaign: 12 runs of BASE, 12 runs of NEW
 
              base     new  change      interval  verdict
-the run    7.03 s  8.22 s  +16.4%  +13% to +20%  slower
+the run    7.03 s  8.22 s  +16.4%  +14% to +19%  slower
   draft    2.01 s  2.00 s   -0.9%    -4% to +3%  same
-  check    4.02 s  5.23 s  +29.6%  +24% to +34%  slower
+  check    4.02 s  5.23 s  +29.6%  +25% to +33%  slower
   publish  1.01 s  1.00 s   -0.9%    -5% to +4%  same
 
 NEW is slower: the run +16.4%, check +29.6%.
@@ -127,9 +127,9 @@ MARKDOWN = """\
 
 | | base | new | change | interval | verdict |
 |---|--:|--:|--:|--:|---|
-| the run | 7.03 s | 8.22 s | +16.4% | +13% to +20% | slower |
+| the run | 7.03 s | 8.22 s | +16.4% | +14% to +19% | slower |
 | draft | 2.01 s | 2.00 s | -0.9% | -4% to +3% | same |
-| check | 4.02 s | 5.23 s | +29.6% | +24% to +34% | slower |
+| check | 4.02 s | 5.23 s | +29.6% | +25% to +33% | slower |
 | publish | 1.01 s | 1.00 s | -0.9% | -5% to +4% | same |
 """
 
@@ -348,4 +348,4 @@ def test_a_narrow_terminal_keeps_names_and_verdicts(
     assert run("compare", "base.jsonl", "slower.jsonl") == 0
     out = lines(capsys.readouterr().out)
     assert all(len(line) <= 40 for line in out)
-    assert "  check    +29.6%  +24% to +34%  slower" in out
+    assert "  check    +29.6%  +25% to +33%  slower" in out
