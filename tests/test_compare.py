@@ -157,6 +157,13 @@ def test_with_too_few_runs_nothing_is_said_whatever_they_are(times: int, in_turn
         assert not told.alarms
 
 
+def test_what_could_not_have_been_found_slower_is_never_called_the_same() -> None:
+    """Five runs reach the level of the run (0.02), not those of four stages (0.005)."""
+    told = sides(np.ones((4, 5)), np.ones((4, 5)), in_turn=True)
+    assert verdicts(told) == {None: "same"} | dict.fromkeys(STAGES, "too few")
+    assert [row.level for row in told.rows] == pytest.approx([0.02, 0.005, 0.005, 0.005, 0.005])
+
+
 @pytest.mark.parametrize(("times", "effect"), [(4, 1.3), (6, 1.15), (8, 1.0), (12, 1.05)])
 def test_so_many_more_runs_do(times: int, effect: float) -> None:
     rng = np.random.default_rng(6)

@@ -137,7 +137,7 @@ class Turns:
             told.unlink()
             raise
         text = told.read_text("utf-8", "replace")
-        records = _RECORD.findall(text)
+        records = [path for path in _RECORD.findall(text) if (version.folder / path).is_dir()]
         if not is_warm_up:
             self._ended[version.name][code] += 1
         if code:
