@@ -18,8 +18,8 @@ from .summary import spread_of
 
 SMALLEST = 0.1
 ERROR = 0.05
-MOST = 1000
-"""Runs of a side that are compared; of more so many, evenly spread."""
+MOST = 300
+"""Runs of a side that are compared; of more so many, evenly spread. Their pairs are held in memory, for each stage."""
 _OF_TIMES = 0.8
 """The part of the error that durations have; counts have the rest."""
 _OF_TOTAL = 0.5
