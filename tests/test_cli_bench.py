@@ -212,3 +212,16 @@ def test_ctrl_c_compares_what_was_run_until_then(group: bool, here: Path) -> Non
     assert "Traceback" not in err
     assert len(list((folder_of(err) / "base" / "runs").iterdir())) == 2
     assert len(told(here)) == 5
+
+
+@pytest.mark.parametrize("form", ["json", "markdown"])
+def test_a_set_alone_in_other_forms(form: str, here: Path) -> None:
+    out, _ = bench("-n", "1", "--warm-up", "0", "--format", form, "--", "app.py")
+    if form == "json":
+        found = json.loads(out)
+        assert found["version"] == 1
+        assert [(each["stage"], each["runs"]) for each in found["summaries"]] == [(None, 1), ("draft", 1), ("edit", 1)]
+    else:
+        head, _, *rows = out.splitlines()
+        assert head == "| | runs | median | least | most | noise |"
+        assert [row.split(" | ")[:2] for row in rows] == [["| the run", "1"], ["| draft", "1"], ["| edit", "1"]]

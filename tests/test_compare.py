@@ -249,6 +249,23 @@ def test_equal_durations_are_ties_and_no_change() -> None:
     assert found.interval(0, 0.05) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("base", "new", "order"),
+    [
+        ([0, 3, 4, 7], [1, 2, 5, 6], "in turn"),
+        ([0, 2, 4, 6, 8], [1, 3, 5, 7], "in turn"),
+        ([0, 1, 2, 3], [4, 5, 6, 7], "one after the other"),
+        ([4, 5], [0, 1, 2], "one after the other"),
+        ([0], [1], "one after the other"),
+        ([0, 1, 2, 6, 7], [3, 4, 5, 8, 9], "mixed"),
+        ([0, 2], [1, 3, 4, 5, 6], "mixed"),
+    ],
+)
+def test_the_order_in_which_the_sides_ran(base: list[int], new: list[int], order: str) -> None:
+    one, other = (samples(np.ones((4, len(starts))), starts) for starts in (base, new))
+    assert compare_samples(one, other).workflows[0].order == order
+
+
 def test_zero_seconds_have_a_ratio_too() -> None:
     told = sides(np.zeros((4, 12)), np.zeros((4, 12)), in_turn=True)
     assert set(verdicts(told).values()) == {"same"}

@@ -101,7 +101,8 @@ def pairs_of(base: Sequence[Sample], new: Sequence[Sample]) -> list[tuple[Sample
         else:
             found.append((one, other) if side == 0 else (other, one))
             at += 2
-    return found if found and len(found) >= _IN_TURN * max(len(base), len(new)) else None
+    many = found and len(found) >= _IN_TURN * max(len(base), len(new))
+    return found if many and not one_after_the_other(base, new) else None
 
 
 def one_after_the_other(base: Sequence[Sample], new: Sequence[Sample]) -> bool:
