@@ -18,6 +18,7 @@ LAYERS = [
     {"telemetry", "tracker"},
     {"instrumentor"},
     {"runs"},
+    {"compare"},
     {"report", "stack"},
     {"live"},
     {"cli"},

@@ -24,6 +24,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from pocketflow import BatchNode, Flow, Node
 
 from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, Visit, configure, names, stage, workflow
+from otel_progress.compare import model as compared
+from otel_progress.compare.summary import Summary
 from otel_progress.recording.settings import DETAILS, Settings
 from otel_progress.runs import model
 
@@ -32,6 +34,7 @@ from .said import without_lines
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
+COMPARE = ROOT / "docs" / "compare.md"
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     path
     for path in ROOT.glob("docs/**/*.md")
@@ -532,16 +535,17 @@ def parameters(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("command", "heading"),
+    ("command", "page", "heading"),
     [
-        ("run", "Command line"),
-        *((name, f"`otel-progress {name}`") for name in ("runs", "show", "watch")),
+        ("run", REFERENCE, "Command line"),
+        *((name, REFERENCE, f"`otel-progress {name}`") for name in ("runs", "show", "watch")),
+        *((name, COMPARE, f"`otel-progress {name}`") for name in ("compare", "bench")),
     ],
 )
-def test_the_options_of_the_command_line(command: str, heading: str, tmp_path: Path) -> None:
+def test_the_options_of_the_command_line(command: str, page: Path, heading: str, tmp_path: Path) -> None:
     shown = run([sys.executable, "-m", "otel_progress", command, "--help"], env=environment(tmp_path)).stdout
     options = shown.partition("options:")[2].partition("\nexamples:")[0]
-    said = [name for row in tables_of(REFERENCE, heading)[0] for name in code(row["option"])]
+    said = [name for row in tables_of(page, heading)[0] for name in code(row["option"])]
     found = re.findall(r"^  (?:(-\w), )?(--?[a-z][a-z-]*)", options, flags=re.MULTILINE)
     assert {name for names in found for name in names if name} == set(said)
 
@@ -549,6 +553,12 @@ def test_the_options_of_the_command_line(command: str, heading: str, tmp_path: P
 def test_the_model_of_a_run() -> None:
     said = {name: code(row["fields"]) for name, row in table("The model", "object").items()}
     objects = (model.Run, model.Stage, model.Visit, model.Attempt, model.Wait, model.Item, model.Version, model.Link)
+    assert said == {each.__name__: [field.name for field in fields(each)] for each in objects}
+
+
+def test_the_objects_of_a_comparison() -> None:
+    said = {code(row["object"])[0]: code(row["fields"]) for row in tables_of(COMPARE, "JSON")[0]}
+    objects = (compared.WorkflowComparison, compared.Side, compared.Row, compared.Change, Summary)
     assert said == {each.__name__: [field.name for field in fields(each)] for each in objects}
 
 

@@ -25,6 +25,8 @@ examples:
   otel-progress runs --since 7d
   otel-progress show
   otel-progress watch
+  otel-progress compare since=14d,until=7d since=7d
+  otel-progress bench -n 20 --against ../main -- app.py
   otel-progress run --help
   otel-progress stack up
 """
@@ -91,6 +93,8 @@ _READING = {
     "runs": "list the runs that were recorded, and those that go on",
     "show": "show one run: its visits, attempts and links, and what is open",
     "watch": "follow a run that goes on, or the next to start, from another terminal",
+    "compare": "say whether one set of runs is slower than another",
+    "bench": "run a program often, by turns with another version, and compare",
 }
 
 

@@ -46,6 +46,8 @@ class SpanFact:
     message: str | None = None
     versions: tuple[Attributes, ...] = ()
     links: tuple[tuple[str, str, Attributes], ...] = ()
+    resource: Attributes = field(default_factory=dict[str, Any])
+    """What is said of whatever made it, such as `service.version`."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def _is_ours(scope: dict[str, Any]) -> bool:
 class _Resource:
     service: str | None
     process: str | None
+    attributes: Attributes
 
 
 def _of_resource(resource: dict[str, Any]) -> _Resource:
@@ -131,7 +134,7 @@ def _of_resource(resource: dict[str, Any]) -> _Resource:
     found = attributes(cast("dict[str, Any]", described).get("attributes")) if isinstance(described, dict) else {}
     pid = found.get("process.pid")
     process = text(found.get(names.PROCESS)) or (str(pid) if type(pid) is int else None)
-    return _Resource(text(found.get("service.name")), process)
+    return _Resource(text(found.get("service.name")), process, found)
 
 
 def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact | None:
@@ -165,6 +168,7 @@ def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact 
             (text(link.get("traceId")) or "", text(link.get("spanId")) or "", attributes(link.get("attributes")))
             for link in _objects(span.get("links"))
         ),
+        resource.attributes,
     )
 
 
