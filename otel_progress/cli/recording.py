@@ -17,12 +17,11 @@ from rich.console import Console
 from ..live.telling import Telling
 from ..recording import default
 from ..recording.faults import report
-from ..recording.live import Run
-from ..recording.sink import Sink
 from ..recording.sources import program_name
 from ..report import table
-from ..report.children import ChildTotals
-from ..report.totals import WorkflowTotals, name_within
+from ..report.children import add_children
+from ..report.counting import CountingSink
+from ..runs.place import FOLDER
 from ..runs.record import Record
 from ..telemetry.declared import config_file
 from ..telemetry.early import watch_early_spans
@@ -44,7 +43,7 @@ Is a copy of PocketFlow not recognised? --module NAME names it. Is it in a noteb
 `otel-progress run --help` says what is seen, and what is not."""
 
 
-class Recording(Sink):
+class Recording(CountingSink):
     """What is recorded of a program, from before it starts until the table after its end.
 
     The end is an exit handler, registered before the program can register any: so it comes after the program's threads
@@ -53,6 +52,7 @@ class Recording(Sink):
     """
 
     def __init__(self, service_name: str | None, keep: int, days: int, *, lines: bool, quiet: bool) -> None:
+        super().__init__()
         self._service_name = service_name
         self._keep = keep, days
         self._lines = lines
@@ -61,7 +61,6 @@ class Recording(Sink):
         """Whether to say only what is wrong."""
         self._telling: Telling | None = None
         self._pid = os.getpid()
-        self._workflows: dict[str, WorkflowTotals] = {}
         self._is_set_up = False
         self._was_broken_off = False
         self._known = {"exit_code": 0}
@@ -100,12 +99,6 @@ class Recording(Sink):
     def folder(self) -> Path | None:
         """Where the record is, or is going to be; known from `begin` on, None where nothing can be written."""
         return None if self._record.path is None else self._record.folder
-
-    def run_ended(self, run: Run) -> None:
-        """Add the run to the table."""
-        again = not run.owned and run.recorder.registry.has_ended(run.id)
-        name = name_within(self._workflows, run.workflow)
-        self._workflows.setdefault(name, WorkflowTotals(name)).add(run, again=again)
 
     def broken_off(self, error: BaseException) -> None:
         """Note what the program has ended with, if it was not its end: then it may not have come to its stages."""
@@ -158,39 +151,48 @@ class Recording(Sink):
     def _print(self) -> None:
         known = {"signal": signal.SIGTERM} if process.terminated else self._known
         kept = self._record.finish(*self._keep, **known)
-        ChildTotals(self._record.told_by_others()).add_to(self._workflows)
+        adding = self.totals()
+        add_children(adding, self._record.told_by_others())
+        adding.close()
+        workflows = [each for each in adding.workflows.values() if each.runs or each.row.rows]
         if sys.__stderr__ is None:  # Closed. Rich would take standard output, which is the program's.
             return
         console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
         if not console.is_terminal and "COLUMNS" not in os.environ:
             console.width = 120  # A log has no margin.
-        if self._workflows:
-            table.show(console, self._workflows.values())
+        if workflows:
+            table.show(console, workflows, self._look if kept else None)
         elif not kept and not self._was_broken_off:
             console.print(_NOTHING)
         if kept and self._record.fault is None:
             console.print(f"Record: {self._record.path}", style="dim")
         elif kept:
             console.print(f"Record: {self._record.path}, incomplete: {self._record.fault}", style="red")
-        elif self._workflows:
+        elif workflows:
             console.print(f"Record: none, {self._why_there_is_none()}", style="dim")
         if process.telemetry is not None:
             self._print_exported(console, process.telemetry)
 
     def _print_what_is_wrong(self) -> None:
         known = {"signal": signal.SIGTERM} if process.terminated else self._known
-        kept = self._record.finish(*self._keep, **known)
+        kept, workflows = self._record.finish(*self._keep, **known), self.totals().workflows
         if kept and self._record.fault is not None:
             say(f"otel-progress: {self._record.path} is incomplete: {self._record.fault}")
-        elif not kept and not self._workflows and not self._was_broken_off:
+        elif not kept and not workflows and not self._was_broken_off:
             say(_NOTHING)
-        elif not kept and self._workflows:
+        elif not kept and workflows:
             say(f"otel-progress: there is no record: {self._why_there_is_none()}")
         telemetry = process.telemetry
         if telemetry is not None:
             for exporter in telemetry.exporters:
                 if exporter.endpoint is not None and (exporter.failed or not telemetry.complete):
                     say(f"otel-progress: {exporter.endpoint} did not take all spans, only {exporter.exported}")
+
+    def _look(self, run: str) -> str:
+        """The command that shows a run of the record."""
+        path = self._record.path
+        there = path is None or path.parent.parent == FOLDER
+        return f"otel-progress show {run[:8]}{'' if there else f' --from {path}'}"
 
     @staticmethod
     def _print_exported(console: Console, telemetry: Telemetry) -> None:

@@ -3,65 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from .. import names
+from ..recording.times import NANO
 from ..runs.others import Told
-from .totals import StageTotals, WorkflowTotals, name_within
+from .adding import Adding
+from .totals import Ended, Started
 
-_Place = tuple[str, str]
 
-
-class ChildTotals:
-    """Adds up what children told, by workflow and stage."""
-
-    def __init__(self, told: Iterable[Told]) -> None:
-        self._stages: dict[_Place, StageTotals] = {}
-        self._open: dict[str, _Place] = {}
-        self._runs: dict[tuple[str, str], tuple[str, float]] = {}
-        for event in told:
-            self._add(event)
-        for place in self._open.values():  # Whoever was at it did not live to end it.
-            stage = self._visit(place)
-            stage.visits += 1
-            stage.results["abandoned"] += 1
-
-    def add_to(self, workflows: dict[str, WorkflowTotals]) -> None:
-        """Add it to the totals of the program's own runs."""
-        for (workflow, _), (result, seconds) in self._runs.items():
-            totals = _of(workflows, workflow)
-            totals.runs += 1
-            totals.seconds += seconds
-            totals.results[result] += 1
-        for (workflow, name), stage in self._stages.items():
-            totals = _of(workflows, workflow)
-            known = name_within(totals.stages, name)
-            totals.stages.setdefault(known, StageTotals(known)).add(stage)
-
-    def _add(self, event: Told) -> None:
+def add_children(adding: Adding, told: Iterable[Told]) -> None:
+    """Add what children told. Whoever was at what has no end did not live to end it."""
+    first: dict[tuple[str, str], int] = {}
+    """The revision of the first visit of each stage of the runs that go on."""
+    for event in told:
         said = event.attributes
-        workflow, run = str(said.get(names.WORKFLOW_NAME)), str(said.get(names.RUN_ID))
-        if names.STAGE_NAME not in said:
-            if not said.get(names.RUN_JOINED):
-                self._runs[workflow, run] = (said.get(names.RESULT, "abandoned"), said.get(names.DURATION, 0.0))
-            return
-        place = (workflow, str(said[names.STAGE_NAME]))
-        visit = str(said.get(names.STAGE_VISIT_ID))
-        if event.name == names.EVENT_STAGE_STARTED:
-            self._visit(place)
-            self._open[visit] = place
-        elif event.name == names.EVENT_STAGE_ENDED and self._open.pop(visit, None) is not None:
-            stage = self._visit(place)
-            stage.visits += 1
-            stage.seconds += said.get(names.DURATION, 0.0)
-            stage.platforms = max(stage.platforms, said.get(names.STAGE_PLATFORM_COUNT, 0))
-            stage.revisions = max(stage.revisions, said.get(names.STAGE_REVISION, 0))
-            stage.retries += said.get(names.STAGE_RETRY_COUNT, 0)
-            stage.results[said.get(names.STAGE_RESULT, "abandoned")] += 1
-
-    def _visit(self, place: _Place) -> StageTotals:
-        return self._stages.setdefault(place, StageTotals(place[1]))
+        run, workflow = str(said.get(names.RUN_ID)), str(said.get(names.WORKFLOW_NAME))
+        stage, visit = str(said.get(names.STAGE_NAME)), str(said.get(names.STAGE_VISIT_ID))
+        if event.name == names.EVENT_RUN_STARTED:
+            if said.get(names.RUN_JOINED):
+                adding.run_joined(run, workflow)
+            else:
+                adding.run_started(run, workflow, event.at)
+        elif event.name == names.EVENT_STAGE_STARTED:
+            first.setdefault((run, stage), said.get(names.STAGE_REVISION, 0))
+            parent, follows = said.get(names.PARENT_VISIT_ID), said.get(names.STAGE_FOLLOWS, ())
+            adding.visit_started(Started(visit, run, stage, event.at, parent, follows, in_child=True))
+        elif event.name == names.EVENT_STAGE_ENDED:
+            adding.visit_ended(_ended(visit, event.at, said, first.get((run, stage), 0)))
+        elif event.name == names.EVENT_RUN_ENDED and not said.get(names.RUN_JOINED):
+            adding.run_ended(run, event.at, said.get(names.RESULT, "success"), said.get(names.ERROR_TYPE))
+            for key in [key for key in first if key[0] == run]:
+                del first[key]
 
 
-def _of(workflows: dict[str, WorkflowTotals], name: str) -> WorkflowTotals:
-    known = name_within(workflows, name)
-    return workflows.setdefault(known, WorkflowTotals(known))
+def _ended(visit: str, at: int, said: dict[str, Any], first_revision: int) -> Ended:
+    number, revision = said.get(names.STAGE_VISIT, 1), said.get(names.STAGE_REVISION, 0)
+    budget = said.get(names.STAGE_BUDGET)
+    return Ended(
+        visit,
+        at,
+        said.get(names.STAGE_RESULT, "abandoned"),
+        said.get(names.ERROR_TYPE),
+        is_repeat=number > 1,
+        is_rework=number > 1 and revision > first_revision,
+        action=said.get(names.STAGE_ACTION),
+        retries=said.get(names.STAGE_RETRY_COUNT, 0),
+        wait=int(said.get(names.STAGE_WAIT, 0.0) * NANO),
+        budget=None if budget is None else int(budget * NANO),
+        items_done=said.get(names.STAGE_ITEMS_DONE, 0),
+        items_failed=said.get(names.STAGE_ITEMS_FAILED, 0),
+        items_total=said.get(names.STAGE_ITEMS_TOTAL),
+        platforms=said.get(names.STAGE_PLATFORM_COUNT, 0),
+        revision=revision,
+    )

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.cells import cell_len, chop_cells
 
 _WHOLE = 24
-"""Columns that a name gets, if it wants them, before any other column does; a longer one is folded."""
+"""Columns that a name gets, if it wants them, before any other column does; a longer one is folded or cut."""
 _LEAST = 12
 """As many it gets in any case."""
 
 
 def fitted(
-    widths: Mapping[str, int], name: str, least_first: Sequence[str], room: int | None, gap: int
+    widths: Mapping[str, int],
+    name: str,
+    least_first: Sequence[str],
+    room: int | None,
+    gap: int,
+    *,
+    least_names: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """The columns that there is room for, with their widths.
 
@@ -24,12 +30,13 @@ def fitted(
             names could not be read.
         room: columns of the terminal; None where there is no margin.
         gap: blanks between two columns.
+        least_names: for columns that stay where the name can be so wide, what that is.
     """
-    kept = dict(widths)
+    kept, least = dict(widths), least_names or {}
     if room is None:
         return kept
     for number, column in enumerate(least_first):
-        wanted = min(widths[name], _WHOLE if number < len(least_first) - 2 else _LEAST)
+        wanted = min(widths[name], least.get(column, _WHOLE if number < len(least_first) - 2 else _LEAST))
         if left_for(kept, name, room, gap) >= wanted:
             break
         kept.pop(column, None)
@@ -58,6 +65,41 @@ def folded(text: str, room: int) -> Iterator[str]:
             *full, line = chop_cells(line, room)
             yield from full
     yield line
+
+
+def cut(text: str, room: int, mark: str = "…") -> str:
+    """`text` in at most `room` columns, with `mark` in the place of its middle: names differ at their ends."""
+    if cell_len(text) <= room:
+        return text
+    left = room - cell_len(mark)
+    if left < 2:
+        return "".join(_first(_clusters(text), room))
+    clusters = _clusters(text)
+    tail = _first(reversed(clusters), left // 2)
+    head = _first(clusters, left - sum(map(cell_len, tail)))
+    return f"{''.join(head)}{mark}{''.join(reversed(tail))}"
+
+
+def _clusters(text: str) -> list[str]:
+    """The characters of `text`, each with the marks that stand on it and what is joined to it."""
+    found: list[str] = []
+    for character in text:
+        if found and (cell_len(character) == 0 or found[-1].endswith("\u200d")):
+            found[-1] += character
+        else:
+            found.append(character)
+    return found
+
+
+def _first(clusters: Iterable[str], room: int) -> list[str]:
+    """As many as there is room for."""
+    found: list[str] = []
+    for cluster in clusters:
+        room -= cell_len(cluster)
+        if room < 0:
+            break
+        found.append(cluster)
+    return found
 
 
 def align(text: str, width: int, *, right: bool) -> str:

@@ -13,7 +13,7 @@ from ..recording.times import NANO
 from ..recording.visible import visible
 from ..runs.model import Attempt, Item, Run, State, Visit, Wait
 from .fitting import folded
-from .table import duration
+from .said import duration
 
 Line = tuple[str, str]
 """A text and its style."""
