@@ -35,12 +35,20 @@ def receiver() -> Generator[otlp.Receiver]:
 
 
 def rows(stderr: str) -> dict[str, list[str]]:
-    """The table: visits, platforms, revisions, retries and result of each stage; of the workflow too."""
+    """The table: visits, platforms, revisions, retries and result of each stage; of the workflow too.
+
+    0 where the table has no such column, or a mark for nothing in it.
+    """
     found: dict[str, list[str]] = {}
+    heads: list[str] = []
     for line in stderr.splitlines():
-        if match := re.match(r"(\S.*?)\s+(\d+)\s+[\d.]+ m?s\s.*?(\d+)\s+(\d+)\s+(\d+)\s+(\D+)$", line):
-            name, *values = match.groups()
-            found[name] = [value.strip() for value in values]
+        cells = re.split(r"\s{2,}", line.strip())
+        if cells[:2] == ["stage", "visits"]:
+            heads = cells
+        elif heads and len(cells) == len(heads):
+            known = dict(zip(heads, cells, strict=True))
+            shown = [known.get(head, "-") for head in ("visits", "platforms", "revisions", "retries", "result")]
+            found[cells[0]] = ["0" if cell == "-" else cell for cell in shown]
     return found
 
 
@@ -86,7 +94,7 @@ def test_a_table_and_a_record(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (0, "written\n" * 3)
     assert rows(ended.stderr) == {
         "write": ["3", "2", "2", "0", "success"],
-        "publish": ["1", "2", "2", "0", "failure"],
+        "publish": ["1", "2", "2", "0", "failure (OSError)"],
         "campaign (1 run)": ["4", "2", "2", "0", "success"],
     }
     assert recorded(tmp_path) == ["run campaign", "stage publish", *["stage write"] * 3]
@@ -262,7 +270,10 @@ def test_the_installed_command(tmp_path: Path) -> None:
     assert ended.stderr == plain.stderr
 
 
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "failure"), (signal.SIGINT, "cancelled")])
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(signal.SIGTERM, "failure (SystemExit)"), (signal.SIGINT, "cancelled (KeyboardInterrupt)")],
+)
 def test_signals(tmp_path: Path, number: signal.Signals, name: str) -> None:
     program = otlp.write(
         tmp_path,

@@ -1,138 +1,467 @@
 """The table at the end of `otel-progress run`, to the letter."""
 
+# ruff: noqa: E501 - a terminal may be wider than our lines
+
 from __future__ import annotations
 
-import contextlib
 import io
-import json
 import logging
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
+import pyte
 import pytest
-from pocketflow import BatchFlow, Node
 from rich.cells import cell_len
 from rich.console import Console
 
-from otel_progress import PocketFlowInstrumentor, progress, stage, workflow
+from otel_progress import stage
 from otel_progress.recording import faults
 from otel_progress.recording.visible import visible
-from otel_progress.report.table import duration, show
-from otel_progress.report.totals import StageTotals, WorkflowTotals, name_within
+from otel_progress.report.fitting import cut
+from otel_progress.report.said import duration
+from otel_progress.report.table import show
+from otel_progress.report.totals import AGAIN, Failure
+from otel_progress.runs.model import Run
 
-from .conftest import Telemetry, make_telemetry, using
+from .conftest import Telemetry
+from .histories import did, ran, shown, totals
 
-CAMPAIGN = WorkflowTotals(
+PLATFORMS: dict[str, Any] = {"platform_count": 6}
+CAMPAIGN = ran(
     "pr_campaign",
-    runs=1,
-    seconds=170.0,
-    results=Counter(["success"]),
-    stages={
-        stage.name: stage
-        for stage in (
-            StageTotals("engagement_manager", 1, 0.0123, 0, 0, 0, Counter(["success"])),
-            StageTotals("content_generation", 3, 131.5, 6, 2, 2, Counter(["fallback"])),
-            StageTotals("fact_check", 3, 38.4, 6, 2, 0, Counter(["failure"])),
-        )
-    },
+    170,
+    did("engagement_manager", 0, 0.0123),
+    did(
+        "research",
+        1,
+        40,
+        did("search", 1, 13, items_done=4, items_total=4),
+        did("search", 1, 21, items_done=3, items_failed=1, items_total=4),
+        did("search", 1.5, 33, items_done=4, items_total=4, result="fallback", error="TimeoutError", retries=2, wait=3),
+        did("summarize", 33, 39.5),
+    ),
+    did("content_generation", 40, 131.5, result="fallback", budget=60, **PLATFORMS),
+    did("style_editor", 131.5, 140, revision=0, **PLATFORMS),
+    did("style_editor", 140, 146, number=2, revision=1, **PLATFORMS),
+    did("fact_check", 146, 150, result="failure", error="LookupError", **PLATFORMS),
+    did("fact_check", 150, 160, result="failure", error="LookupError", number=2, **PLATFORMS),
+    did("fact_check", 160, 169.5, number=3, action="approved", wait=2, **PLATFORMS),
 )
 
 
-def shown(*workflows: WorkflowTotals, width: int = 80, encoding: str = "utf-8") -> str:
-    """The table as it is printed into a file, without the blanks at the ends of the lines."""
-    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
-    show(Console(file=file, width=width), workflows)
+def on_terminal(run: Run, width: int) -> list[str]:
+    """What a terminal of this width shows of the table of a run, without blanks at the ends of lines."""
+    screen = pyte.Screen(width, 100)
+    stream = pyte.Stream(screen)
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=True, color_system="standard", soft_wrap=True)
+    show(console, [totals(run)], look="otel-progress show {:.8}".format)
+    stream.feed(file.getvalue().replace("\n", "\r\n"))
+    return "\n".join(line.rstrip() for line in screen.display).rstrip().split("\n")
+
+
+HOSTILE = ran(
+    "\u202eevil\x1b]0;t\x07",
+    5,
+    did("訳" * 30, 0, 1),
+    did("re\u0301sume\u0301 " * 6, 1, 2),
+    did("\x1b[2Jgone\r\n", 2, 3),
+    did("한국어 처리", 3, 4, did("名前", 3, 4)),
+    did("a" * 200, 4, 5, result="failure", error="Err\x1b[31mor\u2066"),
+    result="failure",
+    error="Err\x1b[31mor\u2066",
+)
+
+
+@pytest.mark.parametrize(
+    ("run", "width", "expected"),
+    [
+        pytest.param(
+            CAMPAIGN,
+            132,
+            """\
+                                                                           over       failed         plat- revi-
+stage               visits       time share       longest waiting rework budget items  items retries forms sions result
+engagement_manager       1 12.3 ms      0% ░░░░░░       -       -      -      -     -      -       -     -     - success
+research                 1 39.00 s     23% █░░░░░       -       -      -      -     -      -       -     -     - success
+ search                  3  1m 04s ∥3  18% █░░░░░ 31.50 s  3.00 s      -      - 11/12      1       2     -     - 2 success
+                                                                                                                 1 fallback
+                                                                                                                  TimeoutError
+ summarize               1  6.50 s      4% ░░░░░░       -       -      -      -     -      -       -     -     - success
+content_generation       1  1m 32s     54% ███░░░       -       -      -    1/1     -      -       -     6     - fallback
+style_editor             2 14.50 s      8% █░░░░░  8.50 s       - 6.00 s      -     -      -       -     6     1 success
+fact_check               3 23.50 s     14% █░░░░░ 10.00 s  2.00 s      -      -     -      -       -     6     - 2 failure
+                                                                                                                  LookupError
+                                                                                                                 1 success
+outside stages              1.49 s      1% ░░░░░░
+pr_campaign (1 run)     12  2m 50s    100%              -  5.00 s 6.00 s      1 11/12      1       2     6     1 success
+First failure in fact_check: LookupError (the run went on)
+Ended after fact_check with "approved"
+Of the time: repeats 25.50 s (15%), rework 6.00 s (4%), failed visits 14.00 s (8%)
+∥3: up to 3 at once. Shares are of the wall time, on the path that took it.
+Next: otel-progress show 1f1f1f1f (content_generation took longer than its budget)""",
+            id="campaign in 132",
+        ),
+        pytest.param(
+            CAMPAIGN,
+            80,
+            """\
+                                                             over
+stage               visits       time share waiting rework budget result
+engagement_manager       1 12.3 ms       0%       -      -      - success
+research                 1 39.00 s      23%       -      -      - success
+ search                  3  1m 04s ∥3   18%  3.00 s      -      - 2 success
+                                                                  1 fallback
+                                                                   TimeoutError
+ summarize               1  6.50 s       4%       -      -      - success
+content_generation       1  1m 32s      54%       -      -    1/1 fallback
+style_editor             2 14.50 s       8%       - 6.00 s      - success
+fact_check               3 23.50 s      14%  2.00 s      -      - 2 failure
+                                                                   LookupError
+                                                                  1 success
+outside stages              1.49 s       1%
+pr_campaign (1 run)     12  2m 50s     100%  5.00 s 6.00 s      1 success
+First failure in fact_check: LookupError (the run went on)
+Ended after fact_check with "approved"
+Of the time: repeats 25.50 s (15%), rework 6.00 s (4%), failed visits 14.00 s
+(8%)
+∥3: up to 3 at once. Shares are of the wall time, on the path that took it.
+Next: otel-progress show 1f1f1f1f (content_generation took longer than its
+budget)""",
+            id="campaign in 80",
+        ),
+        pytest.param(
+            CAMPAIGN,
+            40,
+            """\
+stage                    time result
+engagement_manager 12.3 ms    success
+research           39.00 s    success
+ search             1m 04s ∥3 1 fallback
+ summarize          6.50 s    success
+content_generation  1m 32s    fallback
+style_editor       14.50 s    success
+fact_check         23.50 s    2 failure
+outside stages      1.49 s
+pr_campai… (1 run)  2m 50s    success
+First failure in fact_check: LookupError
+(the run went on)
+Ended after fact_check with "approved"
+Of the time: repeats 25.50 s (15%),
+rework 6.00 s (4%), failed visits 14.00
+s (8%)
+∥3: up to 3 at once. Shares are of the
+wall time, on the path that took it.
+Next: otel-progress show 1f1f1f1f
+(content_generation took longer than its
+budget)""",
+            id="campaign in 40",
+        ),
+        pytest.param(
+            HOSTILE,
+            132,
+            """\
+stage                                             visits    time  share        result
+訳訳訳訳訳訳訳訳訳訳訳訳…訳訳訳訳訳訳訳訳訳訳訳        1  1.00 s   20% █░░░░░  success
+résumé résumé résumé résumé résumé résumé              1  1.00 s   20% █░░░░░  success
+\\x1b[2Jgone\\x0d\\x0a                                    1  1.00 s   20% █░░░░░  success
+한국어 처리                                            1  1.00 s   20% █░░░░░  success
+  名前                                                 1  1.00 s   20% █░░░░░  success
+aaaaaaaaaaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaaaaaaaaaa       1  1.00 s   20% █░░░░░  failure (Err\\x1b[31mor\\u2066)
+\\u202eevil\\x1b]0;t\\x07 (1 run)                         6  5.00 s  100%         failure (Err\\x1b[31mor\\u2066)
+Failed in aaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaa: Err\\x1b[31mor\\u2066
+Of the time: failed visits 1.00 s (20%)
+Next: otel-progress show 1f1f1f1f (what aaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaa did before it failed)""",
+            id="hostile in 132",
+        ),
+        pytest.param(
+            HOSTILE,
+            80,
+            """\
+stage                                   visits   time share result
+訳訳訳訳訳訳訳訳訳訳…訳訳訳訳訳訳訳訳訳      1 1.00 s   20% success
+résumé résumé résum…sumé résumé résumé       1 1.00 s   20% success
+\\x1b[2Jgone\\x0d\\x0a                          1 1.00 s   20% success
+한국어 처리                                  1 1.00 s   20% success
+ 名前                                        1 1.00 s   20% success
+aaaaaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaaaaaa      1 1.00 s   20% failure
+                                                             Err\\x1b[31mor\\u2066
+\\u202eevil\\x1b]0;t\\x07 (1 run)               6 5.00 s  100% failure
+                                                             Err\\x1b[31mor\\u2066
+Failed in aaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaa: Err\\x1b[31mor\\u2066
+Of the time: failed visits 1.00 s (20%)
+Next: otel-progress show 1f1f1f1f (what aaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaa did
+before it failed)""",
+            id="hostile in 80",
+        ),
+        pytest.param(
+            HOSTILE,
+            40,
+            """\
+stage                 time share result
+訳訳訳訳訳…訳訳訳訳 1.00 s   20% success
+résumé ré…é résumé  1.00 s   20% success
+\\x1b[2Jgone\\x0d\\x0a 1.00 s   20% success
+한국어 처리         1.00 s   20% success
+ 名前               1.00 s   20% success
+aaaaaaaaa…aaaaaaaaa 1.00 s   20% failure
+\\u202eevi…7 (1 run) 5.00 s  100% failure
+Failed in
+aaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaa:
+Err\\x1b[31mor\\u2066
+Of the time: failed visits 1.00 s (20%)
+Next: otel-progress show 1f1f1f1f (what
+aaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaa did
+before it failed)""",
+            id="hostile in 40",
+        ),
+    ],
+)
+def test_the_table_on_a_terminal(run: Run, width: int, expected: str) -> None:
+    assert on_terminal(run, width) == expected.split("\n")
+
+
+@pytest.mark.parametrize("width", [132, 80, 40])
+def test_columns_stand_below_each_other_whatever_a_name_holds(width: int) -> None:
+    """By the cells of a terminal, as some characters take two of them and some none."""
+    screen = pyte.Screen(width, 100)
+    text = shown(HOSTILE, width=width)
+    pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
+    lines = [[screen.buffer[row][column].data for column in range(width)] for row in range(8)]
+    start = "".join(lines[0]).index("result")
+    assert {"".join(line[start : start + 7]) for line in lines[1:7]} == {"success", "failure"}
+    assert {line[start - 1] for line in lines[:7]} == {" "}
+
+
+def test_what_ran_at_once_is_marked_and_the_parts_add_up() -> None:
+    searches = [did("search", 0.3, 0.6) for _ in range(4)]
+    run = ran("campaign", 0.9, did("prepare", 0, 0.29), *searches, did("publish", 0.6, 0.9))
+    assert (
+        shown(run)
+        == """\
+stage             visits        time  share        longest  result
+prepare                1   290 ms      32% ██░░░░        -  success
+search                 4   1.20 s ∥4   34% ██░░░░   300 ms  success
+publish                1   300 ms      33% ██░░░░        -  success
+outside stages            10.0 ms       1% ░░░░░░
+campaign (1 run)       6   900 ms     100%               -  success
+∥4: up to 4 at once. Shares are of the wall time, on the path that took it."""
+    )
+
+
+def test_without_unicode_it_is_ascii() -> None:
+    found = shown(CAMPAIGN, width=132, unicode=False)
+    assert " 1m 04s ||3  18% #....." in found
+    assert "\n||3: up to 3 at once." in found
+    assert "research_a..nd_more " in shown(
+        ran("w", 1, did("research" + "_and_more" * 9, 0, 1)), width=40, unicode=False
+    )
+    assert found.isascii()
+
+
+def test_a_console_tells_its_width_and_what_it_can_show() -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    show(Console(file=file, width=40), [totals(CAMPAIGN)])
     file.seek(0)
-    return "\n".join(line.rstrip() for line in file.read().splitlines())
-
-
-def test_in_eighty_columns_everything_is_there() -> None:
-    assert (
-        shown(CAMPAIGN)
-        == """\
-                                               plat- revi-
-stage               visits    time share       forms sions retries result
-engagement_manager       1 12.3 ms   0% ░░░░░░     0     0       0 success
-content_generation       3  2m 12s  77% █████░     6     2       2 fallback
-fact_check               3 38.40 s  23% █░░░░░     6     2       0 failure
-pr_campaign (1 run)      7  2m 50s                 6     2       2 success"""
-    )
-
-
-def test_with_more_room_headers_are_whole() -> None:
-    assert shown(CAMPAIGN, width=120).splitlines()[:2] == [
-        "stage                visits     time  share        platforms  revisions  retries  result",
-        "engagement_manager        1  12.3 ms    0% ░░░░░░          0          0        0  success",
-    ]
-
-
-def test_with_little_room_bars_and_what_matters_least_are_left_out() -> None:
-    assert "content_generation       3  2m 12s  77%      6     2       2 fallback" in shown(CAMPAIGN, width=70)
-    assert (
-        shown(CAMPAIGN, width=60)
-        == """\
-stage               visits    time share retries result
-engagement_manager       1 12.3 ms   0%        0 success
-content_generation       3  2m 12s  77%        2 fallback
-fact_check               3 38.40 s  23%        0 failure
-pr_campaign (1 run)      7  2m 50s             2 success"""
-    )
-    assert (
-        shown(CAMPAIGN, width=40)
-        == """\
-stage                  time result
-engagement_manager  12.3 ms success
-content_generation   2m 12s fallback
-fact_check          38.40 s failure
-pr_campaign (1 run)  2m 50s success"""
-    )
+    assert file.read().splitlines() == shown(CAMPAIGN, width=40, unicode=False).splitlines()
 
 
 @pytest.mark.parametrize("width", [*range(12, 100, 8), 120, 200])
-@pytest.mark.parametrize("name", ["content_generation", "content_generation" * 10, "訳" * 60])
-def test_names_of_stages_are_whole_at_every_width(name: str, width: int) -> None:
-    results = Counter({"success": 11, "abandoned": 1234})
-    campaign = WorkflowTotals("pr", 1, 170.0, Counter(["success"]), rework=96.0)
-    campaign.stages[name] = StageTotals(name, 1246, 131.5, 6, 2, 2, results, 96.0)
-    lines = shown(campaign, width=width).splitlines()
+@pytest.mark.parametrize("name", ["content_generation", "content_generation" * 10, "訳" * 60, "é" * 30])
+def test_names_and_nothing_else_are_cut_at_every_width(name: str, width: int) -> None:
+    visits = [did(name, 0, 1, did("inner", 0, 1)), *[did("other", 1, 2, result="abandoned")] * 1234]
+    lines = shown(ran("pr", 2, *visits, did(name, 2, 3, result="failure", error="E" * 60)), width=width).splitlines()
     assert max(map(cell_len, lines)) <= width
-    assert name in "".join(line.split(" ")[0] for line in lines)
+    first = next(line for line in lines if (line[0] in name and "…" in line) or line.startswith(name))
+    assert first.split(" ")[0].split("…")[0] == name[: len(first.split(" ")[0].split("…")[0])]
+    assert cell_len(first.split(" ")[0]) >= min(cell_len(name), 11 if width > 30 else 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "expected"),
+    [
+        ("content", 7, "content"),
+        ("content", 6, "con…nt"),
+        ("content", 3, "c…t"),
+        ("content", 2, "co"),
+        ("content", 0, ""),
+        ("訳訳訳訳", 7, "訳訳…訳"),
+        ("訳訳訳訳", 6, "訳…訳"),
+        ("e\u0301a\u0301e\u0301a\u0301", 3, "e\u0301…a\u0301"),
+    ],
+)
+def test_names_are_cut_in_the_middle(text: str, room: int, expected: str) -> None:
+    assert cut(text, room) == expected
+
+
+def test_columns_that_tell_nothing_are_left_out() -> None:
+    assert shown(ran("w", 2, did("a", 0, 1), did("b", 1, 2)), width=132).splitlines()[0].split() == [
+        "stage",
+        "visits",
+        "time",
+        "share",
+        "result",
+    ]
 
 
 def test_several_workflows_and_runs() -> None:
-    results = Counter({"success": 11, "failure": 1})
-    nightly = WorkflowTotals("nightly", 12, 4_320.0, results)
-    nightly.stages["extract [all]"] = StageTotals("extract [all]", 12, 4_000.0, 0, 0, 0, results)
-    assert shown(CAMPAIGN, nightly).endswith("""
-pr_campaign (1 run)      7  2m 50s                 6     2       2 success
+    runs = [ran("nightly", 10, did("extract", 0, 9), run=f"{number:032}") for number in range(11)]
+    slow = ran("nightly", 30, did("extract", 0, 20, result="failure", error="OSError"), run="ab" * 16)
+    failed = replace(slow, result="failure", error="OSError")
+    look = "otel-progress show {:.8}".format
+    assert (
+        shown(*runs, ran("daily", 1, did("load", 0, 1)), failed, look=look, width=100)
+        == """\
+stage              visits     time  share        longest  result
+extract                12   1m 59s   85% █████░  20.00 s  11 success, 1 failure (OSError)
+outside stages             21.00 s   15% █░░░░░
+nightly (12 runs)      12   2m 20s  100%         30.00 s  11 success, 1 failure (OSError)
 
-extract [all]           12  1h 06m  93% ██████     0     0       0 11 success
-                                                                   1 failure
-nightly (12 runs)       12  1h 12m                 0     0       0 11 success
-                                                                   1 failure""")
-    assert " 11 success, 1 failure" in shown(CAMPAIGN, nightly, width=120)
+load                    1   1.00 s  100% ██████        -  success
+daily (1 run)           1   1.00 s  100%               -  success
+nightly: 1 of 12 runs failed, the first in extract: OSError
+nightly: Of the time: failed visits 20.00 s (14%)
+Next: otel-progress show abababab (what extract did before it failed)"""
+    )
 
 
 def test_of_very_many_stages_the_slowest_are_shown() -> None:
-    many = WorkflowTotals("many", 1, 100.0, Counter(["success"]))
-    for number in range(200):
-        name = f"stage {number}"
-        many.stages[name] = StageTotals(name, 1, 9.0 if number == 150 else 0.25, 0, 0, 1, Counter(["success"]))
-    lines = shown(many).splitlines()
-    assert len(lines) == 2 + 50 + 1
-    assert any(line.startswith("stage 150 ") for line in lines)
-    assert lines[-2].startswith("(151 more stages)")
-    assert lines[-2].endswith("151 success")
-    assert lines[-1].split()[-2:] == ["200", "success"]  # Retries of all.
+    visits = [did(f"stage {number}", number, number + (1 if number == 150 else 0.25)) for number in range(200)]
+    slow = [did("inner", 150, 150.5), did("deep", 150.5, 150.9)]
+    visits[150] = did("stage 150", 150, 151, *slow)
+    lines = shown(ran("many", 200, *visits)).splitlines()
+    assert len(lines) == 1 + 48 + 1 + 1 + 1
+    row = next(number for number, line in enumerate(lines) if line.startswith("stage 150 "))
+    assert [line.split()[0] for line in lines[row + 1 : row + 3]] == ["inner", "deep"]
+    assert lines[50].split()[:5] == ["(153", "more", "stages)", "153", "38.25"]
+    assert sum(int(re.findall(r"(\d+)%", line)[0]) for line in lines[1:-2] if line[0] != " ") == 100
 
 
-def test_where_there_are_no_blocks_it_uses_ascii() -> None:
-    assert " 77% #####. " in shown(CAMPAIGN, encoding="ascii")
+def test_sixty_stages_have_a_line_each() -> None:
+    visits = [did(f"step_{number:02}_of_the_nightly_reconciliation", number, number + 1) for number in range(60)]
+    lines = shown(ran("pipeline", 60, *visits), width=40).splitlines()
+    assert lines[0] == "stage                 time share result"
+    assert lines[1] == "step_00_of…iliation 1.00 s    2% success"
+    assert len(lines) == 1 + 49 + 1 + 1
+    assert lines[-2:] == ["(11 more stages)   11.00 s   18% success", "pipeline (1 run)    1m 00s  100% success"]
+
+
+def test_of_very_many_workflows_the_slowest_are_shown() -> None:
+    runs = [
+        ran(f"w{number}", number % 100 + 1, did("draft", 0, number % 100, retries=1, platform_count=2))
+        for number in range(900)
+    ]
+    lines = shown(*runs, *runs, width=132).splitlines()
+    assert len(lines) == 1 + 19 * 4 + 1
+    name, *values = re.split(r"\s{2,}", lines[-1])
+    time = duration(2 * (sum(number % 100 + 1 for number in range(900)) - 9 * 100 - 9 * 99 - 98))
+    assert (name, values) == (
+        "881 more workflows (1762 runs)",
+        ["1762", time, "100%", "1m 38s", "1762", "2", "success"],
+    )
 
 
 def test_a_workflow_without_stages() -> None:
-    assert shown(WorkflowTotals("empty", 1, 0.0, Counter(["success"]))).splitlines()[-1].startswith("empty (1 run)")
+    assert shown(ran("empty", 1)).splitlines()[1:] == ["empty (1 run)       0  1.00 s  100%   success"]
+
+
+def test_what_goes_on_says_so() -> None:
+    run = ran("w", None, did("ask", 0, None, state="waiting"))
+    assert shown(totals(run, now=2)).splitlines()[1:] == [
+        "ask             1  2.00 s  100% ██████  waiting",
+        "w (1 run)       1  2.00 s  100%         running",
+    ]
+
+
+# --- what is said below -----------------------------------------------------------------------------------------------
+
+
+def said(run: Run, **changed: object) -> list[str]:
+    """What stands below the table of a run whose totals are changed so."""
+    found = totals(run)
+    for name, value in changed.items():
+        setattr(found, name, value)
+    text = shown(found, width=100, look="show {:.4}".format)
+    return text.partition(" run)")[2].splitlines()[1:]
+
+
+FAILS: dict[str, Any] = {"result": "failure", "error": "ValueError"}
+
+
+@pytest.mark.parametrize(
+    ("run", "changed", "expected"),
+    [
+        (
+            ran("w", 2, did("a", 0, 1), did("b", 1, 2, **FAILS), **FAILS),
+            {"failure": Failure("1f1f", "b", "failure", "ValueError", "no  such\n\x1bthing" + "!" * 400)},
+            [
+                f"Failed in b: ValueError: no such \\x1bthing{'!' * 46}",
+                f"{'!' * 33}…{'!' * 66}",
+                "Of the time: failed visits 1.00 s (50%)",
+                "Next: show 1f1f (what b did before it failed)",
+            ],
+        ),
+        (
+            ran("w", 2, did("a", 0, 1, **FAILS), did("a", 1, 2, number=2)),
+            {},
+            [
+                "First failure in a: ValueError (the run went on)",
+                "Of the time: repeats 1.00 s (50%), failed visits 1.00 s (50%)",
+                "Next: show 1f1f (a took 100%)",
+            ],
+        ),
+        (
+            ran("w", 2, did("a", 0, 1), result="failure", error="KeyError"),
+            {},
+            ["Failed outside stages: KeyError", "Next: show 1f1f (what the run did before it failed)"],
+        ),
+        (
+            ran("w", 2, did("a", 0, 2, result="cancelled", error="KeyboardInterrupt"), result="cancelled"),
+            {},
+            ["Cancelled in a: KeyboardInterrupt", "Next: show 1f1f (what a did before it failed)"],
+        ),
+        (
+            ran("w", None, did("a", 0, None, state="crashed"), did("b", 0, 1), state="crashed"),
+            {},
+            ["Abandoned in a: abandoned", "∥2: up to 2 at once. Shares are of the wall time, on the path that took it.",
+             "Next: show 1f1f (what a did before it failed)"],
+        ),
+        (
+            ran("w", 2, did("a", 0, 1, action="default"), did("b", 1, 2, action="ok", budget=0.5)),
+            {"dead_ends": Counter({("a", "x\n"): 2, ("b", ""): 1}), "in_children": 1, "left_out": 3},
+            [
+                'Dead end: no edge takes the "x\\x0a" of a (2 times)',
+                "Dead end: no edge takes what was returned by b",
+                'Ended after b with "ok"',
+                "1 visit in other processes",
+                "3 visits left out: there are more than were read",
+                "Next: show 1f1f (b took longer than its budget)",
+            ],
+        ),
+        (
+            ran("w", 4, did("a", 0, 1)),
+            {"ends": Counter({("a", "default"): 5, ("b", "x"): 3, ("c", "y"): 1, ("d", "z"): 1})},
+            [
+                'Ended after a (5 times), b with "x" (3 times), c with "y" and 1 more',
+                "Next: show 1f1f (75% of the time is outside stages)",
+            ],
+        ),
+        (
+            ran("w", 2, did("a", 0, 2, number=2, revision=1)),
+            {"figures": Counter({AGAIN: 2 * 10**9})},
+            ["Of the time: repeats 2.00 s (100%)", "Next: show 1f1f (a took 100%)"],
+        ),
+        (ran("w", 0), {}, ["Next: show 1f1f (each visit)"]),
+    ],
+)  # fmt: skip
+def test_what_is_said_below(run: Run, changed: dict[str, object], expected: list[str]) -> None:
+    assert said(run, **changed) == expected
+
+
+def test_where_there_is_no_record_nothing_is_to_be_looked_at() -> None:
+    assert "Next" not in shown(CAMPAIGN)
 
 
 @pytest.mark.parametrize(
@@ -155,137 +484,6 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_totals_add_up_over_runs(telemetry: Telemetry) -> None:
-    totals = WorkflowTotals("campaign")
-    for revisions, platforms in ((2, "x, y"), (5, "x")):
-        shared = {"quality_control": {"revision_count": revisions}, "task_requirements": {"platforms": platforms}}
-        with workflow("campaign", shared=shared) as run:
-            with stage("draft"):
-                telemetry.time.passes(1.5)
-            with pytest.raises(ValueError, match="no"), stage("draft"):
-                telemetry.time.passes(0.5)
-                raise ValueError("no")
-            telemetry.time.passes(1.0)
-        totals.add(run)
-    assert (totals.runs, totals.seconds, totals.results) == (2, 6.0, Counter({"success": 2}))
-    results = Counter({"success": 2, "failure": 2})
-    assert totals.stages == {"draft": StageTotals("draft", 4, 4.0, 2, 5, 0, results)}
-
-
-def test_nine_failures_before_a_success_are_not_hidden(telemetry: Telemetry) -> None:
-    totals = WorkflowTotals("agent")
-    with workflow("agent") as run:
-        for number in range(10):
-            with contextlib.suppress(ValueError), stage("try"):
-                telemetry.time.passes(1)
-                if number < 9:
-                    raise ValueError
-    totals.add(run)
-    assert progress(run)["try"]["results"] == {"failure": 9, "success": 1}
-    assert shown(totals, width=120).splitlines()[1].endswith("  9 failure, 1 success")
-    assert [line.split()[-2:] for line in shown(totals).splitlines()[2:4]] == [["9", "failure"], ["1", "success"]]
-
-
-def test_a_run_that_is_joined_after_its_end_is_counted_once(telemetry: Telemetry) -> None:
-    totals = WorkflowTotals("w")
-    shared: dict[str, Any] = {}
-    with workflow("w", shared=shared) as run, stage("a"):
-        telemetry.time.passes(2)
-    totals.add(run)
-    with contextlib.suppress(ValueError), stage("a", shared=shared) as visit:
-        telemetry.time.passes(3)
-        raise ValueError
-    with stage("b", shared=shared):
-        telemetry.time.passes(1)
-    telemetry.recorder.close()
-    totals.add(visit.run, again=True)
-    assert (totals.runs, totals.seconds, totals.results) == (1, 6.0, Counter(["success"]))
-    assert totals.stages == {
-        "a": StageTotals("a", 2, 5.0, results=Counter({"success": 1, "failure": 1})),
-        "b": StageTotals("b", 1, 1.0, results=Counter(["success"])),
-    }
-    assert shared["progress_metrics"]["a"]["visits"] == 2
-
-
-def test_of_a_run_from_elsewhere_only_what_was_recorded_here_is_counted(telemetry: Telemetry) -> None:
-    shared: dict[str, Any] = {}
-    with workflow("w", shared=shared), stage("a"), stage("b"):
-        telemetry.time.passes(2)
-        saved = json.dumps(shared)
-    for there in using(make_telemetry()):
-        totals = WorkflowTotals("w")
-        with workflow("w", shared=json.loads(saved)) as run, stage("a"):
-            there.time.passes(1)
-        totals.add(run)
-        assert (totals.runs, totals.seconds) == (1, 1.0)
-        assert totals.stages == {"a": StageTotals("a", 1, 1.0, results=Counter(["success"]))}
-
-
-# --- what revisions cost ----------------------------------------------------------------------------------------------
-
-
-def test_rework_is_what_repeats_at_a_higher_revision_take(telemetry: Telemetry) -> None:
-    totals = WorkflowTotals("w")
-    shared: dict[str, Any] = {}
-    with workflow("w", shared=shared) as run:
-        for revision, seconds in ((None, 10), (None, 20), (1, 3), (1, 2), (2, 1)):
-            if revision is not None:
-                shared["quality_control"] = {"revision_count": revision}
-            with stage("style"):
-                telemetry.time.passes(seconds)
-                with stage("inside"):  # Counted once in the whole.
-                    telemetry.time.passes(0.5)
-        with stage("publish"):  # At a high revision, but for the first time.
-            telemetry.time.passes(50)
-    totals.add(run)
-    assert {name: stage.rework for name, stage in totals.stages.items()} == {
-        "style": 7.5,
-        "inside": 1.5,
-        "publish": 0.0,
-    }
-    assert totals.rework == 7.5
-    assert [line[:90].rstrip() for line in shown(totals, width=120).splitlines()] == [
-        "stage      visits     time  share        rework  platforms  revisions  retries  result",
-        "style           5  38.50 s   44% ███░░░  7.50 s          0          2        0  success",
-        "inside          5   2.50 s    3% ░░░░░░  1.50 s          0          2        0  success",
-        "publish         1  50.00 s   56% ███░░░       -          0          2        0  success",
-        "w (1 run)      11   1m 28s               7.50 s          0          2        0  success",
-    ]
-
-
-def test_other_items_of_a_batch_are_no_rework(telemetry: Telemetry) -> None:
-    shared: dict[str, Any] = {"quality_control": {"revision_count": 0}}
-
-    class Each(Node):
-        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
-            telemetry.time.passes(1)
-            shared["quality_control"]["revision_count"] += 1
-
-    class Items(BatchFlow):
-        def prep(self, shared: Any) -> list[dict[str, Any]]:
-            return [{"platform": "a"}, {"platform": "b"}, {"platform": "a"}]
-
-    PocketFlowInstrumentor().instrument()
-    try:
-        with workflow("w", shared=shared) as run:
-            Items(Each()).run(shared)
-    finally:
-        PocketFlowInstrumentor().uninstrument()
-    assert run.rework == 1.0  # The third: "a" once more, at revision 2.
-
-
-def test_with_rework_every_width_has_all_of_it() -> None:
-    costly = WorkflowTotals("pr_campaign", 1, 170.0, Counter(["success"]), rework=96.0)
-    results = Counter({"success": 11, "failure": 1, "abandoned": 1234})
-    costly.stages["content_generation"] = StageTotals("content_generation", 1246, 131.5, 6, 2, 2, results, 96.0)
-    for width in range(80, 160):
-        text = shown(costly, width=width)
-        assert "…" not in text
-        assert text.count("1m 36s") == 2
-        assert width < 86 or text.count("content_generation") == 1
-        assert all(len(line) <= width for line in text.splitlines())
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -299,12 +497,12 @@ def test_with_rework_every_width_has_all_of_it() -> None:
 )
 def test_what_a_name_holds_does_nothing_to_a_terminal(name: str, expected: str) -> None:
     assert visible(name) == expected
-    totals = WorkflowTotals(name, runs=1, stages={name: StageTotals(name, visits=1)})
-    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
-    show(console, [totals])
-    assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue().count(expected) == 2
-    assert not set(console.file.getvalue()) & set("\x1b\x07\r\x00\x7f\x9b\u2028\u202e\u2066")
+    run = ran(name, 2, did(name, 0, 1, action=name, result="failure", error=name), result="failure", error=name)
+    file = io.StringIO()
+    show(Console(file=file, width=400, force_terminal=True, color_system=None), [totals(run)], look=lambda run: "look")
+    # The stage, its error, the workflow, its error; what failed of what; the end of the flow; and what is next.
+    assert file.getvalue().count(expected) == (9 if len(expected) < 24 else 7)
+    assert not set(file.getvalue()) & set("\x1b\x07\r\x00\x7f\x9b\u2028\u202e\u2066")
 
 
 NASTY = "a\x1b]52;c;aGk=\x07\nWARNING forged\x00\u202eb\ud800"
@@ -358,34 +556,3 @@ def test_what_is_logged_stays_as_it_is_where_nothing_is_wrong(caplog: pytest.Log
     faults.logger.warning("long", exc_info=ValueError("m" * 3_000_000))
     (record,) = caplog.records
     assert len(record.exc_text or "") < 11_000
-
-
-def test_of_very_many_workflows_the_slowest_are_shown() -> None:
-    many = [WorkflowTotals(f"w{number}", 2, float(number % 100), Counter(["success"] * 2)) for number in range(20_000)]
-    for each in many:
-        each.stages["draft"] = StageTotals("draft", 3, each.seconds, 2, 1, 1, Counter(["success"]))
-    lines = shown(*many, width=120).splitlines()
-    assert len(lines) == 19 * 3 + 2
-    assert lines[2].startswith("w99 (2 runs)")
-    name, *values = re.split(r"\s{2,}", lines[-1])
-    time = duration(sum(each.seconds for each in many) - 19 * 99)
-    assert (name, values) == (
-        "19981 more workflows (39962 runs)",
-        ["59943", time, "2", "1", "19981", "success"],
-    )
-
-
-def test_totals_keep_so_many_workflows_and_stages(telemetry: Telemetry) -> None:
-    totals = WorkflowTotals("w")
-    for number in range(30):
-        with workflow("w", shared={}) as run:
-            for stage_number in range(100):
-                with stage(f"{number} {stage_number}"):
-                    pass
-        totals.add(run)
-    assert (len(totals.stages), totals.stages["other"].visits) == (1001, 2000)
-    known: dict[str, int] = {}
-    for number in range(3000):
-        known[name_within(known, f"w{number}")] = number
-    assert len(known) == 1001
-    assert name_within(known, "w7") == "w7"

@@ -16,7 +16,7 @@ _MOST_SAID_OF = 3
 """Workflows of which is said what stands out."""
 _MOST_ENDS = 3
 _LONGEST_MESSAGE = 200
-_LONGEST_NAME = 40
+_LONGEST_NAME = 32
 _VERBS = {"cancelled": "Cancelled", "abandoned": "Abandoned"}
 
 

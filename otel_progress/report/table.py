@@ -24,13 +24,15 @@ _BAR = 6
 _DEEPEST = 5
 """Up to what depth a row is set in further than what is around it."""
 _LONGEST_ERROR = 24
+_LONGEST_NAME = 48
 _LEAST_FIRST = (
     "platforms",
     "revisions",
+    "failed items",
     "longest",
-    "waiting",
-    "retries",
     "items",
+    "retries",
+    "waiting",
     "over budget",
     "rework",
     "visits",
@@ -39,10 +41,15 @@ _LEAST_FIRST = (
     "time",
 )
 _NARROW = 60
-_LEAST_NAMES = {"share": 12}
+_LEAST_NAMES = {"share": 16}
 """Of what width the names must be able to be beside a column, where that is less than beside others."""
 _LEFT = {"stage", "share", "result"}
-_HEADS = {"platforms": "plat-\nforms", "revisions": "revi-\nsions", "over budget": "over\nbudget"}
+_HEADS = {
+    "platforms": "plat-\nforms",
+    "revisions": "revi-\nsions",
+    "over budget": "over\nbudget",
+    "failed items": "failed\nitems",
+}
 """Those that take two lines where there is little room."""
 
 
@@ -159,6 +166,7 @@ def _drawn(blocks: list[_Block], way: _Way) -> _Table:
         column: max(_width(text) for text in (Text(head), *(row[column] for rows in cells for _, row in rows)))
         for column, head in heads.items()
     }
+    widths["stage"] = min(widths["stage"], _LONGEST_NAME)
     return _Table(heads, cells, widths, way.gap)
 
 
@@ -225,7 +233,8 @@ def _results(row: Row, way: _Way) -> Text:
         if errors and not way.is_short:
             error = max(errors, key=lambda each: errors[each])
             number = "" if errors[error] == count else f"{errors[error]} "
-            text += f" ({number}{cut(visible(error), _LONGEST_ERROR)})"
+            cause = f"{number}{cut(visible(error), _LONGEST_ERROR)}"
+            text += f" ({cause})" if way.gap == 2 else f"\n {cause}"
         parts.append(Text(text, style=STYLES.get(result, "")))
     return Text(", " if way.gap == 2 else "\n").join(parts)
 
@@ -234,11 +243,15 @@ def _time(nanoseconds: int) -> str:
     return duration(nanoseconds / NANO) if nanoseconds else "-"
 
 
+def _over_budget(row: Row) -> str:
+    of = "" if row.around is None else f"/{row.visits}"  # Not all stages have a budget.
+    return f"{row.over_budget}{of}" if row.over_budget else "-"
+
+
 def _items(row: Row) -> str:
-    if row.items_total is None and not row.items_done and not row.items_failed:
-        return "-"
-    done = str(row.items_done) if row.items_total is None else f"{row.items_done}/{row.items_total}"
-    return f"{done}, {row.items_failed} failed" if row.items_failed else done
+    if row.items_total is None:
+        return str(row.items_done) if row.items_done else "-"
+    return f"{row.items_done}/{row.items_total}"
 
 
 _CELLS: dict[str, Callable[[Row], str]] = {
@@ -248,8 +261,9 @@ _CELLS: dict[str, Callable[[Row], str]] = {
     "longest": lambda row: _time(row.longest) if row.visits > 1 else "-",
     "waiting": lambda row: _time(row.wait),
     "rework": lambda row: _time(row.rework),
-    "over budget": lambda row: "-" if not row.over_budget else f"{row.over_budget}/{row.visits}",
+    "over budget": _over_budget,
     "items": _items,
+    "failed items": lambda row: str(row.items_failed or "-"),
     "retries": lambda row: str(row.retries or "-"),
     "platforms": lambda row: str(row.platforms or "-"),
     "revisions": lambda row: str(row.revisions or "-"),
