@@ -55,7 +55,10 @@ def ran(workflow: str, seconds: float | None, *visits: Did, run: str = "1f" * 16
 
     ended = None if seconds is None else at(seconds)
     found = tuple(sorted(flat(visits, None), key=lambda visit: visit.started))
-    known = {"result": None if ended is None else "success", "state": "running" if ended is None else "done"}
+    known: dict[str, Any] = {
+        "result": None if ended is None else "success",
+        "state": "running" if ended is None else "done",
+    }
     return Run(run, workflow, "here", started=START, ended=ended, visits=found, **known | told)
 
 

@@ -466,7 +466,9 @@ def test_a_program_that_configures_is_let_do_so(tmp_path: Path, receiver: otlp.R
     assert [line.split()[0] for line in without_lines(ended.stderr).splitlines()] == [
         "stage",
         "draft",
+        "outside",
         "campaign",
+        "Next:",
         "Record:",
         "Exported:",
     ]
@@ -503,12 +505,11 @@ def test_a_run_that_is_joined_after_its_end_is_counted_once(tmp_path: Path) -> N
                 raise ValueError
         """
     ended = otlp.run(tmp_path, [*RUN, str(otlp.write(tmp_path, joined))])
-    lines = [line.split() for line in without_lines(ended.stderr).splitlines()]
-    assert [(line[:2], line[-4:]) for line in lines[1:3]] == [
-        (["draft", "2"], ["1", "success,", "1", "failure"]),
-        (["late", "1"], ["0", "0", "0", "failure"]),
-    ]
-    assert (lines[3][:4], lines[3][-1]) == (["campaign", "(1", "run)", "3"], "success")
+    assert rows(ended.stderr) == {
+        "draft": ["2", "0", "0", "0", "1 success, 1 failure (ValueError)"],
+        "late": ["1", "0", "0", "0", "failure (ValueError)"],
+        "campaign (1 run)": ["3", "0", "0", "0", "success"],
+    }
 
 
 def test_an_unchanged_pocketflow_program_is_recorded(tmp_path: Path) -> None:

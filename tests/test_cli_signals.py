@@ -195,7 +195,7 @@ def test_a_program_that_ends_by_itself_is_let_do_so(tmp_path: Path) -> None:
     process.terminate()
     ended = otlp.ended(process)
     assert (ended.returncode, ended.stdout) == (-signal.SIGTERM, "told 143\nexit handler\n")
-    assert rows(ended.stderr)["draft"] == ["1", "0", "0", "0", "failure"]
+    assert rows(ended.stderr)["draft"] == ["1", "0", "0", "0", "failure (SystemExit)"]
 
 
 def test_a_handler_of_the_program_takes_the_place_of_ours(tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ def test_without_unicode_it_is_ascii() -> None:
     found = shown(CAMPAIGN, width=132, unicode=False)
     assert " 1m 04s ||3  18% #....." in found
     assert "\n||3: up to 3 at once." in found
-    assert "research_a..nd_more " in shown(
+    assert "research_..and_more " in shown(
         ran("w", 1, did("research" + "_and_more" * 9, 0, 1)), width=40, unicode=False
     )
     assert found.isascii()
@@ -332,18 +332,18 @@ def test_of_very_many_stages_the_slowest_are_shown() -> None:
     slow = [did("inner", 150, 150.5), did("deep", 150.5, 150.9)]
     visits[150] = did("stage 150", 150, 151, *slow)
     lines = shown(ran("many", 200, *visits)).splitlines()
-    assert len(lines) == 1 + 48 + 1 + 1 + 1
+    assert len(lines) == 1 + 49 + 1 + 1 + 1
     row = next(number for number, line in enumerate(lines) if line.startswith("stage 150 "))
     assert [line.split()[0] for line in lines[row + 1 : row + 3]] == ["inner", "deep"]
     assert lines[50].split()[:5] == ["(153", "more", "stages)", "153", "38.25"]
-    assert sum(int(re.findall(r"(\d+)%", line)[0]) for line in lines[1:-2] if line[0] != " ") == 100
+    assert sum(int(re.findall(r"(\d+)%", line)[0]) for line in lines[1:-1] if line[0] != " ") == 100
 
 
 def test_sixty_stages_have_a_line_each() -> None:
     visits = [did(f"step_{number:02}_of_the_nightly_reconciliation", number, number + 1) for number in range(60)]
     lines = shown(ran("pipeline", 60, *visits), width=40).splitlines()
     assert lines[0] == "stage                 time share result"
-    assert lines[1] == "step_00_of…iliation 1.00 s    2% success"
+    assert lines[1] == "step_00_o…iliation  1.00 s    2% success"
     assert len(lines) == 1 + 49 + 1 + 1
     assert lines[-2:] == ["(11 more stages)   11.00 s   18% success", "pipeline (1 run)    1m 00s  100% success"]
 
@@ -397,8 +397,9 @@ FAILS: dict[str, Any] = {"result": "failure", "error": "ValueError"}
             ran("w", 2, did("a", 0, 1), did("b", 1, 2, **FAILS), **FAILS),
             {"failure": Failure("1f1f", "b", "failure", "ValueError", "no  such\n\x1bthing" + "!" * 400)},
             [
-                f"Failed in b: ValueError: no such \\x1bthing{'!' * 46}",
-                f"{'!' * 33}…{'!' * 66}",
+                "Failed in b: ValueError: no such",
+                f"\\x1bthing{'!' * 83}…{'!' * 7}",
+                "!" * 92,
                 "Of the time: failed visits 1.00 s (50%)",
                 "Next: show 1f1f (what b did before it failed)",
             ],
