@@ -421,13 +421,13 @@ FAILS: dict[str, Any] = {"result": "failure", "error": "ValueError"}
         (
             ran("w", 2, did("a", 0, 2, result="cancelled", error="KeyboardInterrupt"), result="cancelled"),
             {},
-            ["Cancelled in a: KeyboardInterrupt", "Next: show 1f1f (what a did before it failed)"],
+            ["Cancelled in a: KeyboardInterrupt", "Next: show 1f1f (what a did before it was cancelled)"],
         ),
         (
             ran("w", None, did("a", 0, None, state="crashed"), did("b", 0, 1), state="crashed"),
             {},
             ["Abandoned in a: abandoned", "∥2: up to 2 at once. Shares are of the wall time, on the path that took it.",
-             "Next: show 1f1f (what a did before it failed)"],
+             "Next: show 1f1f (what a did before it was left)"],
         ),
         (
             ran("w", 2, did("a", 0, 1, action="default"), did("b", 1, 2, action="ok", budget=0.5)),

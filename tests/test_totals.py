@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
+import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -294,6 +296,16 @@ def test_totals_add_up_over_runs(telemetry: Telemetry, counting: CountingSink) -
     assert found.failure[1:] == ("draft", "failure", "ValueError", "no")
 
 
+def test_what_a_run_fails_of_between_its_stages_is_told_too(telemetry: Telemetry, counting: CountingSink) -> None:
+    with pytest.raises(RuntimeError), workflow("w"):
+        with stage("draft"):
+            pass
+        raise RuntimeError("no answer")
+    failure = only(counting).failure
+    assert failure is not None
+    assert failure[1:] == ("", "failure", "RuntimeError", "no answer")
+
+
 def test_messages_that_are_not_captured_are_not_shown() -> None:
     for there in using(make_telemetry(Settings(capture_messages=False))):
         counting = CountingSink()
@@ -424,6 +436,59 @@ def test_a_visit_lies_in_a_visit_through_phases_and_items(counting: CountingSink
         with workflow("w"):
             Outer().run({"time": there.time})
         assert paths(only(counting)) == {"outer": 1, "outer/inner": 1, "": 0}
+
+
+def test_what_a_handler_records_in_the_midst_of_adding_up_is_not_lost(
+    telemetry: Telemetry, counting: CountingSink
+) -> None:
+    """As a signal may come at any instruction: here while what was told is added up."""
+
+    def handler() -> None:
+        for _ in range(300):  # More than wait.
+            with stage("handler", shared={}):
+                pass
+        raise TimeoutError
+
+    with workflow("w"):
+        with stage("before"):
+            telemetry.time.passes(1)
+        counting._told.append((handler, ()))
+        with pytest.raises(TimeoutError):
+            counting.totals()
+        with stage("after"):
+            telemetry.time.passes(2)
+    found = counting.totals().workflows["w"]
+    assert {row.name: row.visits for row in found.row.all()} == {"before": 1, "handler": 300, "after": 1}
+    assert (paths(found), counting._adder) == ({"before": 1, "handler": 0, "after": 2, "": 0}, {})
+
+
+def test_threads_lose_nothing(telemetry: Telemetry, counting: CountingSink) -> None:
+    def work() -> None:
+        for _ in range(500):
+            with stage("outer"), stage("inner"):
+                pass
+
+    with workflow("w") as run:
+        threads = [threading.Thread(target=run.wrap(work)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = only(counting)
+    outer = found.row.rows["outer"]
+    assert (outer.visits, outer.rows["inner"].visits, found.known) == (4000, 4000, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_keeps_nothing(telemetry: Telemetry, counting: CountingSink) -> None:
+    child = os.fork()
+    if child == 0:
+        for _ in range(200):
+            with stage("child", shared={}):
+                pass
+        os._exit(len(counting._told))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 # --- children, and what is read again ---------------------------------------------------------------------------------

@@ -193,8 +193,8 @@ class Adding:
         at_once = len(around.inside)
         if at_once > 1 or known.at_once > 1:
             row.at_once = max(row.at_once, known.at_once, at_once)
-        del around.inside[ended.visit]
-        run.of_row[row] -= 1
+        around.inside.pop(ended.visit, None)
+        run.of_row[row] = run.of_row.get(row, 1) - 1
         if around.row is run.row:
             if at_once == 1 and at > run.idle_since:
                 run.idle_since = at
@@ -254,7 +254,9 @@ class Adding:
         if (of := self._runs.get(run)) is not None:
             one_more(of.workflow.dead_ends, (stage, action or ""))
 
-    def run_ended(self, run: str, ended: int, result: str = "success", error: str | None = None) -> None:
+    def run_ended(
+        self, run: str, ended: int, result: str = "success", error: str | None = None, message: str = ""
+    ) -> None:
         """A run ends. What others have open in it goes on, on no path."""
         of = self._runs.pop(run, None)
         if of is None:
@@ -283,7 +285,7 @@ class Adding:
             workflow.row.results[result] += 1
             if error is not None and result in FAILURES:
                 one_more(workflow.row.errors, (result, error))
-        self._conclude(of, ended, result, error)
+        self._conclude(of, ended, Failure(run, "", result, error, message))
 
     @staticmethod
     def _add_path(of: _Run, ended: int) -> None:
@@ -299,20 +301,19 @@ class Adding:
         workflow.outside += wall - on_it
 
     @staticmethod
-    def _conclude(of: _Run, ended: int, result: str, error: str | None) -> None:
+    def _conclude(of: _Run, ended: int, end: Failure) -> None:
         workflow = of.workflow
         wall = max(0, ended - of.started)
         if wall > workflow.slowest[0]:
             workflow.slowest = wall, of.id
         if of.final[2] is not None:  # It is a flow.
             one_more(workflow.ends, (of.final[1], of.final[2]))
-        failed = result in FAILURES
-        if failed and not workflow.has_failed:
+        if end.result in FAILURES and not workflow.has_failed:
             workflow.has_failed = True
             cause = None if of.cause is None else of.cause[1]
-            if cause is None or (error is not None and cause.error != error):
-                cause = Failure(of.id, "", result, error)  # Between its stages.
-            workflow.failure = cause._replace(result=result)
+            if cause is None or (end.error is not None and cause.error != end.error):
+                cause = end  # Between its stages.
+            workflow.failure = cause._replace(result=end.result)
         elif workflow.failure is None:
             workflow.failure = of.first_failure
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable
+from time import sleep
 from typing import Any
 
 from ..recording.live import Recorded, Run
@@ -18,6 +18,7 @@ from .adding import Adding
 from .totals import Ended, Started
 
 _MOST_WAITING = 100
+_LONGEST_WAIT = 1000  # Milliseconds.
 
 
 class CountingSink(Sink):
@@ -30,16 +31,19 @@ class CountingSink(Sink):
     def __init__(self) -> None:
         self._adding = Adding()
         self._told: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._may_add = threading.Lock()
+        self._adder: dict[None, object] = {}
+        """Who adds up at this moment, if anybody does."""
         self._tried: dict[Visit, str] = {}
         """The error of the last failed attempt, of open visits that had one."""
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
     def totals(self) -> Adding:
-        """All that was told up to now."""
-        with self._may_add:
-            self._add()
+        """All that was told up to now; asked for once, at the end."""
+        for _ in range(_LONGEST_WAIT):
+            if self._add():
+                break
+            sleep(0.001)  # Another thread does.
         return self._adding
 
     def run_started(self, run: Run) -> None:
@@ -49,7 +53,8 @@ class CountingSink(Sink):
 
     def run_ended(self, run: Run) -> None:
         """Note it."""
-        self._note(self._adding.run_ended, run.id, run.ended or 0, run.result or "success", run.error_type)
+        result, message = run.result or "success", self._message(run)
+        self._note(self._adding.run_ended, run.id, run.ended or 0, result, run.error_type, message)
 
     def visit_started(self, visit: Visit) -> None:
         """Note it, with its place."""
@@ -63,9 +68,7 @@ class CountingSink(Sink):
 
     def visit_ended(self, visit: Visit) -> None:
         """Note what is known of it at its end."""
-        error, message, budget, named = visit.error_type, "", visit.code.budget, visit.record.own_platforms
-        if visit.exception is not None and visit.recorder.settings.capture_messages:
-            message = message_of(visit.exception)
+        error, budget, named = visit.error_type, visit.code.budget, visit.record.own_platforms
         if self._tried and (tried := self._tried.pop(visit, None)) is not None and visit.result == "fallback":
             error = tried
         ended = Ended(
@@ -73,7 +76,7 @@ class CountingSink(Sink):
             visit.ended or 0,
             visit.result or "success",
             error,
-            message,
+            "" if visit.exception is None else self._message(visit),
             visit.number > 1,
             visit.number > 1 and visit.is_rework,
             visit.action,
@@ -96,21 +99,33 @@ class CountingSink(Sink):
         """Note it."""
         self._note(self._adding.dead_end, owner.run.id, stage, action)
 
+    @staticmethod
+    def _message(recorded: Recorded) -> str:
+        """What the exception says that ended it, if that may be shown."""
+        error = recorded.exception
+        return message_of(error) if error is not None and recorded.recorder.settings.capture_messages else ""
+
     def _note(self, method: Callable[..., None], *arguments: Any) -> None:
         told = self._told
         told.append((method, arguments))
-        if len(told) > _MOST_WAITING and self._may_add.acquire(blocking=False):
-            try:
-                self._add()
-            finally:
-                self._may_add.release()
+        if len(told) > _MOST_WAITING:
+            self._add()
 
-    def _add(self) -> None:
-        told = self._told
-        while told:
-            method, arguments = told.popleft()
-            method(*arguments)
+    def _add(self) -> bool:
+        """Add up what was told; False where somebody does already: another thread, or what a handler interrupts."""
+        mine = object()
+        try:
+            if self._adder.setdefault(None, mine) is not mine:
+                return False
+            told = self._told
+            while told:
+                method, arguments = told.popleft()
+                method(*arguments)
+            return True
+        finally:  # No lock: one that is taken is lost where a handler raises before anything can say so.
+            if self._adder.get(None) is mine:
+                del self._adder[None]
 
     def _forget(self) -> None:
-        """In a forked child nobody asks, and who adds may be a thread that is no more."""
+        """In a forked child nobody asks."""
         self._told = deque(maxlen=0)

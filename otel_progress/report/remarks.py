@@ -17,7 +17,11 @@ _MOST_SAID_OF = 3
 _MOST_ENDS = 3
 _LONGEST_MESSAGE = 200
 _LONGEST_NAME = 32
-_VERBS = {"cancelled": "Cancelled", "abandoned": "Abandoned"}
+_VERBS = {
+    "failure": ("Failed", "failed"),
+    "cancelled": ("Cancelled", "was cancelled"),
+    "abandoned": ("Abandoned", "was left"),
+}
 
 
 def remarks(workflows: Sequence[WorkflowTotals], look: Look | None, *, unicode: bool) -> Iterator[tuple[str, str]]:
@@ -60,7 +64,7 @@ def _failed(workflow: WorkflowTotals, failure: Failure) -> tuple[str, str]:
     if not workflow.has_failed:
         return f"First failure {where}: {what} (the run went on)", "yellow"
     count = sum(number for result, number in workflow.row.results.items() if result not in ("success", "fallback"))
-    verb = _VERBS.get(failure.result, "Failed")
+    verb, _ = _VERBS[failure.result]
     if workflow.runs == 1:
         return f"{verb} {where}: {what}", f"bold {STYLES.get(failure.result, 'red')}"
     return f"{count} of {times(workflow.runs, 'run')} failed, the first {where}: {what}", "bold red"
@@ -94,7 +98,7 @@ def _next(workflows: Sequence[WorkflowTotals]) -> tuple[str, str] | None:
     failed = next((each for each in workflows if each.has_failed), None)
     if failed is not None and failed.failure is not None:
         where = _name(failed.failure.stage) or "the run"
-        return failed.failure.run, f"what {where} did before it failed"
+        return failed.failure.run, f"what {where} did before it {_VERBS[failed.failure.result][1]}"
     slowest = max(workflows, key=lambda each: each.row.time)
     if slowest.slowest[1] == "":
         return None
