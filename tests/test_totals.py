@@ -76,7 +76,7 @@ def test_of_several_that_it_follows_the_last_is_on_the_path() -> None:
     visits = [
         did("a", 0, 1, name="a"),
         did("b", 0, 2, name="b"),
-        did("watch", 1, 2.5),
+        did("watch", 0, 2.5),
         did("join", 2.5, 4, follows="b a"),
     ]
     assert paths(totals(ran("w", 4, *visits))) == {"a": 0, "b": 2, "watch": 0, "join": 1.5, "": 0.5}
@@ -100,6 +100,12 @@ def test_what_waited_for_a_thread_of_a_pool_goes_on_where_that_was() -> None:
     items = [did("item", 1 + number // 2, 2 + number // 2, follows="plan") for number in range(6)]
     found = totals(ran("w", 4.5, did("plan", 0, 1, name="plan"), *items, did("merge", 4, 4.5, follows="#5 #6")))
     assert paths(found) == {"plan": 1, "item": 3, "merge": 0.5, "": 0}
+    items = [
+        did("long", 1, 3.9, follows="plan"),
+        *[did("item", start, start + 1, follows="plan") for start in (1, 2, 3)],
+    ]
+    found = totals(ran("w", 4, did("plan", 0, 1, name="plan"), *items))
+    assert paths(found) == {"plan": 1, "long": 0, "item": 3, "": 0}
 
 
 def test_of_a_chain_beside_others_each_goes_on_with_its_own() -> None:
