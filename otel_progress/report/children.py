@@ -14,8 +14,8 @@ from .totals import Ended, Started
 
 def add_children(adding: Adding, told: Iterable[Told]) -> None:
     """Add what children told. Whoever was at what has no end did not live to end it."""
-    first: dict[tuple[str, str], int] = {}
-    """The revision of the first visit of each stage of the runs that go on."""
+    first: dict[str, dict[str, int]] = {}
+    """The revision of the first visit of each stage, by the runs that go on."""
     for event in told:
         said = event.attributes
         run, workflow = str(said.get(names.RUN_ID)), str(said.get(names.WORKFLOW_NAME))
@@ -26,15 +26,14 @@ def add_children(adding: Adding, told: Iterable[Told]) -> None:
             else:
                 adding.run_started(run, workflow, event.at)
         elif event.name == names.EVENT_STAGE_STARTED:
-            first.setdefault((run, stage), said.get(names.STAGE_REVISION, 0))
+            first.setdefault(run, {}).setdefault(stage, said.get(names.STAGE_REVISION, 0))
             parent, follows = said.get(names.PARENT_VISIT_ID), said.get(names.STAGE_FOLLOWS, ())
             adding.visit_started(Started(visit, run, stage, event.at, parent, follows, in_child=True))
         elif event.name == names.EVENT_STAGE_ENDED:
-            adding.visit_ended(_ended(visit, event.at, said, first.get((run, stage), 0)))
+            adding.visit_ended(_ended(visit, event.at, said, first.get(run, {}).get(stage, 0)))
         elif event.name == names.EVENT_RUN_ENDED and not said.get(names.RUN_JOINED):
             adding.run_ended(run, event.at, said.get(names.RESULT, "success"), said.get(names.ERROR_TYPE))
-            for key in [key for key in first if key[0] == run]:
-                del first[key]
+            first.pop(run, None)
 
 
 def _ended(visit: str, at: int, said: dict[str, Any], first_revision: int) -> Ended:
