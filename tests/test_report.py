@@ -498,10 +498,11 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_what_a_name_holds_does_nothing_to_a_terminal(name: str, expected: str) -> None:
     assert visible(name) == expected
-    run = ran(name, 2, did(name, 0, 1, action=name, result="failure", error=name), result="failure", error=name)
+    failed = did(name, 0, 1, action=name, result="failure", error=name)
+    run = ran(name, 2, failed, did("later", 1, 2, result=name, action=name), result="failure", error=name)
     file = io.StringIO()
     show(Console(file=file, width=400, force_terminal=True, color_system=None), [totals(run)], look=lambda run: "look")
-    # The stage, its error, the workflow, its error; what failed of what; the end of the flow; and what is next.
+    # The stage, its error, a result, the workflow, its error; what failed of what; the last action; what is next.
     assert file.getvalue().count(expected) == (9 if len(expected) < 24 else 7)
     assert not set(file.getvalue()) & set("\x1b\x07\r\x00\x7f\x9b\u2028\u202e\u2066")
 

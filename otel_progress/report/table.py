@@ -144,15 +144,12 @@ def _look(blocks: list[_Block], room: int, *, unicode: bool) -> _Table:
     """The first for which there is room, else the narrowest."""
     drawn = ("█", "░") if unicode else ("#", ".")
     beside = "∥" if unicode else "||"
-    found = None
-    for gap, bar, is_short in ((2, _BAR, False), (1, _BAR, False), (1, 0, False), (1, 0, True)):
-        found = _drawn(blocks, _Way(gap, bar, is_short, drawn, beside))
-        if left_for(found.widths, "stage", room, gap) >= found.widths["stage"]:
-            break
-        if not bar and room >= _NARROW:  # There columns go before the types of errors do.
-            break
-    assert found is not None  # noqa: S101 - there are ways
-    return found
+    for gap, bar in ((2, _BAR), (1, _BAR), (1, 0)):
+        found = _drawn(blocks, _Way(gap, bar, False, drawn, beside))
+        has_room = left_for(found.widths, "stage", room, gap) >= found.widths["stage"]
+        if has_room or (not bar and room >= _NARROW):  # There columns go before the types of errors do.
+            return found
+    return _drawn(blocks, _Way(1, 0, True, drawn, beside))
 
 
 def _drawn(blocks: list[_Block], way: _Way) -> _Table:
@@ -161,7 +158,7 @@ def _drawn(blocks: list[_Block], way: _Way) -> _Table:
     heads = {"stage": "stage"} | dict.fromkeys(columns, "") | {"result": "result"}
     heads = {name: _HEADS.get(name, name) if way.gap == 1 else name for name in heads}
     pad = max((len(_beside(line.row, way)) for block in blocks for line in block.lines), default=0)
-    cells = [_rows(block, [*columns], way, pad) for block in blocks]
+    cells = [_rows(block, columns, way, pad) for block in blocks]
     widths = {
         column: max(_width(text) for text in (Text(head), *(row[column] for rows in cells for _, row in rows)))
         for column, head in heads.items()
@@ -228,7 +225,7 @@ def _results(row: Row, way: _Way) -> Text:
     for result, count in row.results.most_common():
         if way.is_short and result == "success" and len(row.results) > 1:
             continue
-        text = result if len(row.results) == 1 else f"{count} {result}"
+        text = visible(result) if len(row.results) == 1 else f"{count} {visible(result)}"
         errors = {error: number for (of, error), number in row.errors.items() if of == result}
         if errors and not way.is_short:
             error = max(errors, key=lambda each: errors[each])
