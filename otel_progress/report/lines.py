@@ -19,7 +19,7 @@ from ..runs.otlp import count, optional_count, seconds, text
 from ..runs.present import Change, Present, RunNow, VisitNow
 from ..runs.states import Processes
 from .flood import Flood
-from .table import duration
+from .said import duration
 
 SHORT = NANO // 10
 """Nanoseconds. What ends sooner has one line, at its end."""
