@@ -51,7 +51,7 @@ def test_lines_come_as_it_happens_and_the_table_behind_them(tmp_path: Path) -> N
         "  publish started",
         "  publish ended in T: failure, ValueError",
         "campaign ended in T: success, 3 visits, 1 failed",
-        *shown(ended.stderr)[-6:],
+        *shown(ended.stderr)[-10:],  # The table, and what is said below it.
     ]
     assert shown(ended.stderr)[-1] == "Record: .otel-progress/runs/RECORD"
     assert [line.split()[0] for line in shown(ended.stderr)[-6:-1]] == [
