@@ -54,12 +54,16 @@ def test_lines_come_as_it_happens_and_the_table_behind_them(tmp_path: Path) -> N
         *shown(ended.stderr)[-10:],  # The table, and what is said below it.
     ]
     assert shown(ended.stderr)[-1] == "Record: .otel-progress/runs/RECORD"
-    assert [line.split()[0] for line in shown(ended.stderr)[-6:-1]] == [
+    assert [line.split()[0] for line in shown(ended.stderr)[-10:-1]] == [
         "stage",
         "draft",
         "check",
         "publish",
+        "outside",
         "campaign",
+        "First",
+        "Of",
+        "Next:",
     ]
     assert ended.stdout == ""
 
