@@ -18,6 +18,7 @@ LAYERS = [
     {"telemetry", "tracker"},
     {"instrumentor"},
     {"runs"},
+    {"insight"},
     {"report", "stack"},
     {"live"},
     {"cli"},

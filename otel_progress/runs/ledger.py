@@ -133,6 +133,8 @@ class Ledger:
     items: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     waits: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     """Each with the span that it lies in."""
+    dead_ends: dict[str, int] = field(default_factory=dict[str, int])
+    """How often a stage gave an action that no edge took."""
     aside: int = 0
     """Of how many visits what was known is in other ledgers, so that it is not in memory."""
     inside: int = 0
@@ -187,6 +189,8 @@ class Ledger:
         self.attempts += other.attempts
         self.items += other.items
         self.waits += other.waits
+        for stage, number in other.dead_ends.items():
+            self.dead_ends[stage] = self.dead_ends.get(stage, 0) + number
 
     def put_aside(self) -> Ledger:
         """Another ledger, with all that is known of visits that have ended: to go on here needs nothing of it."""

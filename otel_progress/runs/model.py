@@ -145,6 +145,8 @@ class Stage:
     platforms: int = 0
     revision: int | None = None
     """The highest revision count that a visit saw."""
+    dead_ends: int = 0
+    """How often it gave an action that no edge takes."""
 
 
 @dataclass(frozen=True)

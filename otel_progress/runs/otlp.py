@@ -45,6 +45,8 @@ class SpanFact:
     service: str | None = None
     message: str | None = None
     versions: tuple[Attributes, ...] = ()
+    dead_ends: tuple[str, ...] = ()
+    """The stages whose actions no edge took."""
     links: tuple[tuple[str, str, Attributes], ...] = ()
 
 
@@ -160,6 +162,11 @@ def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact 
             attributes(event.get("attributes"))
             for event in _objects(span.get("events"))
             if event.get("name") == names.EVENT_VERSION
+        ),
+        tuple(
+            text(attributes(event.get("attributes")).get(names.STAGE_NAME)) or ""
+            for event in _objects(span.get("events"))
+            if event.get("name") == names.EVENT_DEAD_END
         ),
         tuple(
             (text(link.get("traceId")) or "", text(link.get("spanId")) or "", attributes(link.get("attributes")))

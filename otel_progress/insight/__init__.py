@@ -1,0 +1,17 @@
+"""What runs tell about where their time went, from the model of the record alone. No table and no command.
+
+    from otel_progress.insight import figures_of
+    from otel_progress.runs import read
+
+    for run in read(".otel-progress"):
+        for stage in figures_of(run).stages:
+            print(stage.stage, stage.own, stage.critical, stage.rework)
+
+Every figure is defined in docs/report.md.
+"""
+
+from .figures import PlatformFigures, RunFigures, StageFigures, figures_of
+from .path import Path, Segment, Step
+from .sharing import Gap
+
+__all__ = ["Gap", "Path", "PlatformFigures", "RunFigures", "Segment", "StageFigures", "Step", "figures_of"]
