@@ -76,9 +76,7 @@ def test_a_trend() -> None:
 
 def test_own_time_and_time_in_what_is_inside() -> None:
     """`outer` goes from 1 to 9; `x` and `y` are open in it from 2 to 6; so 4 of its 8 seconds are its own."""
-    found = figures(
-        visit("outer", 1, 9), visit("x", 2, 4, parent="outer"), visit("y", 3, 6, parent="outer"), ends=10
-    )
+    found = figures(visit("outer", 1, 9), visit("x", 2, 4, parent="outer"), visit("y", 3, 6, parent="outer"), ends=10)
     assert (found["outer"].seconds, found["outer"].own, found["outer"].in_children) == (8.0, 4.0, 4.0)
     assert (found["x"].own, found["y"].own, found["y"].in_children) == (2.0, 3.0, 0.0)
 
@@ -163,7 +161,7 @@ def test_first_pass() -> None:
     """Of four items one failed, one was tried again, one was worked on again, and one went through."""
 
     def item(name: str, started: float, **more: Any) -> Visit:
-        return visit("edit", started, started + 1, **{"id": name, "revision": 0, **more})
+        return visit("edit", started, started + 1, id=name, **{"revision": 0, **more})
 
     again = Link(names.LINK_REPEATS, visit="reworked")
     found = figures(
@@ -202,7 +200,7 @@ def test_platforms_and_which_stands_out() -> None:
     assert (slow.platform, slow.items, slow.median, slow.slowest, slow.seconds) == ("slow", 2, 5.5, 6.0, 11.0)
     assert [each.platform for each in found if each.outlier] == ["slow"]
     assert {each.platform: each.failed for each in found}["a"] == 1
-    three = figures(visit("a", 0, 10, items=tuple(each for each in items if each.platform in "bslow")), ends=10)
+    three = figures(visit("a", 0, 10, items=tuple(each for each in items if each.platform in ("b", "c", "slow"))), ends=10)
     assert not any(each.outlier for each in three["a"].platforms), "too few to tell"
 
 

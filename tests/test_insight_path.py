@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,9 +76,7 @@ def test_a_sequence() -> None:
 
 
 def test_of_what_is_gathered_the_slowest() -> None:
-    found = path(
-        visit("a", 0, 1), visit("b", 1, 3, "a"), visit("c", 1, 5, "a"), visit("d", 5, 6, "b", "c"), ends=6
-    )
+    found = path(visit("a", 0, 1), visit("b", 1, 3, "a"), visit("c", 1, 5, "a"), visit("d", 5, 6, "b", "c"), ends=6)
     assert told(found) == [("a", 0, 1), ("c", 1, 5), ("d", 5, 6)]
     assert steps(found) == ["a", "c", "d"]
 
@@ -89,9 +88,7 @@ def test_a_gather_that_nobody_tells_of_is_inferred() -> None:
 
 
 def test_a_task_that_nobody_awaits_is_on_no_path_where_there_are_links() -> None:
-    found = path(
-        visit("a", 0, 1), visit("forgotten", 1, 2.9995), visit("b", 1, 3, "a"), visit("c", 3, 5, "b"), ends=5
-    )
+    found = path(visit("a", 0, 1), visit("forgotten", 1, 2.9995), visit("b", 1, 3, "a"), visit("c", 3, 5, "b"), ends=5)
     assert [step.stage for step in found.steps] == ["a", "b", "c"]
 
 
@@ -220,7 +217,7 @@ def test_the_order_of_the_input_does_not_matter(telemetry: Telemetry) -> None:
     for seed in range(40):
         shared: dict[str, Any] = {}
         found = record(telemetry, TimedWorkflow(seed, shared), shared)
-        turned = Run(**{**vars(found), "visits": tuple(reversed(found.visits))})
+        turned = replace(found, visits=tuple(reversed(found.visits)))
         assert path_of(shape_of(turned)) == path_of(shape_of(found))
 
 

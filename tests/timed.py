@@ -1,4 +1,4 @@
-"""Random workflows that sleep for work, in a time that passes as they sleep; and what was recorded, as the model of it."""
+"""Random workflows that sleep for work, in a time that passes as they sleep; and the model of what was recorded."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run_in(time: ManualTime, main: Any) -> Any:
 
 
 class TimedWorkflow(Workflow):
-    """One of these, of tasks only, as threads sleep in the time of the machine. All it does is to sleep in its stages."""
+    """One of these, of tasks only, as threads sleep in the machine's time. All it does is to sleep in its stages."""
 
     def __init__(self, seed: int, shared: dict[str, Any], faster: dict[str, float] | None = None) -> None:
         super().__init__(seed, shared)

@@ -11,7 +11,21 @@ Every figure is defined in docs/report.md.
 """
 
 from .figures import PlatformFigures, RunFigures, StageFigures, figures_of
+from .many import Distribution, StageOverRuns, WorkflowFigures, figures_over
 from .path import Path, Segment, Step
 from .sharing import Gap
 
-__all__ = ["Gap", "Path", "PlatformFigures", "RunFigures", "Segment", "StageFigures", "Step", "figures_of"]
+__all__ = [
+    "Distribution",
+    "Gap",
+    "Path",
+    "PlatformFigures",
+    "RunFigures",
+    "Segment",
+    "StageFigures",
+    "StageOverRuns",
+    "Step",
+    "WorkflowFigures",
+    "figures_of",
+    "figures_over",
+]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..recording.times import NANO
 from ..runs.model import Run, Stage, State, Visit
-from .numbers import OUTLYING, Interval, median, outlying, union
+from .numbers import OUTLYING, Interval, median, outlying, quantile, union
 from .path import Path, path_of
 from .shape import Shape, shape_of
 from .sharing import Gap, Sharing, sharing_of
@@ -303,23 +303,30 @@ def _intervals(shape: Shape, numbers: list[int]) -> list[Interval]:
 
 def platforms_of(pieces: list[Piece]) -> tuple[PlatformFigures, ...]:
     """The items of a stage by platform, and which platforms stand out."""
-    by_platform: dict[str | None, list[Piece]] = {}
+    found: dict[str | None, tuple[int, list[float]]] = {}
     for piece in pieces:
-        by_platform.setdefault(piece.platform, []).append(piece)
-    middles = {platform: median(each.seconds for each in own) for platform, own in by_platform.items()}
+        failed, times = found.get(piece.platform, (0, []))
+        times.append(piece.seconds)
+        found[piece.platform] = failed + piece.failed, times
+    return compared({platform: (failed, sorted(times)) for platform, (failed, times) in found.items()})
+
+
+def compared(platforms: Mapping[str | None, tuple[int, list[float]]]) -> tuple[PlatformFigures, ...]:
+    """Platforms beside each other: of each how many items failed, and their times in order."""
+    middles = {platform: quantile(times, 0.5) for platform, (_, times) in platforms.items()}
     usual = median(middles.values()) if middles else 0.0
     scores = dict(zip(middles, outlying(list(middles.values())), strict=True))
     found = [
         PlatformFigures(
             platform,
-            len(own),
-            sum(each.failed for each in own),
-            sum(each.seconds for each in own),
+            len(times),
+            failed,
+            sum(times),
             middles[platform],
-            max(each.seconds for each in own),
+            times[-1],
             len(middles) >= _LEAST_PLATFORMS and scores[platform] > OUTLYING and middles[platform] >= _MUCH * usual,
-            tuple(sorted(each.seconds for each in own)),
+            tuple(times),
         )
-        for platform, own in by_platform.items()
+        for platform, (failed, times) in platforms.items()
     ]
     return tuple(sorted(found, key=lambda each: (-each.median, each.platform or "")))
