@@ -161,7 +161,7 @@ def test_first_pass() -> None:
     """Of four items one failed, one was tried again, one was worked on again, and one went through."""
 
     def item(name: str, started: float, **more: Any) -> Visit:
-        return visit("edit", started, started + 1, id=name, **{"revision": 0, **more})
+        return visit("edit", started, started + 1, **dict(more, id=name, revision=more.get("revision", 0)))
 
     again = Link(names.LINK_REPEATS, visit="reworked")
     found = figures(
@@ -200,7 +200,9 @@ def test_platforms_and_which_stands_out() -> None:
     assert (slow.platform, slow.items, slow.median, slow.slowest, slow.seconds) == ("slow", 2, 5.5, 6.0, 11.0)
     assert [each.platform for each in found if each.outlier] == ["slow"]
     assert {each.platform: each.failed for each in found}["a"] == 1
-    three = figures(visit("a", 0, 10, items=tuple(each for each in items if each.platform in ("b", "c", "slow"))), ends=10)
+    three = figures(
+        visit("a", 0, 10, items=tuple(each for each in items if each.platform in ("b", "c", "slow"))), ends=10
+    )
     assert not any(each.outlier for each in three["a"].platforms), "too few to tell"
 
 

@@ -82,10 +82,11 @@ class TimedWorkflow(Workflow):
         self.inside[0] = ends
         self.pool.shutdown()
 
-    async def nap(self, name: str) -> None:
-        """As long as this visit of a stage takes, whatever else goes on."""
-        number = self._visits[name] = self._visits.get(name, 0) + 1
-        takes = random.Random(f"{self._seed}/{name}/{number}").uniform(0.5, 10.0)
+    async def nap(self, name: str, item: int = 0) -> None:
+        """As long as this visit of a stage takes (for an item), whatever else goes on."""
+        key = f"{self._seed}/{name}/{item}"
+        number = self._visits[key] = self._visits.get(key, 0) + 1
+        takes = random.Random(f"{key}/{number}").uniform(0.5, 10.0)
         await asyncio.sleep(takes * self._faster.get(name, 1.0))
 
     def _stage(self, inside: Part | None) -> Part:
@@ -135,7 +136,7 @@ class TimedWorkflow(Workflow):
                 ends, is_parallel = _ends.get()
                 item = int(str(self.params["item"])) if is_parallel else 0
                 ends[item] = by("flow edge", workflow.truth.depends(span_id(), ends.get(item, ends[-1])))
-                await workflow.nap(name)
+                await workflow.nap(name, int(str(self.params.get("item", 0))))
 
         return Step()
 

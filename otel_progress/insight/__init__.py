@@ -14,17 +14,20 @@ from .figures import PlatformFigures, RunFigures, StageFigures, figures_of
 from .many import Distribution, StageOverRuns, WorkflowFigures, figures_over
 from .path import Path, Segment, Step
 from .sharing import Gap
+from .whatif import Replay, WhatIf
 
 __all__ = [
     "Distribution",
     "Gap",
     "Path",
     "PlatformFigures",
+    "Replay",
     "RunFigures",
     "Segment",
     "StageFigures",
     "StageOverRuns",
     "Step",
+    "WhatIf",
     "WorkflowFigures",
     "figures_of",
     "figures_over",
