@@ -10,7 +10,9 @@
 Every figure is defined in docs/report.md.
 """
 
+from .collecting import Report, WorkflowReport
 from .figures import PlatformFigures, RunFigures, StageFigures, figures_of
+from .findings import Evidence, Insight, insights_of
 from .many import Distribution, StageOverRuns, WorkflowFigures, figures_over
 from .path import Path, Segment, Step
 from .sharing import Gap
@@ -18,10 +20,13 @@ from .whatif import Replay, WhatIf
 
 __all__ = [
     "Distribution",
+    "Evidence",
     "Gap",
+    "Insight",
     "Path",
     "PlatformFigures",
     "Replay",
+    "Report",
     "RunFigures",
     "Segment",
     "StageFigures",
@@ -29,6 +34,8 @@ __all__ = [
     "Step",
     "WhatIf",
     "WorkflowFigures",
+    "WorkflowReport",
     "figures_of",
     "figures_over",
+    "insights_of",
 ]
