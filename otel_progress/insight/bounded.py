@@ -107,7 +107,8 @@ def _staggered(known: Dependencies, group: list[int]) -> str | None:
     for visits in together.values():
         starts = sorted(shape.starts[each] for each in visits)
         apart = [second - first for first, second in itertools.pairwise(starts)]
-        if apart and max(apart) <= _TOGETHER and min(apart) >= _APART:
+        shortest = min(shape.ends[each] - shape.starts[each] for each in visits)
+        if apart and min(apart) >= _APART and max(apart) <= shortest / 2:
             return (
                 f"{_named(shape, visits)} were begun together and started {round(max(apart) / 1e6)} ms apart: they "
                 "compute and share one interpreter, and the record does not hold how much they do"
