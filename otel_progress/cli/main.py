@@ -25,6 +25,7 @@ examples:
   otel-progress runs --since 7d
   otel-progress show
   otel-progress watch
+  otel-progress report
   otel-progress run --help
   otel-progress stack up
 """
@@ -91,6 +92,7 @@ _READING = {
     "runs": "list the runs that were recorded, and those that go on",
     "show": "show one run: its visits, attempts and links, and what is open",
     "watch": "follow a run that goes on, or the next to start, from another terminal",
+    "report": "say where the time of runs went, and what would help most",
 }
 
 

@@ -11,6 +11,7 @@ Every figure is defined in docs/report.md.
 """
 
 from .collecting import Report, WorkflowReport
+from .exports import to_json, to_records
 from .figures import PlatformFigures, RunFigures, StageFigures, figures_of
 from .findings import Evidence, Insight, insights_of
 from .many import Distribution, StageOverRuns, WorkflowFigures, figures_over
@@ -38,4 +39,6 @@ __all__ = [
     "figures_of",
     "figures_over",
     "insights_of",
+    "to_json",
+    "to_records",
 ]

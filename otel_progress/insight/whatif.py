@@ -6,6 +6,7 @@ once did not hold each other up. Where the record speaks against the last, it re
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import itertools
 from collections.abc import Mapping
@@ -177,14 +178,13 @@ def items_one_by_one(shape: Shape, stage: str) -> list[list[int]] | None:
     firsts = [n for n in visits if shape.visits[n].stage == stage and shape.visits[n].number == 1]
     if len(firsts) < 2:
         return None
-    items: list[list[int]] = []
-    for number, first in enumerate(firsts):
-        until = firsts[number + 1] if number + 1 < len(firsts) else None
-        item = [n for n in visits if n >= first and (until is None or n < until)]
-        if until is None:  # Of the last item the stages tell where it ends.
-            stages = {shape.visits[n].stage for other in items for n in other}
-            item = item[: next((i for i, n in enumerate(item) if shape.visits[n].stage not in stages), len(item))]
-        items.append(item)
+    if any(shape.ends[first] > shape.starts[after] for first, after in itertools.pairwise(firsts)):
+        return None
+    bounds = [bisect.bisect_left(visits, first) for first in firsts]  # Both are in the order of their starts.
+    items = [visits[low:high] for low, high in itertools.pairwise(bounds)]
+    stages = {shape.visits[n].stage for item in items for n in item}
+    last = visits[bounds[-1] :]  # Of the last item the stages tell where it ends.
+    items.append(last[: next((i for i, n in enumerate(last) if shape.visits[n].stage not in stages), len(last))])
     one_by_one = all(
         max(shape.ends[n] for n in item) <= shape.starts[after[0]] for item, after in itertools.pairwise(items)
     )

@@ -188,7 +188,7 @@ class Collector:
             known = ledger.kept[visit]
             known.update({name: value for name, value in fields.items() if value is not None})
         elif ledger.aside + len(ledger.kept) < self._visits * (2 if ledger.aside else 1):  # Once by each witness.
-            ledger.kept[visit] = fields
+            ledger.kept[visit] = {name: value for name, value in fields.items() if value is not None}
             if span := fields.get("span_id"):
                 ledger.spans[span] = visit
             self._keeps_one_more()

@@ -72,7 +72,7 @@ class Wait:
     """None while it goes on, or where its end was not told."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # There are many, of more fields than Python keeps in little room otherwise.
 class Visit:
     """One execution of a stage."""
 
