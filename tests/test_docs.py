@@ -531,7 +531,7 @@ def parameters(function: Callable[..., Any]) -> dict[str, Any]:
     ("command", "heading"),
     [
         ("run", "Command line"),
-        *((name, f"`otel-progress {name}`") for name in ("runs", "show", "watch")),
+        *((name, f"`otel-progress {name}`") for name in ("runs", "show", "watch", "report")),
     ],
 )
 def test_the_options_of_the_command_line(command: str, heading: str, tmp_path: Path) -> None:

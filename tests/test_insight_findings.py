@@ -160,8 +160,10 @@ def test_a_kind_speaks_where_there_is_ground_and_nowhere_else(kind: str) -> None
         (
             "items one by one",
             "the items of a come one after the other",
-            "they are items of one batch, so work on them at once where none needs another: two at a time saves 4.00 s,"
-            + " 13% of the run",
+            (
+                "they are items of one batch, so work on them at once where none needs another: two at a time saves "
+                "4.00 s, 13% of the run"
+            ),
         ),
         (
             "waits",

@@ -7,7 +7,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any, get_args
 
@@ -19,6 +19,7 @@ from ..report.bottlenecks import screen
 from ..report.formats import Trace, comma_separated, markdown
 from ..runs import Filter, Problems, Run, SourceError, State
 from ..runs.index import Index
+from ..runs.place import FOLDER
 from ..runs.reading import Source
 from ..runs.whole import whole_runs
 from .output import put, room, say_problems
@@ -89,7 +90,7 @@ def add_to(command: argparse.ArgumentParser) -> None:
 
 def report(options: argparse.Namespace) -> int:
     """Report on the runs that the options of `report` name; gives the exit code."""
-    gc.disable()  # What is read is kept until the end, and looking through all of it again and again takes half the time.
+    gc.disable()  # What is read is kept until the end: to look through it again and again would take half the time.
     wanted = Filter(options.workflow, options.state, options.since, options.until)
     try:
         source = source_of(options.source, wanted)
@@ -108,6 +109,19 @@ def report(options: argparse.Namespace) -> int:
             return found
         ids = found
         problems.clear()
+    collected, lines = _made(options, source, wanted, problems, ids)
+    if collected.runs:
+        put(lines)
+    say_problems(problems)
+    if not collected.runs and not problems:
+        say("otel-progress: no run is there" + (" that is asked for" if _asks(options) else ""))
+    return 0 if collected.runs else 2 if problems else 1
+
+
+def _made(
+    options: argparse.Namespace, source: Source, wanted: Filter, problems: Problems, ids: set[str] | None
+) -> tuple[Report, Iterable[tuple[str, str]]]:
+    """All that was read, and the lines that show it."""
     collected, trace, figures = Report(), Trace(), list[RunFigures]()
     with _Progress() as progress:
         for run in _runs(source, wanted, problems, ids, progress):
@@ -117,22 +131,17 @@ def report(options: argparse.Namespace) -> int:
                 trace.add(run, made)
             elif options.format == "csv":
                 figures.append(made)
-        workflows = collected.workflows() if options.format in {"text", "json", "markdown"} else ()
-    if not collected.runs:
-        say_problems(problems)
-        if not problems:
-            say("otel-progress: no run is there" + (" that is asked for" if _asks(options) else ""))
-        return 2 if problems else 1
-    if options.format == "text":
-        put(_screens(workflows))
-    elif options.format == "json":
-        put([(json.dumps(to_json(workflows, options.source or ".otel-progress"), indent=1), "")])
-    elif options.format == "markdown":
-        put((line, "") for line in markdown(workflows))
-    else:
-        put([(trace.dump() if options.format == "chrome" else comma_separated(figures).rstrip("\n"), "")])
-    say_problems(problems)
-    return 0
+        if options.format == "chrome":
+            return collected, [(trace.dump(), "")]
+        if options.format == "csv":
+            return collected, [(comma_separated(figures).rstrip("\n"), "")]
+        progress.tell("what would help")
+        workflows = collected.workflows()
+    if options.format == "json":
+        return collected, [(json.dumps(to_json(workflows, options.source or FOLDER.name), indent=1), "")]
+    if options.format == "markdown":
+        return collected, ((line, "") for line in markdown(workflows))
+    return collected, _screens(workflows)
 
 
 def _screens(workflows: Any) -> Iterator[tuple[str, str]]:

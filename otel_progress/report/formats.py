@@ -77,16 +77,16 @@ class Trace:
         began = segments[0].started if segments else run.started or 0
         ends = segments[-1].ended if segments else began
         self._begun = began if self._begun is None else min(self._begun, began)
-        name = f"{visible(run.workflow)} {visible(run.id[:8])}"
-        self._named("process_name", name)
+        self._named("process_name", f"{visible(run.workflow)} {visible(run.id[:8])}")
         self._named("thread_name", "critical path", 0)
         for each in segments:
-            self._span(each.stage or "(no stage)", "critical path", each.started, each.ended, 0, {"visit": each.visit})
+            name = each.stage or "(no stage)"
+            self._span(name, 0, each.started, each.ended, {} if each.visit is None else {"visit": each.visit})
         for visit, lane in _lanes(run.visits, ends):
             told = {"visit": visit.number, "result": visit.result, "error": visit.error, "revision": visit.revision}
             known = {key: value for key, value in told.items() if value is not None}
             ended = visit.ended if visit.ended is not None else ends
-            self._span(visit.stage, "stage", visit.started, max(visit.started, ended), lane + 1, known)
+            self._span(visit.stage, lane + 1, visit.started, max(visit.started, ended), known)
 
     def dump(self) -> str:
         """All of it, times from the start of the first run on."""
@@ -99,12 +99,12 @@ class Trace:
     def _named(self, what: str, name: str, thread: int = 0) -> None:
         self._events.append({"ph": "M", "name": what, "pid": self._runs, "tid": thread, "args": {"name": name}})
 
-    def _span(self, name: str, kind: str, started: int, ended: int, thread: int, told: dict[str, Any]) -> None:
+    def _span(self, name: str, thread: int, started: int, ended: int, told: dict[str, Any]) -> None:
         self._events.append(
             {
                 "ph": "X",
                 "name": visible(name),
-                "cat": kind,
+                "cat": "stage" if thread else "critical path",
                 "ts": started,
                 "dur": (ended - started) / _MICRO,
                 "pid": self._runs,
