@@ -81,7 +81,15 @@ def _many_runs(runs: int) -> Iterator[str]:
         yield _span("run campaign", run, run * 100, None, begun, now - begun, "")
 
 
-def _span(name: str, run: int, number: int, parent: int | None, at: int, takes: int, follows: str) -> str:
+def _span(  # noqa: PLR0917
+    name: str,
+    run: int,
+    number: int,
+    parent: int | None,
+    at: int,
+    takes: int,
+    follows: str,
+) -> str:
     told: list[dict[str, object]] = [
         _text("otel_progress.run.id", f"{run:032x}"),
         _text("otel_progress.workflow.name", "campaign"),
@@ -89,13 +97,14 @@ def _span(name: str, run: int, number: int, parent: int | None, at: int, takes: 
     if parent is None:
         told.append(_text("otel_progress.result", "success"))
     else:
-        told += [
+        more: list[dict[str, object]] = [
             _text("otel_progress.stage.name", name.removeprefix("stage ")),
             _text("otel_progress.stage.result", "success"),
             _text("code.function.name", "package.module.Draft._run"),
             {"key": "otel_progress.stage.visit", "value": {"intValue": "1"}},
             {"key": "otel_progress.stage.attempts", "value": {"intValue": "1"}},
         ]
+        told += more
     trace = f"{run + 1:032x}"
     kind = [_text("otel_progress.link", "follows")]
     span: dict[str, object] = {

@@ -49,7 +49,7 @@ class Report:
     def add(self, run: Run) -> RunFigures:
         """Take in a run; gives its figures."""
         replay = Replay(run)
-        figures = figures_in(replay.shape)
+        figures = figures_in(replay.shape, replay.sharing)
         self.runs += 1
         newest = figures.started, run.id, figures, run
         kept = self._kept.get(run.workflow)

@@ -133,13 +133,14 @@ class _Sum:
 
 def figures_of(run: Run) -> RunFigures:
     """All figures of a run."""
-    return figures_in(shape_of(run))
+    shape = shape_of(run)
+    return figures_in(shape, sharing_of(shape))
 
 
-def figures_in(shape: Shape) -> RunFigures:
+def figures_in(shape: Shape, sharing: Sharing) -> RunFigures:
     """All figures of a run that is prepared."""
     run = shape.run
-    sharing, path, rework = sharing_of(shape), path_of(shape), rework_of(shape)
+    path, rework = path_of(shape), rework_of(shape)
     sums = _sums(shape, sharing)
     totals = {stage.name: stage for stage in run.stages}
     of_stages = _Stages(shape, rework, frozenset(rework.visits), path.seconds_of)

@@ -7,6 +7,7 @@ once did not hold each other up. Where the record speaks against the last, it re
 from __future__ import annotations
 
 import bisect
+import functools
 import heapq
 import itertools
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from ..runs.model import Run
 from .bounded import bound_of
 from .replay import Dependencies, dependencies_of, replayed
 from .shape import RUN, Shape, shape_of
-from .sharing import sharing_of
+from .sharing import Sharing, sharing_of
 from .visits import lost_to_retries, rework_of
 
 _UNSURE = 0.02
@@ -64,6 +65,15 @@ class Replay:
         """The run, as it is replayed."""
         return self._shape
 
+    @functools.cached_property
+    def sharing(self) -> Sharing:
+        """Whose its time is."""
+        return sharing_of(self._shape)
+
+    @property
+    def _own(self) -> list[int]:
+        return self.sharing.own
+
     def faster(self, stage: str, factor: float = 2.0) -> WhatIf:
         """If the own time of every visit of a stage were `factor` times shorter.
 
@@ -81,7 +91,7 @@ class Replay:
     def without_retries(self, stage: str | None = None) -> WhatIf:
         """If every visit (of a stage) had succeeded with the attempt that was its last."""
         what = f"no retries{f' of {stage}' if stage else ''}"
-        shape, own = self._shape, sharing_of(self._shape).own
+        shape, own = self._shape, self._own
         factors: dict[int, float] = {}
         for number, visit in enumerate(shape.visits):
             lost = lost_to_retries(visit, shape.starts[number], shape.ends[number])
@@ -120,7 +130,7 @@ class Replay:
 
     def _items_inside(self, stage: str) -> dict[int, float]:
         """By how much the own time of its visits shrinks whose items came one by one."""
-        shape, own = self._shape, sharing_of(self._shape).own
+        shape, own = self._shape, self._own
         factors: dict[int, float] = {}
         for number, visit in enumerate(shape.visits):
             items = sorted(visit.items, key=lambda each: (each.started, each.ended))

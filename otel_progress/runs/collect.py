@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
@@ -154,7 +155,9 @@ class Collector:
                 for version in span.versions
             ]
         if span.links:
-            fields["links"] = [(text(found.get(names.LINK)), *to) for *to, found in span.links]
+            fields["links"] = [
+                (_once(text(found.get(names.LINK))), _once(trace), linked) for trace, linked, found in span.links
+            ]
         ledger.trace_id = ledger.trace_id or span.trace_id
         ledger.began(span.started)
         ledger.by_spans.setdefault(fields["stage"], Totals()).end(fields)
@@ -304,7 +307,7 @@ def fields_of(found: Attributes, *, ended: bool) -> Fields:
     """The fields of a visit that its span or an event tells."""
     platforms = texts(found.get(names.STAGE_PLATFORMS))
     fields: Fields = {
-        "stage": text(found.get(names.STAGE_NAME)) or "",
+        "stage": sys.intern(text(found.get(names.STAGE_NAME)) or ""),
         "number": optional_count(found, names.STAGE_VISIT),
         "action": text(found.get(names.STAGE_ACTION)),
         "revision": optional_count(found, names.STAGE_REVISION),
@@ -313,17 +316,22 @@ def fields_of(found: Attributes, *, ended: bool) -> Fields:
         "item_platform": text(found.get(names.ITEM_PLATFORM)),
         "attempts": count(found, names.STAGE_ATTEMPTS) or None,
         "budget": seconds(found, names.STAGE_BUDGET) or None,
-        "function": text(found.get(names.CODE_FUNCTION_NAME)),
+        "function": _once(text(found.get(names.CODE_FUNCTION_NAME))),
         "items_done": optional_count(found, names.STAGE_ITEMS_DONE),
         "items_failed": optional_count(found, names.STAGE_ITEMS_FAILED),
         "items_total": optional_count(found, names.STAGE_ITEMS_TOTAL),
     }
     if ended:
-        fields["result"] = text(found.get(names.STAGE_RESULT)) or text(found.get(names.RESULT))
+        fields["result"] = _once(text(found.get(names.STAGE_RESULT)) or text(found.get(names.RESULT)))
         fields["error"] = text(found.get(names.ERROR_TYPE))
         fields["wait"] = seconds(found, names.STAGE_WAIT)
         fields["retries"] = _retries(found)
     return fields
+
+
+def _once(name: str | None) -> str | None:
+    """The same text, kept once, however many visits have it."""
+    return None if name is None else sys.intern(name)
 
 
 def _retries(found: Attributes) -> int:

@@ -19,7 +19,7 @@ either."""
 _TIMES = ("started", "ended")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Link:
     """What a visit points to."""
 
