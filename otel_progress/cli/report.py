@@ -107,7 +107,7 @@ def report(options: argparse.Namespace) -> int:
         if isinstance(found, int):
             say_problems(problems)
             return found
-        ids = found
+        ids, source = found
         problems.clear()
     collected, lines = _made(options, source, wanted, problems, ids)
     if collected.runs:
@@ -172,8 +172,8 @@ def _runs(
     )
 
 
-def _ids(source: Source, prefixes: list[str], problems: Problems) -> set[str] | int:
-    """The runs that are named; the exit code where one is not there, or several begin so."""
+def _ids(source: Source, prefixes: list[str], problems: Problems) -> tuple[set[str], Source] | int:
+    """The runs that are named, and what tells of them; the exit code where one is not there, or several begin so."""
     found: set[str] = set()
     with closing(Index(source.index)) as index:
         index.update(source.inputs, problems)
@@ -187,7 +187,8 @@ def _ids(source: Source, prefixes: list[str], problems: Problems) -> set[str] | 
                 say(f"otel-progress: several runs begin with {visible(prefix)}: {visible(', '.join(ids))}")
                 return 2
             found |= set(ids)
-    return found
+        inputs = {name for run in found for name in index.inputs_of(run)}
+    return found, Source([each for each in source.inputs if each.name in inputs], source.index)
 
 
 class _Progress:
