@@ -125,8 +125,6 @@ class _Walk:
         if next_one is not None:
             known = [each for each in self._shape.follows[next_one] if not self._used[each]]
             recorded = max(known, key=lambda each: (ends[each], each), default=None)
-            if recorded is not None and self._at - ends[recorded] <= SLACK:
-                return recorded, False
         last = self._last(place, is_end=next_one is None)
         if recorded is not None and (last is None or ends[last] - ends[recorded] <= SLACK):
             return recorded, False
