@@ -50,24 +50,21 @@ class Totals:
 
     def end(self, visit: Fields) -> None:
         """A visit ended."""
-        self.add(
-            Totals(
-                visit["started"],
-                visit["ended"],
-                1,
-                max(0, visit["ended"] - visit["started"]) / NANO,
-                {visit.get("result") or "unknown": 1},
-                visit.get("result"),
-                visit.get("error"),
-                visit.get("retries") or 0,
-                visit.get("wait") or 0.0,
-                visit.get("items_done") or 0,
-                visit.get("items_failed") or 0,
-                visit.get("items_total"),
-                visit.get("platform_count") or 0,
-                visit.get("revision"),
-            )
-        )
+        started, ended, result = visit["started"], visit["ended"], visit.get("result")
+        self.begin(started)
+        if self.ended is None or ended >= self.ended:
+            self.ended, self.result, self.error = ended, result, visit.get("error")
+        self.visits += 1
+        self.seconds += max(0, ended - started) / NANO
+        counted = result or "unknown"
+        self.results[counted] = self.results.get(counted, 0) + 1
+        self.retries += visit.get("retries") or 0
+        self.wait += visit.get("wait") or 0.0
+        self.items_done += visit.get("items_done") or 0
+        self.items_failed += visit.get("items_failed") or 0
+        if (items_total := visit.get("items_total")) is not None:
+            self.items_total = (self.items_total or 0) + items_total
+        self.see(visit)
 
     def add(self, other: Totals) -> None:
         """Add what `other` has of further visits."""

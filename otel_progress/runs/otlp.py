@@ -128,12 +128,21 @@ class _Resource:
     process: str | None
 
 
+_last_resource: tuple[object, _Resource] = (None, _Resource(None, None))
+"""What was described last, and what it is: mostly every line of a file has the same."""
+
+
 def _of_resource(resource: dict[str, Any]) -> _Resource:
-    described: object = resource.get("resource")
+    global _last_resource
+    described = cast("object", resource.get("resource"))
+    if described is not None and described == _last_resource[0]:
+        return _last_resource[1]
     found = attributes(cast("dict[str, Any]", described).get("attributes")) if isinstance(described, dict) else {}
     pid = found.get("process.pid")
     process = text(found.get(names.PROCESS)) or (str(pid) if type(pid) is int else None)
-    return _Resource(text(found.get("service.name")), process)
+    made = _Resource(text(found.get("service.name")), process)
+    _last_resource = cast("object", described), made
+    return made
 
 
 def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact | None:
@@ -200,15 +209,17 @@ def _event(event: dict[str, Any], resource: _Resource) -> EventFact | None:
 def attributes(pairs: object) -> Attributes:
     """The attributes of a span, an event or a resource; what has no value that can be read is left out."""
     found: Attributes = {}
-    for pair in _objects(pairs):
-        key, value = pair.get("key"), pair.get("value")
-        if isinstance(key, str) and isinstance(value, dict):
-            known = cast("dict[str, Any]", value)
-            text = known.get("stringValue")
-            # Most are texts, and this is what reading a record takes its time for.
-            read = text if type(text) is str and len(known) == 1 else _value(known)
-            if read is not None:
-                found[key] = read
+    # This is what reading a record takes its time for: so it is one loop, with what most are, texts, in it.
+    for pair in cast("list[object]", pairs) if isinstance(pairs, list) else ():
+        if isinstance(pair, dict):
+            known = cast("dict[str, Any]", pair)
+            key, value = known.get("key"), known.get("value")
+            if isinstance(key, str) and isinstance(value, dict):
+                text = value.get("stringValue")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+                if type(text) is str and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
+                    found[key] = text
+                elif (read := _value(cast("dict[str, Any]", value))) is not None:
+                    found[key] = read
     return found
 
 
