@@ -18,7 +18,7 @@ LAYERS = [
     {"telemetry", "tracker"},
     {"instrumentor"},
     {"runs"},
-    {"compare"},
+    {"compare", "insight"},
     {"report", "stack"},
     {"live"},
     {"cli"},

@@ -293,7 +293,7 @@ def test_what_is_wrong_is_said_and_told_by_the_exit_code(
 
 
 @pytest.mark.parametrize("width", [40, 60, 200])
-@pytest.mark.parametrize("command", ["", "run", "runs", "show", "stack"])
+@pytest.mark.parametrize("command", ["", "run", "runs", "show", "report", "stack"])
 def test_the_prose_of_help_is_no_wider_than_the_terminal(
     command: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

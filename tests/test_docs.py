@@ -538,7 +538,7 @@ def parameters(function: Callable[..., Any]) -> dict[str, Any]:
     ("command", "page", "heading"),
     [
         ("run", REFERENCE, "Command line"),
-        *((name, REFERENCE, f"`otel-progress {name}`") for name in ("runs", "show", "watch")),
+        *((name, REFERENCE, f"`otel-progress {name}`") for name in ("runs", "show", "watch", "report")),
         *((name, COMPARE, f"`otel-progress {name}`") for name in ("compare", "bench")),
     ],
 )

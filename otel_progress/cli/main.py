@@ -25,6 +25,7 @@ examples:
   otel-progress runs --since 7d
   otel-progress show
   otel-progress watch
+  otel-progress report
   otel-progress compare since=14d,until=7d since=7d
   otel-progress bench -n 20 --against ../main -- app.py
   otel-progress run --help
@@ -93,6 +94,7 @@ _READING = {
     "runs": "list the runs that were recorded, and those that go on",
     "show": "show one run: its visits, attempts and links, and what is open",
     "watch": "follow a run that goes on, or the next to start, from another terminal",
+    "report": "say where the time of runs went, and what would help most",
     "compare": "say whether one set of runs is slower than another",
     "bench": "run a program often, by turns with another version, and compare",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
@@ -122,6 +123,9 @@ class Collector:
     # --- spans --------------------------------------------------------------------------------------------------------
 
     def _add_span(self, ledger: Ledger, span: SpanFact) -> None:
+        if span.dead_ends and self._is_new("dead end", ledger, span.span_id):
+            for stage in span.dead_ends:
+                ledger.dead_ends[stage] = ledger.dead_ends.get(stage, 0) + 1
         if span.kind == "run":
             ledger.trace_id = span.trace_id or ledger.trace_id
             ledger.began(span.started)
@@ -151,7 +155,9 @@ class Collector:
                 for version in span.versions
             ]
         if span.links:
-            fields["links"] = [(text(found.get(names.LINK)), *to) for *to, found in span.links]
+            fields["links"] = [
+                (_once(text(found.get(names.LINK))), _once(trace), linked) for trace, linked, found in span.links
+            ]
         ledger.trace_id = ledger.trace_id or span.trace_id
         ledger.began(span.started)
         ledger.by_spans.setdefault(fields["stage"], Totals()).end(fields)
@@ -185,7 +191,7 @@ class Collector:
             known = ledger.kept[visit]
             known.update({name: value for name, value in fields.items() if value is not None})
         elif ledger.aside + len(ledger.kept) < self._visits * (2 if ledger.aside else 1):  # Once by each witness.
-            ledger.kept[visit] = fields
+            ledger.kept[visit] = {name: value for name, value in fields.items() if value is not None}
             if span := fields.get("span_id"):
                 ledger.spans[span] = visit
             self._keeps_one_more()
@@ -301,7 +307,7 @@ def fields_of(found: Attributes, *, ended: bool) -> Fields:
     """The fields of a visit that its span or an event tells."""
     platforms = texts(found.get(names.STAGE_PLATFORMS))
     fields: Fields = {
-        "stage": text(found.get(names.STAGE_NAME)) or "",
+        "stage": sys.intern(text(found.get(names.STAGE_NAME)) or ""),
         "number": optional_count(found, names.STAGE_VISIT),
         "action": text(found.get(names.STAGE_ACTION)),
         "revision": optional_count(found, names.STAGE_REVISION),
@@ -310,17 +316,22 @@ def fields_of(found: Attributes, *, ended: bool) -> Fields:
         "item_platform": text(found.get(names.ITEM_PLATFORM)),
         "attempts": count(found, names.STAGE_ATTEMPTS) or None,
         "budget": seconds(found, names.STAGE_BUDGET) or None,
-        "function": text(found.get(names.CODE_FUNCTION_NAME)),
+        "function": _once(text(found.get(names.CODE_FUNCTION_NAME))),
         "items_done": optional_count(found, names.STAGE_ITEMS_DONE),
         "items_failed": optional_count(found, names.STAGE_ITEMS_FAILED),
         "items_total": optional_count(found, names.STAGE_ITEMS_TOTAL),
     }
     if ended:
-        fields["result"] = text(found.get(names.STAGE_RESULT)) or text(found.get(names.RESULT))
+        fields["result"] = _once(text(found.get(names.STAGE_RESULT)) or text(found.get(names.RESULT)))
         fields["error"] = text(found.get(names.ERROR_TYPE))
         fields["wait"] = seconds(found, names.STAGE_WAIT)
         fields["retries"] = _retries(found)
     return fields
+
+
+def _once(name: str | None) -> str | None:
+    """The same text, kept once, however many visits have it."""
+    return None if name is None else sys.intern(name)
 
 
 def _retries(found: Attributes) -> int:

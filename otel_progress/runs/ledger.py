@@ -50,24 +50,21 @@ class Totals:
 
     def end(self, visit: Fields) -> None:
         """A visit ended."""
-        self.add(
-            Totals(
-                visit["started"],
-                visit["ended"],
-                1,
-                max(0, visit["ended"] - visit["started"]) / NANO,
-                {visit.get("result") or "unknown": 1},
-                visit.get("result"),
-                visit.get("error"),
-                visit.get("retries") or 0,
-                visit.get("wait") or 0.0,
-                visit.get("items_done") or 0,
-                visit.get("items_failed") or 0,
-                visit.get("items_total"),
-                visit.get("platform_count") or 0,
-                visit.get("revision"),
-            )
-        )
+        started, ended, result = visit["started"], visit["ended"], visit.get("result")
+        self.begin(started)
+        if self.ended is None or ended >= self.ended:
+            self.ended, self.result, self.error = ended, result, visit.get("error")
+        self.visits += 1
+        self.seconds += max(0, ended - started) / NANO
+        counted = result or "unknown"
+        self.results[counted] = self.results.get(counted, 0) + 1
+        self.retries += visit.get("retries") or 0
+        self.wait += visit.get("wait") or 0.0
+        self.items_done += visit.get("items_done") or 0
+        self.items_failed += visit.get("items_failed") or 0
+        if (items_total := visit.get("items_total")) is not None:
+            self.items_total = (self.items_total or 0) + items_total
+        self.see(visit)
 
     def add(self, other: Totals) -> None:
         """Add what `other` has of further visits."""
@@ -133,6 +130,8 @@ class Ledger:
     items: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     waits: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     """Each with the span that it lies in."""
+    dead_ends: dict[str, int] = field(default_factory=dict[str, int])
+    """How often a stage gave an action that no edge took."""
     aside: int = 0
     """Of how many visits what was known is in other ledgers, so that it is not in memory."""
     inside: int = 0
@@ -187,6 +186,8 @@ class Ledger:
         self.attempts += other.attempts
         self.items += other.items
         self.waits += other.waits
+        for stage, number in other.dead_ends.items():
+            self.dead_ends[stage] = self.dead_ends.get(stage, 0) + number
 
     def put_aside(self) -> Ledger:
         """Another ledger, with all that is known of visits that have ended: to go on here needs nothing of it."""

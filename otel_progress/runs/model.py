@@ -19,7 +19,7 @@ either."""
 _TIMES = ("started", "ended")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Link:
     """What a visit points to."""
 
@@ -72,7 +72,7 @@ class Wait:
     """None while it goes on, or where its end was not told."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # There are many, of more fields than Python keeps in little room otherwise.
 class Visit:
     """One execution of a stage."""
 
@@ -145,6 +145,8 @@ class Stage:
     platforms: int = 0
     revision: int | None = None
     """The highest revision count that a visit saw."""
+    dead_ends: int = 0
+    """How often it gave an action that no edge takes."""
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class SpanFact:
     service: str | None = None
     message: str | None = None
     versions: tuple[Attributes, ...] = ()
+    dead_ends: tuple[str, ...] = ()
+    """The stages whose actions no edge took."""
     links: tuple[tuple[str, str, Attributes], ...] = ()
     resource: Attributes = field(default_factory=dict[str, Any])
     """What is said of whatever made it, such as `service.version`."""
@@ -129,12 +131,21 @@ class _Resource:
     attributes: Attributes
 
 
+_last_resource: tuple[object, _Resource] = (None, _Resource(None, None, {}))
+"""What was described last, and what it is: mostly every line of a file has the same."""
+
+
 def _of_resource(resource: dict[str, Any]) -> _Resource:
-    described: object = resource.get("resource")
+    global _last_resource
+    described = cast("object", resource.get("resource"))
+    if described is not None and described == _last_resource[0]:
+        return _last_resource[1]
     found = attributes(cast("dict[str, Any]", described).get("attributes")) if isinstance(described, dict) else {}
     pid = found.get("process.pid")
     process = text(found.get(names.PROCESS)) or (str(pid) if type(pid) is int else None)
-    return _Resource(text(found.get("service.name")), process, found)
+    made = _Resource(text(found.get("service.name")), process, found)
+    _last_resource = cast("object", described), made
+    return made
 
 
 def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact | None:
@@ -163,6 +174,11 @@ def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact 
             attributes(event.get("attributes"))
             for event in _objects(span.get("events"))
             if event.get("name") == names.EVENT_VERSION
+        ),
+        tuple(
+            text(attributes(event.get("attributes")).get(names.STAGE_NAME)) or ""
+            for event in _objects(span.get("events"))
+            if event.get("name") == names.EVENT_DEAD_END
         ),
         tuple(
             (text(link.get("traceId")) or "", text(link.get("spanId")) or "", attributes(link.get("attributes")))
@@ -197,12 +213,17 @@ def _event(event: dict[str, Any], resource: _Resource) -> EventFact | None:
 def attributes(pairs: object) -> Attributes:
     """The attributes of a span, an event or a resource; what has no value that can be read is left out."""
     found: Attributes = {}
-    for pair in _objects(pairs):
-        key, value = pair.get("key"), pair.get("value")
-        if isinstance(key, str) and isinstance(value, dict):
-            read = _value(cast("dict[str, Any]", value))
-            if read is not None:
-                found[key] = read
+    # This is what reading a record takes its time for: so it is one loop, with what most are, texts, in it.
+    for pair in cast("list[object]", pairs) if isinstance(pairs, list) else ():
+        if isinstance(pair, dict):
+            known = cast("dict[str, Any]", pair)
+            key, value = known.get("key"), known.get("value")
+            if isinstance(key, str) and isinstance(value, dict):
+                text = value.get("stringValue")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+                if type(text) is str and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
+                    found[key] = text
+                elif (read := _value(cast("dict[str, Any]", value))) is not None:
+                    found[key] = read
     return found
 
 

@@ -1,0 +1,216 @@
+"""`otel-progress report`: where the time of runs went, and what would help most."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any, get_args
+
+from ..insight import Report, RunFigures
+from ..insight.exports import to_json
+from ..names import Result
+from ..recording.visible import visible
+from ..report.bottlenecks import screen
+from ..report.formats import Trace, comma_separated, markdown
+from ..runs import Filter, Problems, Run, SourceError, State
+from ..runs.index import Index
+from ..runs.place import FOLDER
+from ..runs.reading import Source
+from ..runs.whole import whole_runs
+from .output import put, room, say_problems
+from .runs import SOURCE_HELP, moment, source_of
+from .said import say
+
+FORMATS = ("text", "json", "markdown", "chrome", "csv")
+_MOST_VISITS = 1_000_000
+_MOST_WORKFLOWS = 3
+_HELP = """\
+Say where the time of runs went: what they waited for (the critical path), what
+revisions, retries and waiting cost, and what would help most, in at most seven
+sentences, the most valuable first.
+
+RUN is the id of a run, as `otel-progress runs` shows it, or the beginning of
+one. Without it the report is of all runs of the source, those of each workflow
+together; a saving is predicted by replaying the last of them.
+
+In the table of the stages, of one run, or of a run on average:
+  time, p50, p90, p99   in its visits; over many runs the quantiles
+  own                   as much of that as no stage inside was open
+  path                  its share of the critical path
+  often                 in how many runs it is on the critical path at all
+  waits                 between attempts, and for what it said that it waits for
+  rework                in repeats at a higher revision
+  pass                  first visits that needed neither retry nor rework
+  trend                 what it has grown by, where that is more than chance
+Every figure is defined in docs/report.md."""
+
+_EXAMPLES = """\
+examples:
+  otel-progress report                          all that is recorded here
+  otel-progress report 91a85411                 one run
+  otel-progress report --workflow 'pr_*' --since 7d
+  otel-progress report --format markdown >> "$GITHUB_STEP_SUMMARY"
+  otel-progress report 91a85411 --format chrome > trace.json   for ui.perfetto.dev
+  otel-progress report --from http://localhost:16686?service=content-studio
+  zcat traces.jsonl.gz | otel-progress report --from -
+"""
+
+
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Say what it does and takes."""
+    command.description, command.epilog = _HELP, _EXAMPLES
+    command.add_argument("runs", nargs="*", metavar="RUN", help="ids, or how they begin (default: all runs)")
+    command.add_argument("--from", dest="source", metavar="SOURCE", help=SOURCE_HELP)
+    command.add_argument("--workflow", metavar="NAME", help="only runs of this workflow; * and ? as in file names")
+    command.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        choices=[*get_args(State), *get_args(Result)],
+        metavar="STATE",
+        help="only runs in this state, or done with this result, as `runs` has them; may be given several times",
+    )
+    when = "2026-11-26 or 2026-11-26T14:30, or how long ago: 30m, 12h, 7d"
+    command.add_argument("--since", type=moment, metavar="TIME", help=f"only runs that began then or later: {when}")
+    command.add_argument("--until", type=moment, metavar="TIME", help="only runs that began before")
+    command.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="text: one screen (default); json: all figures; markdown: for a pull request; chrome: trace events, for "
+        "Perfetto and speedscope; csv: a line for each stage of each run",
+    )
+    command.set_defaults(do=report)
+
+
+def report(options: argparse.Namespace) -> int:
+    """Report on the runs that the options of `report` name; gives the exit code."""
+    gc.disable()  # What is read is kept until the end: to look through it again and again would take half the time.
+    wanted = Filter(options.workflow, options.state, options.since, options.until)
+    try:
+        source = source_of(options.source, wanted)
+    except SourceError as error:
+        say(f"otel-progress: {visible(str(error))}")
+        return 2
+    if source is None:
+        say("otel-progress: no run is recorded here: `otel-progress run app.py` records one")
+        return 1
+    problems = Problems()
+    ids: set[str] | None = None
+    if options.runs:
+        found = _ids(source, options.runs, problems)
+        if isinstance(found, int):
+            say_problems(problems)
+            return found
+        ids, source = found
+        problems.clear()
+    collected, lines = _made(options, source, wanted, problems, ids)
+    if collected.runs:
+        put(lines)
+    say_problems(problems)
+    if not collected.runs and not problems:
+        say("otel-progress: no run is there" + (" that is asked for" if _asks(options) else ""))
+    return 0 if collected.runs else 2 if problems else 1
+
+
+def _made(
+    options: argparse.Namespace, source: Source, wanted: Filter, problems: Problems, ids: set[str] | None
+) -> tuple[Report, Iterable[tuple[str, str]]]:
+    """All that was read, and the lines that show it."""
+    collected, trace, figures = Report(), Trace(), list[RunFigures]()
+    with _Progress() as progress:
+        for run in _runs(source, wanted, problems, ids, progress):
+            made = collected.add(run)
+            progress.tell(f"{collected.runs} runs")
+            if options.format == "chrome":
+                trace.add(run, made)
+            elif options.format == "csv":
+                figures.append(made)
+        if options.format == "chrome":
+            return collected, [(trace.dump(), "")]
+        if options.format == "csv":
+            return collected, [(comma_separated(figures).rstrip("\n"), "")]
+        progress.tell("what would help")
+        workflows = collected.workflows()
+    if options.format == "json":
+        return collected, [(json.dumps(to_json(workflows, options.source or FOLDER.name), indent=1), "")]
+    if options.format == "markdown":
+        return collected, ((line, "") for line in markdown(workflows))
+    return collected, _screens(workflows)
+
+
+def _screens(workflows: Any) -> Iterator[tuple[str, str]]:
+    for number, each in enumerate(workflows[:_MOST_WORKFLOWS]):
+        if number:
+            yield "", ""
+        yield from screen(each, room())
+    if left := workflows[_MOST_WORKFLOWS:]:
+        names = ", ".join(visible(each.figures.workflow) or "(no name)" for each in left[:10])
+        yield "", ""
+        yield f"and {len(left)} more workflows; --workflow shows one of them: {names}", "dim"
+
+
+def _asks(options: argparse.Namespace) -> bool:
+    return bool(options.workflow or options.state or options.since or options.until)
+
+
+def _runs(
+    source: Source, wanted: Filter, problems: Problems, ids: set[str] | None, progress: _Progress
+) -> Iterator[Run]:
+    return whole_runs(
+        source,
+        wanted,
+        problems,
+        visits=_MOST_VISITS,
+        runs=None if ids is None else ids.__contains__,
+        tell=lambda facts: progress.tell(f"{facts} spans and events"),
+    )
+
+
+def _ids(source: Source, prefixes: list[str], problems: Problems) -> tuple[set[str], Source] | int:
+    """The runs that are named, and what tells of them; the exit code where one is not there, or several begin so."""
+    found: set[str] = set()
+    with closing(Index(source.index)) as index:
+        index.update(source.inputs, problems)
+        for prefix in prefixes:
+            ids = index.ids(prefix)
+            ids = [prefix] if prefix in ids else ids
+            if not ids:
+                say(f"otel-progress: no run begins with {visible(prefix)}: `otel-progress runs` lists them")
+                return 1
+            if len(ids) > 1:
+                say(f"otel-progress: several runs begin with {visible(prefix)}: {visible(', '.join(ids))}")
+                return 2
+            found |= set(ids)
+        inputs = {name for run in found for name in index.inputs_of(run)}
+    return found, Source([each for each in source.inputs if each.name in inputs], source.index)
+
+
+class _Progress:
+    """A line on a terminal that says how far it is, from the first second on; it is gone at the end."""
+
+    def __init__(self) -> None:
+        out: Any = sys.stderr
+        self._out = out if out is not None and out.isatty() else None
+        self._next = time.monotonic() + 1.0
+        self._shown = False
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def tell(self, what: str) -> None:
+        """Say it, some times a second."""
+        if self._out is not None and time.monotonic() >= self._next:
+            self._next, self._shown = time.monotonic() + 0.2, True
+            self._out.write(f"\r\x1b[Kotel-progress: {what}")
+            self._out.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown and self._out is not None:
+            self._out.write("\r\x1b[K")
+            self._out.flush()

@@ -1,0 +1,325 @@
+"""What is worth saying about a workflow: at most seven sentences, the most valuable first, none without a ground."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .many import StageOverRuns, WorkflowFigures
+from .numbers import median
+from .sharing import Gap
+from .visits import RETRY
+from .whatif import Replay, WhatIf
+
+Confidence = Literal["low", "medium", "high"]
+MOST = 7
+"""Sentences about one workflow."""
+MOST_REPLAYED = 20
+"""Runs that are replayed for it, the last ones."""
+_MEDIUM, _HIGH = 3, 10
+"""From so many runs on."""
+_SHARE = 0.1
+"""The part of the time of a run from which on something is worth a sentence."""
+_MAIN = 0.4
+_ASKED = 3
+
+
+@dataclass(frozen=True)
+class Insight:
+    """One sentence, and what follows from it."""
+
+    kind: str
+    text: str
+    advice: str
+    stage: str | None
+    seconds: float
+    """What it is about, of a run on average: time that is lost, or could be saved."""
+    share: float
+    """The same as a part of a run, from 0 to 1: the order goes by it."""
+    runs: int
+    """How many runs it rests on."""
+
+    @property
+    def confidence(self) -> Confidence:
+        """`low` below three runs, `high` from ten on."""
+        return "low" if self.runs < _MEDIUM else "medium" if self.runs < _HIGH else "high"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What sentences are made of."""
+
+    figures: WorkflowFigures
+    replays: Sequence[Replay] = ()
+    """Of runs that have ended, the last ones."""
+    gaps: Sequence[Gap] = ()
+    """Times of the last run in which nothing was open, the longest first."""
+
+    @property
+    def runs(self) -> int:
+        """Runs that have ended."""
+        return self.figures.seconds.count if self.figures.seconds else 0
+
+    @property
+    def wall(self) -> float:
+        """Seconds that they took, all together."""
+        return self.figures.seconds.total if self.figures.seconds else 0.0
+
+    def say(self, kind: str, text: str, advice: str, stage: str | None, seconds: float) -> Insight:
+        """A sentence about so many seconds of all runs together."""
+        share = min(1.0, seconds / self.wall) if self.wall else 0.0
+        return Insight(kind, text, advice, stage, seconds / max(1, self.runs), share, self.runs)
+
+    def ask(self, question: Callable[[Replay], WhatIf]) -> tuple[WhatIf | None, float, float]:
+        """The last answer, and the seconds and the part of a run that it saves in the middle of all answers."""
+        answers = [question(replay) for replay in self.replays]
+        good = [answer for answer in answers if answer.after is not None]
+        if not good:
+            return (answers[-1] if answers else None), 0.0, 0.0
+        return good[-1], median(each.saves for each in good), median(each.share for each in good)
+
+
+def insights_of(evidence: Evidence) -> tuple[Insight, ...]:
+    """What is worth saying, the most valuable first; where nothing is, that."""
+    found = [insight for kind in KINDS for insight in kind(evidence)]
+    found.sort(key=lambda each: (-each.share, each.kind, each.stage or ""))
+    return tuple(found[:MOST]) or (_healthy(evidence),)
+
+
+def _healthy(evidence: Evidence) -> Insight:
+    figures = evidence.figures
+    if figures.seconds is None:
+        return evidence.say("healthy", "no run has ended yet", "look again when one has", None, 0.0)
+    usual = "it took" if evidence.runs == 1 else f"{evidence.runs} runs took, in the middle,"
+    text = f"{usual} {time(figures.seconds.p50)}, and nothing stands out"
+    return evidence.say("healthy", text, "there is nothing to do", None, 0.0)
+
+
+# --- the kinds --------------------------------------------------------------------------------------------------------
+
+
+def _bottleneck(evidence: Evidence) -> Iterator[Insight]:
+    """One stage is most of what runs wait for."""
+    stages = [stage for stage in evidence.figures.stages if stage.critical_share is not None]
+    if len(stages) < 2:
+        return
+    first, second = stages[:2]
+    share, next_share = first.critical_share or 0.0, second.critical_share or 0.0
+    if share < _MAIN or share < 1.5 * next_share:
+        return
+    of_run = (first.critical or 0.0) / evidence.runs
+    answer, saves, part = evidence.ask(lambda replay: replay.faster(first.stage))
+    text = f"{first.stage} takes {percent(share)} of the time that runs wait for ({time(of_run)} of a run)"
+    if answer is not None and answer.after is None:
+        advice = f"begin there; what it would save is not known: {answer.refused}"
+    elif answer is None or part < _SHARE / 2:
+        advice = "begin there"
+    else:
+        advice = f"begin there: {answer.what} saves {time(saves)}, {percent(part)} of the run"
+    yield evidence.say("bottleneck", text, advice, first.stage, first.critical or 0.0)
+
+
+def _rework(evidence: Evidence) -> Iterator[Insight]:
+    """Revisions take much of the time."""
+    figures = evidence.figures
+    if not evidence.wall or figures.rework < _SHARE * evidence.wall:
+        return
+    worst = max(figures.stages, key=lambda stage: stage.rework)
+    text = (
+        f"revisions take {time(figures.rework / evidence.runs)} of a run "
+        f"({percent(figures.rework / evidence.wall)}), most of it in {worst.stage}"
+    )
+    answer, saves, part = evidence.ask(Replay.one_revision_less)
+    advice = "ask for more at the first visit, and check less often"
+    if answer is not None and answer.after is not None:
+        advice = f"ask for more at the first visit: one revision less saves {time(saves)}, {percent(part)} of the run"
+    yield evidence.say("rework", text, advice, worst.stage, figures.rework)
+
+
+def _useless_revisions(evidence: Evidence) -> Iterator[Insight]:
+    """From some revision on no run succeeds any more."""
+    figures = evidence.figures
+    last_good = max(
+        (revision for revision, results in figures.results_by_revision.items() if results.get("success")), default=None
+    )
+    if last_good is None or last_good < 1:
+        return
+    beyond = {
+        revision: sum(results.values())
+        for revision, results in figures.results_by_revision.items()
+        if revision > last_good
+    }
+    lost = sum(spent for revision, spent in figures.rework_by_revision.items() if revision > last_good)
+    runs = sum(beyond.values())
+    if runs >= _MEDIUM and lost:
+        text = f"of {runs} runs that went beyond revision {last_good} none succeeded: {time(lost)} for nothing"
+        advice = f"end the loop after revision {last_good}: it gains nothing behind it"
+        yield evidence.say("useless revisions", text, advice, None, lost)
+
+
+def _items_one_by_one(evidence: Evidence) -> Iterator[Insight]:
+    """Items come one after the other."""
+    for stage in [each for each in evidence.figures.stages if _has_items(each)][:_ASKED]:
+        answer, saves, part = evidence.ask(lambda replay, name=stage.stage: replay.more_in_parallel(name))
+        if answer is None or answer.after is None or part < _SHARE:
+            continue
+        text = f"the items of {stage.stage} come one after the other"
+        advice = (
+            f"they are items of one batch, so work on them at once where none needs another: two at a time saves "
+            f"{time(saves)}, {percent(part)} of the run"
+        )
+        yield evidence.say("items one by one", text, advice, stage.stage, part * evidence.wall)
+        return
+
+
+def _has_items(stage: StageOverRuns) -> bool:
+    return stage.runs > 0 and (
+        stage.first_visits > stage.runs or sum(each.items for each in stage.platforms) > stage.runs
+    )
+
+
+def _waits(evidence: Evidence) -> Iterator[Insight]:
+    """A stage waits more than it works."""
+    for stage in evidence.figures.stages:
+        said = {reason: waited for reason, waited in stage.waiting.items() if reason != RETRY}
+        waited = sum(said.values())
+        if stage.own and waited > stage.own / 2 and waited >= _SHARE * evidence.wall:
+            reason = max(said, key=lambda each: (said[each], each))
+            text = (
+                f"{stage.stage} waits for {reason} more than it works: {time(waited / evidence.runs)} of its "
+                f"{time(stage.own / evidence.runs)} in a run"
+            )
+            yield evidence.say(
+                "waits", text, f"a quicker {stage.stage} gains little: shorten that wait", stage.stage, waited
+            )
+
+
+def _retries(evidence: Evidence) -> Iterator[Insight]:
+    """Failed attempts take much of the time."""
+    for stage in evidence.figures.stages:
+        if stage.retries and stage.retry_seconds >= _SHARE / 2 * evidence.wall > 0:
+            number = "1 retry" if stage.retries == 1 else f"{stage.retries} retries"
+            text = (
+                f"{number} of {stage.stage} cost {time(stage.retry_seconds / evidence.runs)} of a run "
+                f"({percent(stage.retry_seconds / evidence.wall)})"
+            )
+            advice = "find out why the first attempt fails, or give up sooner"
+            yield evidence.say("retries", text, advice, stage.stage, stage.retry_seconds)
+
+
+def _outliers(evidence: Evidence) -> Iterator[Insight]:
+    """One platform takes much longer than the others."""
+    for stage in evidence.figures.stages:
+        usual = median(each.median for each in stage.platforms) if stage.platforms else 0.0
+        for each in stage.platforms:
+            if each.outlier:
+                text = (
+                    f"in {stage.stage} {each.platform or 'items without a platform'} takes {time(each.median)}, "
+                    f"the other platforms {time(usual)}"
+                )
+                lost = max(0.0, each.seconds - each.items * usual)
+                yield evidence.say("outlier", text, "look at what is special about it", stage.stage, lost)
+
+
+def _budgets(evidence: Evidence) -> Iterator[Insight]:
+    """A budget that no visit keeps."""
+    for stage in evidence.figures.stages:
+        if stage.budget is None or stage.quickest is None or stage.budget_visits < _MEDIUM:
+            continue
+        if not stage.budget_kept and stage.quickest > stage.budget:
+            text = (
+                f"the budget of {stage.stage}, {time(stage.budget)}, is out of reach: the quickest of "
+                f"{stage.budget_visits} visits took {time(stage.quickest)}"
+            )
+            over = (stage.quickest - stage.budget) * stage.budget_visits
+            yield evidence.say("budget", text, "set one that can be kept, or make it quicker", stage.stage, over)
+
+
+def _gaps(evidence: Evidence) -> Iterator[Insight]:
+    """Much of the time is in no stage."""
+    gap = evidence.figures.gap
+    if gap is None or not evidence.figures.stages or gap < 1.5 * _SHARE * evidence.wall or not gap:
+        return
+    text = f"in {time(gap / evidence.runs)} of a run ({percent(gap / evidence.wall)}) no stage is open"
+    if evidence.gaps:
+        longest = evidence.gaps[0]
+        place = {
+            (True, True): "with no stage at all",
+            (True, False): f"before {longest.before}",
+            (False, True): f"after {longest.after}",
+            (False, False): f"between {longest.after} and {longest.before}",
+        }[longest.after is None, longest.before is None]
+        text += f", the longest {place} ({time(longest.seconds)})"
+    yield evidence.say("gaps", text, "mark what is done there as a stage, to see what it is", None, gap)
+
+
+def _slower(evidence: Evidence) -> Iterator[Insight]:
+    """Runs take longer and longer."""
+    whole = evidence.figures.seconds
+    if whole is None or whole.count < 8 or whole.chance > 0.01 or whole.change < _SHARE * whole.p50:
+        return
+    stages = [stage for stage in evidence.figures.stages if stage.seconds.chance <= 0.01 and stage.seconds.change > 0]
+    worst = max(stages, key=lambda stage: stage.seconds.change, default=None)
+    chance = f"p = {max(whole.chance, 0.0001):.2g}"
+    text = f"over {whole.count} runs the time of a run has grown by {time(whole.change)} ({chance})"
+    advice = "find out what has changed"
+    if worst is not None:
+        text += f", that of {worst.stage} by {time(worst.seconds.change)}"
+        advice += f" in {worst.stage}"
+    yield evidence.say("slower", text, advice, worst.stage if worst else None, whole.change / 2 * whole.count)
+
+
+def _failures(evidence: Evidence) -> Iterator[Insight]:
+    """Visits fail, or are saved by a fallback only."""
+    for stage in evidence.figures.stages:
+        failed = stage.results.get("failure", 0)
+        for kind, number, words, advice in (
+            ("failures", failed, "fail", "find out why: what came before them was for nothing"),
+            ("fallbacks", stage.fallbacks, "end with a fallback", "find out why: what they give is a makeshift"),
+        ):
+            if number >= max(1, _SHARE * stage.visits):
+                text = f"{number} of {stage.visits} visits of {stage.stage} {words}"
+                yield evidence.say(kind, text, advice, stage.stage, number / stage.visits * stage.seconds.total)
+
+
+def _dead_ends(evidence: Evidence) -> Iterator[Insight]:
+    """A flow ends where it was not meant to."""
+    for stage in evidence.figures.stages:
+        if stage.dead_ends:
+            times = "once" if stage.dead_ends == 1 else f"{stage.dead_ends} times"
+            text = f"{stage.stage} gave an action that no edge takes {times}, and its flow ended there"
+            yield evidence.say("dead ends", text, "add the edge, or return another action", stage.stage, 0.0)
+
+
+KINDS: tuple[Callable[[Evidence], Iterable[Insight]], ...] = (
+    _bottleneck,
+    _rework,
+    _useless_revisions,
+    _items_one_by_one,
+    _waits,
+    _retries,
+    _outliers,
+    _budgets,
+    _gaps,
+    _slower,
+    _failures,
+    _dead_ends,
+)
+
+
+def time(seconds: float) -> str:
+    """Seconds, as people read them: `3.2 ms`, `4.51 s`, `2m 05s`, `1h 12m`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.{1 if seconds < 0.09995 else 0}f} ms"
+    if seconds < 59.995:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+
+
+def percent(share: float) -> str:
+    """A part as people read it."""
+    return f"{share:.0%}" if share >= 0.01 or share <= 0 else "under 1%"

@@ -1,0 +1,153 @@
+"""The critical path: what the end of a run has waited for, instant by instant, back to its start.
+
+From the end of something the path goes to what is recorded to come before it; where nothing recorded explains the time
+between, to what ended last before it, and then it is said to be inferred. Going into a visit it does the same inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..recording.times import NANO
+from .shape import RUN, SLACK, Shape
+
+_UNFINISHED = ("abandoned",)
+"""Nothing waits for the end of these: it was only noted with the end of the run."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of the path in which one visit, or the run itself, did what is its own."""
+
+    started: int
+    ended: int
+    visit: str | None
+    """Its id; None: the run's own code, between the stages."""
+    stage: str | None
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return (self.ended - self.started) / NANO
+
+
+@dataclass(frozen=True)
+class Step:
+    """A visit whose end something on the path has waited for."""
+
+    visit: str
+    stage: str
+    inferred: bool
+    """Whether times alone say so, and no link."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """The critical path of a run."""
+
+    segments: tuple[Segment, ...]
+    """From the start of the run to its end, without a gap."""
+    steps: tuple[Step, ...]
+    """In the order of time; of visits inside others the inner ones come before the outer one ends, so behind it."""
+
+    @property
+    def inferred(self) -> int:
+        """How many of the steps times alone tell."""
+        return sum(step.inferred for step in self.steps)
+
+    @property
+    def seconds_of(self) -> dict[str | None, float]:
+        """The time of each stage on the path; that of the run's own code under None."""
+        found: dict[str | None, int] = {}
+        for each in self.segments:
+            found[each.stage] = found.get(each.stage, 0) + each.ended - each.started
+        return {stage: spent / NANO for stage, spent in found.items()}
+
+
+def path_of(shape: Shape) -> Path:
+    """Walk back from the end of a run to its start."""
+    return _Walk(shape).done()
+
+
+class _Walk:
+    """On the way back: inside of `_place` at the instant `_at`."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        followed = {before for follows in shape.follows for before in follows}
+        self._inside = shape.inside()
+        self._open_ends = [sum(each not in followed for each in inside) for inside in self._inside]
+        self._followed = followed
+        for inside in self._inside:
+            inside.sort(key=lambda each: (shape.ends[each], shape.starts[each], each))
+        self._used = [False] * len(shape.visits)
+        self._at = shape.ended
+        self._segments: list[Segment] = []
+        self._steps: list[Step] = []
+
+    def done(self) -> Path:
+        place, next_one = RUN, None
+        while True:
+            before, inferred = self._before(place, next_one)
+            if before is not None:
+                self._back_to(self._shape.ends[before], place)
+                self._used[before] = True
+                visit = self._shape.visits[before]
+                self._steps.append(Step(visit.id, visit.stage, inferred))
+                place, next_one = before, None
+                continue
+            self._back_to(self._shape.started if place == RUN else self._shape.starts[place], place)
+            if place == RUN:
+                return Path(tuple(reversed(self._segments)), tuple(reversed(self._steps)))
+            self._used[place] = True
+            place, next_one = self._outside(place), place
+
+    def _back_to(self, at: int, place: int) -> None:
+        """What was from then on until now was its own."""
+        if at < self._at:
+            visit = None if place == RUN else self._shape.visits[place]
+            self._segments.append(
+                Segment(at, self._at, None if visit is None else visit.id, None if visit is None else visit.stage)
+            )
+            self._at = at
+
+    def _outside(self, place: int) -> int:
+        """Where a visit was started: what lies around it and was still open then."""
+        around = self._shape.parents[place]
+        while around != RUN and self._shape.ends[around] < self._at:
+            around = self._shape.parents[around]
+        return around
+
+    def _before(self, place: int, next_one: int | None) -> tuple[int | None, bool]:
+        """What was waited for: by the start of the next one, or, with None, by the end of the place itself."""
+        ends = self._shape.ends
+        recorded = None
+        if next_one is not None:
+            known = [each for each in self._shape.follows[next_one] if not self._used[each]]
+            recorded = max(known, key=lambda each: (ends[each], each), default=None)
+        last = self._last(place, is_end=next_one is None)
+        if recorded is not None and (last is None or ends[last] - ends[recorded] <= SLACK):
+            return recorded, False
+        alone = next_one is None and self._open_ends[place] == 1 and last not in self._followed
+        return last, last is not None and not alone
+
+    def _last(self, place: int, *, is_end: bool) -> int | None:
+        """What ended last in there until now. Time goes back only: what is passed over once is of no use later."""
+        shape, waiting = self._shape, self._inside[place]
+        while waiting and (
+            self._used[waiting[-1]]
+            or shape.ends[waiting[-1]] > self._at
+            or shape.visits[waiting[-1]].result in _UNFINISHED
+        ):
+            waiting.pop()
+        if not waiting:
+            return None
+        last = waiting[-1]
+        if is_end and shape.visits[last].result == "cancelled":
+            # By the end, which has then waited for something else: that has ended right before.
+            for each in reversed(waiting):
+                if shape.ends[last] - shape.ends[each] > SLACK:
+                    break
+                if shape.visits[each].result != "cancelled" and not self._used[each]:
+                    return each
+        return last

@@ -1,0 +1,136 @@
+"""One run, prepared for every question: what lies in what, what followed what, and all within the time of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .. import names
+from ..runs.model import Run, Visit
+
+RUN = -1
+"""In the place of a visit: the run itself."""
+SLACK = 1_000_000
+"""Nanoseconds between two events of which the one may have led to the other at once."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The visits of a run by their numbers in the order of their starts, whatever order they were read in.
+
+    What has no end goes on to the last instant that was told, and nothing reaches beyond the run.
+    """
+
+    run: Run
+    started: int
+    ended: int
+    visits: tuple[Visit, ...]
+    starts: list[int]
+    ends: list[int]
+    parents: list[int]
+    """The visit around each; `RUN` where there is none."""
+    around: list[int]
+    """What could wait for its end: the nearest around it that does not end before it."""
+    follows: list[list[int]]
+    """What each is recorded to have followed."""
+
+    @property
+    def wall(self) -> int:
+        """Nanoseconds from the start to the end."""
+        return self.ended - self.started
+
+    def inside(self) -> list[list[int]]:
+        """The visits that each could wait for, and last those of the run: `inside()[RUN]`."""
+        found: list[list[int]] = [[] for _ in range(len(self.visits) + 1)]
+        for visit, around in enumerate(self.around):
+            found[around].append(visit)
+        return found
+
+
+def shape_of(run: Run) -> Shape:
+    """Prepare a run."""
+    visits = tuple(sorted(run.visits, key=_order))
+    started, ended = _span_of(run, visits)
+    numbers = {visit.id: number for number, visit in enumerate(visits)}
+    parents = _without_circles([numbers.get(visit.parent or "", RUN) for visit in visits])
+    starts = [min(max(visit.started, started), ended) for visit in visits]
+    ends = [ended if visit.ended is None else min(visit.ended, ended) for visit in visits]
+    for number in _from_outside(parents):  # Clocks of several processes differ by a little.
+        if parents[number] != RUN:
+            starts[number] = max(starts[number], starts[parents[number]])
+        ends[number] = max(ends[number], starts[number])
+    around: list[int] = []
+    for number, end in enumerate(ends):
+        place = parents[number]
+        while place != RUN and ends[place] < end:
+            place = parents[place]
+        around.append(place)
+    follows = [
+        sorted(
+            {
+                numbers[link.visit]
+                for link in visit.links
+                if link.kind == names.LINK_FOLLOWS and link.visit in numbers and link.visit != visit.id
+            }
+        )
+        for visit in visits
+    ]
+    return Shape(run, started, ended, visits, starts, ends, parents, around, follows)
+
+
+def _order(visit: Visit) -> tuple[int, float, str]:
+    return visit.started, -(math.inf if visit.ended is None else visit.ended), visit.id
+
+
+def _span_of(run: Run, visits: Iterable[Visit]) -> tuple[int, int]:
+    """When a run began and ended; where no end was told, the last instant that was."""
+    told = [at for visit in visits for at in (visit.started, visit.ended, *_inside(visit)) if at is not None]
+    told += [at for stage in run.stages for at in (stage.started, stage.ended) if at is not None]
+    started = run.started if run.started is not None else min(told, default=0)
+    ended = run.ended if run.ended is not None else max(told, default=started)
+    return started, max(started, ended)
+
+
+def _inside(visit: Visit) -> Iterable[int | None]:
+    """Instants inside a visit that has no end of its own."""
+    if visit.ended is None:
+        for each in (*visit.failed, *visit.items, *visit.waits):
+            yield each.started
+            yield each.ended
+
+
+def _without_circles(parents: list[int]) -> list[int]:
+    """The same, where in a damaged record something lies in itself: that is then directly in the run."""
+    found = list(parents)
+    known = [False] * len(parents)
+    for number in range(len(parents)):
+        way: list[int] = []
+        on_way: set[int] = set()
+        place = number
+        while place != RUN and not known[place]:
+            if place in on_way:
+                found[way[-1]] = RUN
+                break
+            way.append(place)
+            on_way.add(place)
+            place = found[place]
+        for each in way:
+            known[each] = True
+    return found
+
+
+def _from_outside(parents: list[int]) -> list[int]:
+    """The visits, each behind the one around it."""
+    depths = [-1] * len(parents)
+    for number in range(len(parents)):
+        way: list[int] = []
+        place = number
+        while place != RUN and depths[place] < 0:
+            way.append(place)
+            place = parents[place]
+        depth = 0 if place == RUN else depths[place] + 1
+        for each in reversed(way):
+            depths[each] = depth
+            depth += 1
+    return sorted(range(len(parents)), key=depths.__getitem__)
