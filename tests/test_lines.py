@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from otel_progress.report.cell import as_text
+from otel_progress.report.flood import AMPLE
 from otel_progress.report.lines import Lines
 from otel_progress.runs import present
 from otel_progress.runs.happenings import Happening, happenings
@@ -57,9 +58,9 @@ def run(started: float, ended: float, identity: str = RUN, result: str = "succes
     )
 
 
-def lines_of(what: Iterable[str], until: float) -> list[str]:
+def lines_of(what: Iterable[str], until: float, ample: int = AMPLE) -> list[str]:
     """The lines for all of it, asked for at once; and what is left."""
-    lines = Lines()
+    lines = Lines(ample)
     in_order = sorted(told(*what), key=lambda each: each.at)
     return [*lines.tell(in_order, after(until)), *lines.rest(after(until))]
 
@@ -184,6 +185,25 @@ def test_several_runs_at_once_are_named() -> None:
     ]
 
 
+def test_a_short_run_is_told_whole_however_quick_it_is() -> None:
+    begins, ends = run(0, 1.5)
+    quick = [each for number in range(90) for each in visit("score", f"7.{number}", number / 100, number / 100)]
+    longer = [visit("render", f"7.10{number}", 0.9 + number / 20, 1.05 + number / 20) for number in range(9)]
+    said = lines_of([begins, *quick, *(line for each in longer for line in each), ends], 2)
+    assert len(said) == 1 + 90 + 2 * 9 + 1
+    assert not [line for line in said if "..." in line]
+
+
+def test_what_is_ample_comes_back_with_time() -> None:
+    begins, _ = run(0, 0)
+    flood = [each for number in range(300) for each in visit("score", f"7.{number}", number / 1000, number / 1000)]
+    later = [each for number in range(60) for each in visit("render", f"7.2{number}", 9, 9)]
+    said = lines_of([begins, *flood, *later], 14)
+    assert [line for line in said if "..." in line] == ["10:45:01 ... 74 more visits of score ended"]
+    assert len([line for line in said if "score" in line]) == 1 + 300 - 74
+    assert len([line for line in said if "render" in line]) == 60
+
+
 def test_a_flood_is_counted_and_its_failures_are_said_first() -> None:
     begins, ends = run(0, 6)
     history = [begins]
@@ -192,7 +212,7 @@ def test_a_flood_is_counted_and_its_failures_are_said_first() -> None:
         how = {"stage__result": "failure", "error__type": "ValueError"} if failed else {}
         history += visit(f"score {number % 3}", f"7.{number}", at, at + 0.001, stage__visit=number, **how)
     history += [*visit("publish", "7.9999", 0.5, 5.6), *visit("short", "7.9998", 4, 5.7), ends]
-    said = lines_of(history, 7)
+    said = lines_of(history, 7, 0)
     assert said[:2] == [
         "10:45:00 campaign started, run 01234567",
         "10:45:00   score 0 ended in 1.0 ms: success",
@@ -222,7 +242,7 @@ def test_of_many_that_start_at_once_a_few_are_said() -> None:
     around = visit("crawl", "7.around", 0, 0.6)
     starts = [visit_event("started", "fetch", f"7.{number}", at=0, parent__visit_id="7.around") for number in range(60)]
     ends = [visit_event("ended", "fetch", f"7.{number}", at=0.5, duration=0.5) for number in range(30)]
-    assert lines_of([begins, *around, *starts, *ends], 1.2) == [
+    assert lines_of([begins, *around, *starts, *ends], 1.2, 0) == [
         "10:45:00 campaign started, run 01234567",
         "10:45:00   crawl started",
         *["10:45:00     fetch started"] * 10,
@@ -237,7 +257,7 @@ def test_a_flood_of_failures_is_bounded_too() -> None:
     how = {"stage__result": "failure", "error__type": "ValueError"}
     history = [each for number in range(200)
                for each in visit("score", f"7.{number}", number / 1000, number / 1000, **how)]  # fmt: skip
-    said = lines_of([begins, *history], 0.5)
+    said = lines_of([begins, *history], 0.5, 0)
     assert len(said) == 27
     assert said[-1] == "10:45:00 ... 175 more visits of score ended, 175 failed (ValueError)"
 
@@ -247,13 +267,13 @@ def test_a_flood_of_runs_is_bounded_too() -> None:
     for number in range(100):
         failed = {"result": "failure"} if number % 10 == 9 else {}
         history += run(number / 1000, number / 1000 + 0.0005, f"{number:032x}", **failed)
-    said = lines_of(history, 0.5)
+    said = lines_of(history, 0.5, 0)
     assert len(said) == 26
     assert said[-1] == "10:45:00 ... 88 more runs ended, 9 failed"
 
 
 def test_a_crash_with_many_runs_is_bounded_too() -> None:
-    lines = Lines()
+    lines = Lines(0)
     lines.catch_up(
         told(*(event("run.started", run=f"{number:032x}", span_id=f"{number + 1:016x}") for number in range(99)))
     )
@@ -269,7 +289,7 @@ def test_after_a_flood_each_line_is_said_again() -> None:
     begins, _ = run(0, 0)
     flood = [each for number in range(1000) for each in visit("score", f"7.{number}", number / 500, number / 500)]
     calm = [each for number in range(4) for each in visit("render", f"7.2{number}", 9 + number, 9 + number)]
-    assert lines_of([begins, *flood, *calm], 14)[-5:] == [
+    assert lines_of([begins, *flood, *calm], 14, 0)[-5:] == [
         "10:45:09   render ended in under 0.1 ms: success",
         "10:45:10 campaign still running for 10 s, in no stage",
         "10:45:10   render ended in under 0.1 ms: success",

@@ -12,6 +12,8 @@ from ..recording.visible import visible
 
 Kind = Literal["whole", "failed", "long", "start", "other"]
 """Each has a room of its own, so that what matters more is not crowded out. `whole`: a run, or what holds visits."""
+AMPLE = 200
+"""Lines that are said however quickly they come, and `_RATE` more for each second: a short run is told whole."""
 _MOST: dict[Kind, int] = {"whole": 25, "failed": 25, "long": 25, "start": 10, "other": 25}
 """Lines of each kind in a first window."""
 _FEW: dict[Kind, int] = {"whole": 10, "failed": 10, "long": 10, "start": 3, "other": 3}
@@ -59,8 +61,11 @@ class Hidden:
 class Flood:
     """Decides which lines are said. Time is what the lines themselves say of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ample: int = AMPLE) -> None:
         self.hidden = Hidden()
+        self._ample = self._left = float(ample)
+        """Lines that may be said at once; some of these come back with each second."""
+        self._last_asked: int | None = None
         self._opened: int | None = None
         self._level = 0
         self._asked = 0
@@ -75,7 +80,13 @@ class Flood:
         """Whether one more line may be said."""
         if self._opened is None:
             self._opened = at
+        if self._last_asked is not None:
+            self._left = min(self._ample, self._left + max(0, at - self._last_asked) / NANO * _RATE)
+        self._last_asked = at
         self._asked += 1
+        if self._left >= 1 and not self._level:
+            self._left -= 1
+            return True
         self._said[kind] += 1
         return self._said[kind] <= (_FEW if self._level else _MOST)[kind]
 
@@ -87,7 +98,7 @@ class Flood:
         end = self._opened + length * NANO
         if at < end:
             return None
-        much = self._asked > _RATE * length
+        much = self._asked > _RATE * length and (self._left < 1 or self._level > 0)
         self._level = min(self._level + 1, len(_WINDOWS) - 1) if much else 0
         self._opened = end if much else None
         self._asked, self._said = 0, Counter[Kind]()

@@ -18,7 +18,7 @@ from ..runs.happenings import Happening
 from ..runs.otlp import count, optional_count, seconds, text
 from ..runs.present import Change, Present, RunNow, VisitNow
 from ..runs.states import Processes
-from .flood import Flood
+from .flood import AMPLE, Flood
 from .said import duration
 
 SHORT = NANO // 10
@@ -35,9 +35,9 @@ _MOST_STILL = 50_000
 class Lines:
     """Turns what happens into lines. `tell` gives them in the order of their times."""
 
-    def __init__(self) -> None:
+    def __init__(self, ample: int = AMPLE) -> None:
         self.present = Present()
-        self._flood = Flood()
+        self._flood = Flood(ample)
         self._new: deque[tuple[int, RunNow, str]] = deque(maxlen=_MOST_STARTED)
         """Visits of which it is not said yet that they started."""
         self._still: list[tuple[int, int, RunNow, str | None]] = []
