@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from .build import StackError, deploy_folder, program
+from .build import StackError, deploy_folder, is_built, program
 
 HOST = "127.0.0.1"
 PORTS = {
@@ -34,10 +34,40 @@ PORTS = {
     "jaeger": 16686,
 }
 """Where each server listens, by default. The configuration files and compose.yaml say the same."""
+HIGHEST_OFFSET = 65_535 - max(PORTS.values())
 
 _READY_TIMEOUT = 60.0
 _STOP_TIMEOUT = 15.0
 _LOG_LINES = 12
+_LITTLE_ROOM = 50_000_000  # Bytes; a server that has no more ends, sooner or later.
+
+
+def shifted(offset: int) -> dict[str, int]:
+    """The usual ports, each `offset` higher."""
+    return {name: port + offset for name, port in PORTS.items()}
+
+
+def free_offset(offset: int | None, say: Callable[[str], None]) -> int:
+    """`offset`, or if that is None the lowest one, in steps of 100, at which nobody listens on any of the ports.
+
+    Raises:
+        StackError: somebody listens on one at that `offset`, or at each.
+    """
+    taken: list[str] = []
+    for each in range(0, HIGHEST_OFFSET, 100) if offset is None else [offset]:
+        found = [str(port) for port in shifted(each).values() if _listening(port)]
+        if not found:
+            if taken:
+                say(f"Somebody else listens on {_some(taken)}: all ports are {each} higher than usual.")
+            return each
+        taken = taken or found
+    advice = "name another --port-offset" if offset is not None else "is there a stack for every port?"
+    raise StackError(f"something listens on {HOST} already, {_some(taken)}: {advice}")
+
+
+def _some(ports: list[str]) -> str:
+    more = f" and {len(ports) - 3} more" if len(ports) > 3 else ""
+    return f"port {', '.join(ports[:3])}{more}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +96,8 @@ class Stack:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the servers get beside their addresses."""
     say: Callable[[str], None] = lambda _: None
+    is_unwanted: Callable[[], bool] = lambda: False
+    """Asked while servers start: whether they are to be ended, and not waited for."""
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
 
     def address(self, name: str) -> str:
@@ -89,6 +121,7 @@ class Stack:
                     "--storage.tsdb.retention.size=8GB",
                     "--enable-feature=created-timestamp-zero-ingestion,exemplar-storage",
                     f"--web.listen-address={address('prometheus')}",
+                    f"--web.external-url={self.url('prometheus')}",
                     "--web.enable-otlp-receiver",
                 ],
                 {
@@ -118,6 +151,7 @@ class Stack:
                     f"--config.file={self.deploy / 'alertmanager' / 'alertmanager.yaml'}",
                     f"--storage.path={data / 'alertmanager'}",
                     f"--web.listen-address={address('alertmanager')}",
+                    f"--web.external-url={self.url('alertmanager')}",
                     "--cluster.listen-address=",
                 ],
                 {},
@@ -144,13 +178,30 @@ class Stack:
         """Start the servers `names` (none: all) and wait until each is healthy.
 
         Raises:
-            StackError: a port is taken, or a server ends or does not become healthy.
+            StackError: a server cannot be started, ends, does not become healthy, or is not wanted any more.
+        """
+        self.start(*names)
+        self.wait(*names)
+
+    def start(self, *names: str) -> None:
+        """Start the servers `names` (none: all).
+
+        Raises:
+            StackError: a server cannot be started.
         """
         if not self._running:
             self._write_settings()
+        for name, server in self.servers().items():
+            if not names or name in names:
+                self._start(name, server)
+
+    def wait(self, *names: str) -> None:
+        """Wait until the servers `names` (none: all) are healthy.
+
+        Raises:
+            StackError: one ends, does not become healthy, or is not wanted any more.
+        """
         servers = {name: server for name, server in self.servers().items() if not names or name in names}
-        for name, server in servers.items():
-            self._start(name, server)
         deadline = time.monotonic() + _READY_TIMEOUT
         for name, server in servers.items():
             self._wait(name, server, deadline)
@@ -178,6 +229,20 @@ class Stack:
     def ended(self) -> str | None:
         """The name of a server that has ended by itself, if there is one."""
         return next((name for name, process in self._running.items() if process.poll() is not None), None)
+
+    def pids(self) -> dict[str, int]:
+        """The process of each server that was started."""
+        return {name: process.pid for name, process in self._running.items()}
+
+    def end_of(self, name: str) -> str:
+        """What there is to say of a server that has ended, and what can be done."""
+        code = self._running[name].returncode
+        how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
+        room = shutil.disk_usage(self.folder).free
+        full = f"; its disk has only {room / 1e6:.0f} MB left" if room < _LITTLE_ROOM else ""
+        said = f"{name} has ended {how}{full}; the end of {self.log(name)}:\n{self.tail(name)}"
+        data = self.folder.absolute() / name
+        return f"{said}\nIf it cannot read its data, which another version or a full disk left: move {data} away"
 
     def log(self, name: str) -> Path:
         """The log file of a server."""
@@ -207,24 +272,32 @@ class Stack:
 
     def _start(self, name: str, server: Server) -> None:
         executable = program(server.program)
-        if not executable.exists():
+        if not is_built(server.program):
             raise StackError(f"{server.program} is not built yet: run `otel-progress stack build`")
         self.log(name).parent.mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as log:
-            self._running[name] = subprocess.Popen(  # noqa: S603 - our own words
-                [executable, *server.arguments],
-                env={**os.environ, **server.environment, **self.environment},
-                cwd=self.folder,  # Where Alertmanager looks for the file `webhook-url`.
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us: we stop them in order.
-            )
+            try:
+                self._running[name] = subprocess.Popen(  # noqa: S603 - our own words
+                    [executable, *server.arguments],
+                    env={**os.environ, **server.environment, **self.environment},
+                    cwd=self.folder,  # Where Alertmanager looks for the file `webhook-url`.
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C is for us: we stop them in order.
+                )
+            except OSError as error:
+                raise StackError(
+                    f"{name} cannot be started ({error.strerror}): if {executable.parent} is damaged, remove it, and "
+                    "`otel-progress stack build` builds it anew"
+                ) from error
 
     def _wait(self, name: str, server: Server, deadline: float) -> None:
-        while not _healthy(server.health):
+        while not is_healthy(server.health):
+            if self.is_unwanted():
+                raise StackError(f"{name} is not waited for any more")
             if self._running[name].poll() is not None:
-                raise StackError(f"{name} has ended; the end of {self.log(name)}:\n{self.tail(name)}")
+                raise StackError(self.end_of(name))
             if time.monotonic() > deadline:
                 raise StackError(
                     f"{name} is not healthy after {_READY_TIMEOUT:g} s; the end of its log:\n{self.tail(name)}"
@@ -232,9 +305,6 @@ class Stack:
             time.sleep(0.1)
 
     def __enter__(self) -> Stack:
-        taken = [str(port) for port in self.ports.values() if _listening(port)]
-        if taken:
-            raise StackError(f"something listens on {HOST} already, port {', '.join(taken)}: is another stack up?")
         try:
             self.up()
         except BaseException:
@@ -248,7 +318,8 @@ class Stack:
         self.down()
 
 
-def _healthy(url: str) -> bool:
+def is_healthy(url: str) -> bool:
+    """Whether a server answers 200 at `url`."""
     direct = urllib.request.build_opener(
         urllib.request.ProxyHandler({})
     )  # A proxy cannot reach this machine's loopback.
@@ -275,37 +346,3 @@ def write_files(folder: Path) -> list[Path]:
             raise StackError(f"{target} is there already, and is left as it is: name another folder")
     ignore = shutil.ignore_patterns("__pycache__")
     return [shutil.copytree(source, target, ignore=ignore) for source, target in pairs]
-
-
-def run(folder: Path, say: Callable[[str], None]) -> None:
-    """Run the stack in the foreground until Ctrl-C or SIGTERM.
-
-    Raises:
-        StackError: a server cannot be started, or ends by itself.
-    """
-    signals = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-
-    def leave(*_: object) -> None:
-        for each in signals:  # A second one shall not leave servers behind: stopping them takes some seconds.
-            signal.signal(each, signal.SIG_IGN)
-        say("Stopping ...")
-        raise KeyboardInterrupt
-
-    for each in signals:
-        signal.signal(each, leave)
-    with contextlib.suppress(KeyboardInterrupt), Stack(folder, say=say) as stack:
-        say(
-            f"""
-Jaeger        {stack.url("jaeger")}  (its API: this build has no web page)
-Prometheus    {stack.url("prometheus")}  (the same)
-Alertmanager  {stack.url("alertmanager")}
-OTLP          {stack.url("otlp_http")} (HTTP), {stack.address("otlp_grpc")} (gRPC)
-Data, logs    {stack.folder}
-
-Send it something: OTEL_EXPORTER_OTLP_ENDPOINT={stack.url("otlp_http")} otel-progress run app.py
-Ctrl-C stops it; the data stays."""
-        )
-        while (name := stack.ended()) is None:
-            time.sleep(0.5)
-        raise StackError(f"{name} has ended; the end of its log:\n{stack.tail(name)}")
-    say("Stopped.")
