@@ -43,7 +43,7 @@ def add_to(command: argparse.ArgumentParser) -> None:
         "--port-offset",
         type=_offset,
         metavar="N",
-        help=f"add N to every port, at most {run.HIGHEST_OFFSET} (default: 0, or the first hundred at which all ports are "
+        help=f"add N to every port, at most {run.HIGHEST_OFFSET} (default: 0, or the first hundred at which all are "
         "free)",
     )
     action("down", _down, "end the servers that `stack up` has started over this folder; the data stays")

@@ -16,7 +16,7 @@ from typing import Any
 from . import keeper, state
 from .build import StackError
 from .locks import HeldError, locked
-from .run import Stack, shifted
+from .run import Stack, shifted, too_little_room
 from .state import State
 
 Say = Callable[[str], None]
@@ -136,7 +136,7 @@ class _Command:
             return False
         found = state.read(self._folder)
         if found is not None:
-            self._say(f"\n{summary(self._folder, found)}")
+            self._say(f"\n{too_little_room(self._folder)}{summary(self._folder, found)}")
         if self._detach:
             os.write(self._lifeline, keeper.STAY)
             self._let_go()

@@ -67,14 +67,16 @@ class Keeper:
                 time.sleep(0.2)
         except (StackError, OSError) as fault:
             error = "" if self._is_unwanted else str(fault)
+            if isinstance(fault, OSError) and fault.filename is None:
+                error = f"{error} (in {self._folder})"
         # What follows needs no disk: it may be full.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(StackError):
             self._note(self._state.now("stopping"))
         _tell(stopping=True)
         if stack is not None:
             stack.down()
         if error:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(StackError):
                 self._note(self._state.now("failed", servers={}, error=error))
             _tell(error=error)
             return 1

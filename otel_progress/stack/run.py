@@ -38,8 +38,9 @@ HIGHEST_OFFSET = 65_535 - max(PORTS.values())
 
 _READY_TIMEOUT = 60.0
 _STOP_TIMEOUT = 15.0
-_LOG_LINES = 12
-_LITTLE_ROOM = 50_000_000  # Bytes; a server that has no more ends, sooner or later.
+_LOG_LINES = 6
+_LOG_COLUMNS = 300
+_LITTLE_ROOM = 100_000_000  # Bytes.
 
 
 def shifted(offset: int) -> dict[str, int]:
@@ -235,14 +236,11 @@ class Stack:
         return {name: process.pid for name, process in self._running.items()}
 
     def end_of(self, name: str) -> str:
-        """What there is to say of a server that has ended, and what can be done."""
+        """What there is to say of a server that has ended."""
         code = self._running[name].returncode
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
-        room = shutil.disk_usage(self.folder).free
-        full = f"; its disk has only {room / 1e6:.0f} MB left" if room < _LITTLE_ROOM else ""
-        said = f"{name} has ended {how}{full}; the end of {self.log(name)}:\n{self.tail(name)}"
-        data = self.folder.absolute() / name
-        return f"{said}\nIf it cannot read its data, which another version or a full disk left: move {data} away"
+        full = too_little_room(self.folder)
+        return f"{name} has ended {how}.\n{full}The end of {self.log(name)}:\n{self.tail(name)}"
 
     def log(self, name: str) -> Path:
         """The log file of a server."""
@@ -250,7 +248,8 @@ class Stack:
 
     def tail(self, name: str) -> str:
         """The last lines of a server's log."""
-        return "\n".join(self.log(name).read_text("utf-8", "replace").splitlines()[-_LOG_LINES:])
+        lines = self.log(name).read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
+        return "\n".join(line if len(line) <= _LOG_COLUMNS else f"{line[:_LOG_COLUMNS]} ..." for line in lines)
 
     def _write_settings(self) -> None:
         """Prometheus takes addresses from files beside its own, so it gets a copy of these to stand beside."""
@@ -297,7 +296,10 @@ class Stack:
             if self.is_unwanted():
                 raise StackError(f"{name} is not waited for any more")
             if self._running[name].poll() is not None:
-                raise StackError(self.end_of(name))
+                raise StackError(
+                    f"{self.end_of(name)}\nIf it cannot read its data, which another version or a full disk has left, "
+                    f"move {self.folder.absolute() / name} away: it begins anew without."
+                )
             if time.monotonic() > deadline:
                 raise StackError(
                     f"{name} is not healthy after {_READY_TIMEOUT:g} s; the end of its log:\n{self.tail(name)}"
@@ -316,6 +318,14 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.down()
+
+
+def too_little_room(folder: Path) -> str:
+    """What is to be said where the disk of `folder` is full, or soon is: servers stay healthy there."""
+    free = shutil.disk_usage(folder).free
+    if free >= _LITTLE_ROOM:
+        return ""
+    return f"The disk of {folder} has only {free / 1e6:.0f} MB left: what comes when it is full is not kept.\n"
 
 
 def is_healthy(url: str) -> bool:

@@ -97,14 +97,19 @@ class State:
         return {name: each for name, each in self.servers.items() if each.lives}
 
     def write(self, folder: Path) -> None:
-        """Keep it in the data folder, whole or not at all."""
+        """Keep it in the data folder, whole or not at all.
+
+        Raises:
+            StackError: it cannot be written.
+        """
         path, new = folder / _NAME, folder / f"{_NAME}.new"
         try:
             new.write_text(json.dumps(asdict(self), indent=1), "utf-8")
             new.replace(path)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise StackError(f"{path} cannot be written: {error.strerror}") from error
 
     def now(self, phase: Phase, **changes: Any) -> State:
         """The same in another phase."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,7 +11,7 @@ from ..recording.visible import visible
 from . import state
 from .build import StackError
 from .control import ending
-from .run import Stack, is_healthy, shifted
+from .run import Stack, is_healthy, shifted, too_little_room
 from .state import State
 
 _LAST = 20
@@ -27,6 +26,10 @@ def status(folder: Path) -> tuple[list[str], bool]:
     found = state.read(folder)
     if found is None:
         return [f"No stack runs over {folder}: `otel-progress stack up -d` starts one."], False
+    full = too_little_room(folder).splitlines()
+    data = [f"Data and logs: {folder}, {_megabytes(folder)}", *full]
+    if found.keeper.lives is False and not found.left():
+        return [_head(folder, found), *data], False
     stack = Stack(folder, shifted(found.offset))
     states = {name: _state(found, name, server.health) for name, server in stack.servers().items()}
     rows = [("server", "state", "process", "since", "data", "address")]
@@ -37,9 +40,7 @@ def status(folder: Path) -> tuple[list[str], bool]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     is_well = found.phase == "up" and bool(found.keeper.lives) and set(states.values()) == {"healthy"}
-    free = shutil.disk_usage(folder).free
-    data = f"Data and logs: {folder}, {_megabytes(folder)}; {free / 1e9:.1f} GB are free on its disk."
-    return [_head(folder, found), "", *lines, "", data, *([ending(folder, found)] if is_well else [])], is_well
+    return [_head(folder, found), "", *lines, "", *data, ending(folder, found)], is_well and not full
 
 
 _ADDRESS = {"collector": "otlp_http"}
