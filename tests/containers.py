@@ -41,12 +41,15 @@ OFFICIAL = {
 }
 WITHOUT_SHELL = {"collector"}
 
+_CGROUP = "otel-progress-tests"
 _PROGRAMS = ("dockerd", "docker", "unshare", "nsenter", "setpriv", "ip", "iptables")
 
 _NAMESPACES = """
 ip link set lo up
-mountpoint -q /sys/fs/cgroup/memory || mount -t cgroup2 none /sys/fs/cgroup 2>/dev/null || true
 mount -t tmpfs none /run
+folder=$1; shift
+mkdir "$folder/etc" "$folder/work"
+mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/work" none /etc
 exec setpriv --pdeathsig TERM dockerd "$@"
 """
 
@@ -60,6 +63,11 @@ def why_not() -> str | None:
         missing.append("a static busybox")
     if missing:
         return f"there is no {', '.join(missing)} (Debian has docker.io, busybox-static and iproute2)"
+    if (
+        not os.path.ismount("/sys/fs/cgroup")
+        or subprocess.run(["unshare", "--net", "--mount", "true"], check=False).returncode
+    ):
+        return "this machine lets nobody make namespaces, or has no control groups: it is a container, perhaps"
     return None if compose().exists() else "Compose is not built: `python -m tests.compose.build` does it"
 
 
@@ -160,8 +168,26 @@ def engine(folder: Path) -> Generator[Engine]:
         if os.environ.get(REQUIRED):
             pytest.fail(reason)
         pytest.skip(reason)
-    options = [f"--host=unix://{folder}/docker.sock", f"--data-root={folder}/data", f"--exec-root={folder}/exec"]
-    command = ["unshare", "--net", "--mount", "sh", "-eu", "-c", _NAMESPACES, "sh", *options, f"--pidfile={folder}/pid"]
+    options = [
+        f"--cgroup-parent=/{_CGROUP}",
+        f"--host=unix://{folder}/docker.sock",
+        f"--data-root={folder}/data",
+        f"--exec-root={folder}/exec",
+        f"--pidfile={folder}/pid",
+    ]
+    command = [
+        "unshare",
+        "--net",
+        "--mount",
+        "sh",
+        "-eu",
+        "-c",
+        _NAMESPACES,
+        "sh",
+        str(folder),
+        *options,
+        f"--pidfile={folder}/pid",
+    ]
     with (folder / "dockerd.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     made = Engine(folder, process.pid)
@@ -177,3 +203,5 @@ def engine(folder: Path) -> Generator[Engine]:
         process.terminate()
         process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
+        for each in Path("/sys/fs/cgroup").glob(f"**/{_CGROUP}"):
+            each.rmdir()
