@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from otel_progress.stack import state
-from otel_progress.stack.run import HOST, PORTS
+from otel_progress.stack import build, state
+from otel_progress.stack.locks import locked
+from otel_progress.stack.run import HOST, PORTS, free_offset
 from otel_progress.stack.state import State
 
 from . import otlp
@@ -269,6 +270,39 @@ def test_two_at_once_over_two_folders_have_ports_of_their_own(folder: Path, tmp_
         assert ports_of(told(folder)).isdisjoint(ports_of(told(other)))
     finally:
         command(other, "down")
+
+
+def test_one_stack_at_a_time_takes_ports(folder: Path) -> None:
+    offset = free_offset(None, lambda _: None)
+    with locked(build.cache().parent / "ports.lock", lambda: True):
+        starting = otlp.start(folder.parent, ["-m", "otel_progress", "stack", "up", "-d", "--data", str(folder)])
+        until(lambda: state.read(folder) is not None)
+        taken = socket.create_server((HOST, PORTS["prometheus"] + offset))
+        assert told(folder).servers == {}
+    with taken:
+        done = otlp.ended(starting)
+    assert done.returncode == 0, done.stderr
+    assert told(folder).offset > offset
+
+
+OWNER = """
+import os, signal, sys
+from pathlib import Path
+from otel_progress.stack.run import Stack, free_offset, shifted
+def die():
+    print(*stack.pids().values(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+stack = Stack(Path(sys.argv[1]), shifted(free_offset(None, lambda _: None)), on_process=die)
+Path(sys.argv[1]).mkdir()
+stack.up("jaeger")
+"""
+
+
+def test_a_server_whose_owner_is_killed_before_it_can_tell_of_it_never_begins(folder: Path) -> None:
+    done = otlp.run(folder.parent, ["-c", OWNER, str(folder)])
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    until(lambda: not Path(f"/proc/{int(done.stdout)}").exists())
+    assert (folder / "logs" / "jaeger.log").read_text() == ""
 
 
 def test_taken_ports_are_left_to_whoever_has_them(folder: Path) -> None:

@@ -89,12 +89,14 @@ class Keeper:
         with locked(cache().parent / "ports.lock", lambda: not self._is_unwanted):
             offset = free_offset(self._offset, _say)
             stack = Stack(self._folder, shifted(offset), say=_say, is_unwanted=lambda: self._is_unwanted)
+
+            def note() -> None:
+                started = {name: Started.of(pid) for name, pid in stack.pids().items()}
+                self._note(self._state.now("starting", offset=offset, servers=started))
+
+            stack.on_process = note
             try:
-                for name in stack.servers():
-                    stack.start(name)
-                    started = {name: Started.of(pid) for name, pid in stack.pids().items()}
-                    self._note(self._state.now("starting", offset=offset, servers=started))
-                stack.wait()
+                stack.up()
             except BaseException:
                 stack.down()
                 raise

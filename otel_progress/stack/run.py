@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,20 @@ _READY_TIMEOUT = 60.0
 _STOP_TIMEOUT = 15.0
 _LOG_LINES = 6
 _LOG_COLUMNS = 300
+
+# A server begins when it is known to whoever shall end it. If we are killed before that it never does.
+_GATE = """
+import os, signal, sys
+if os.read(0, 1):
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execv(sys.argv[1], sys.argv[1:])
+    except OSError as error:
+        print(error.strerror, flush=True)
+        sys.exit(126)
+"""
+_NO_PROGRAM = 126
 _LITTLE_ROOM = 100_000_000  # Bytes.
 
 
@@ -97,6 +112,8 @@ class Stack:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the servers get beside their addresses."""
     say: Callable[[str], None] = lambda _: None
+    on_process: Callable[[], None] = lambda: None
+    """Called when there is a process for a server, which does not begin before."""
     is_unwanted: Callable[[], bool] = lambda: False
     """Asked while servers start: whether they are to be ended, and not waited for."""
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
@@ -181,28 +198,11 @@ class Stack:
         Raises:
             StackError: a server cannot be started, ends, does not become healthy, or is not wanted any more.
         """
-        self.start(*names)
-        self.wait(*names)
-
-    def start(self, *names: str) -> None:
-        """Start the servers `names` (none: all).
-
-        Raises:
-            StackError: a server cannot be started.
-        """
         if not self._running:
             self._write_settings()
-        for name, server in self.servers().items():
-            if not names or name in names:
-                self._start(name, server)
-
-    def wait(self, *names: str) -> None:
-        """Wait until the servers `names` (none: all) are healthy.
-
-        Raises:
-            StackError: one ends, does not become healthy, or is not wanted any more.
-        """
         servers = {name: server for name, server in self.servers().items() if not names or name in names}
+        for name, server in servers.items():
+            self._start(name, server)
         deadline = time.monotonic() + _READY_TIMEOUT
         for name, server in servers.items():
             self._wait(name, server, deadline)
@@ -238,6 +238,13 @@ class Stack:
     def end_of(self, name: str) -> str:
         """What there is to say of a server that has ended."""
         code = self._running[name].returncode
+        if code == _NO_PROGRAM:
+            folder = program(self.servers()[name].program).parent
+            why = self.tail(name).rpartition("\n")[2]
+            return (
+                f"{name} cannot be started ({why}): if {folder} is damaged, remove it, and `otel-progress stack build` "
+                "builds it anew"
+            )
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         full = too_little_room(self.folder)
         return f"{name} has ended {how}.\n{full}The end of {self.log(name)}:\n{self.tail(name)}"
@@ -275,21 +282,19 @@ class Stack:
             raise StackError(f"{server.program} is not built yet: run `otel-progress stack build`")
         self.log(name).parent.mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as log:
-            try:
-                self._running[name] = subprocess.Popen(  # noqa: S603 - our own words
-                    [executable, *server.arguments],
-                    env={**os.environ, **server.environment, **self.environment},
-                    cwd=self.folder,  # Where Alertmanager looks for the file `webhook-url`.
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C is for us: we stop them in order.
-                )
-            except OSError as error:
-                raise StackError(
-                    f"{name} cannot be started ({error.strerror}): if {executable.parent} is damaged, remove it, and "
-                    "`otel-progress stack build` builds it anew"
-                ) from error
+            process = self._running[name] = subprocess.Popen(  # noqa: S603 - our own words
+                [sys.executable, "-I", "-S", "-c", _GATE, executable, *server.arguments],
+                env={**os.environ, **server.environment, **self.environment},
+                cwd=self.folder,  # Where Alertmanager looks for the file `webhook-url`.
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us: we stop them in order.
+            )
+        self.on_process()
+        if process.stdin is not None:
+            with contextlib.suppress(OSError), process.stdin as gate:
+                gate.write(b"1")
 
     def _wait(self, name: str, server: Server, deadline: float) -> None:
         while not is_healthy(server.health):
