@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.parse
@@ -18,6 +19,7 @@ import pytest
 from otel_progress.stack import build
 from otel_progress.stack.run import HOST, PORTS, Stack
 
+from . import otlp
 from .otlp import TIMEOUT
 
 REQUIRED = "REQUIRE_SERVERS"
@@ -50,8 +52,7 @@ def free_ports() -> dict[str, int]:
 
 def new_stack(folder: Path, **arguments: Any) -> Stack:
     """A stack that is not up yet."""
-    for name in build.PROGRAMS:
-        binary(name)
+    all_built()
     return Stack(folder, free_ports(), **arguments)
 
 
@@ -96,3 +97,15 @@ def trace_of(stack: Stack, trace_id: str) -> list[dict[str, Any]]:
         error.close()
         return []
     return answer["data"][0]["spans"] if answer["data"] else []
+
+
+def command(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`otel-progress stack` with the data in `folder`."""
+    words = [arguments[0], "--data", str(folder), *arguments[1:]]
+    return otlp.run(folder.parent, ["-m", "otel_progress", "stack", *words], **variables)
+
+
+def all_built() -> None:
+    """Skips the test where one is not built."""
+    for name in build.PROGRAMS:
+        binary(name)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from otel_progress.stack import build
 from otel_progress.stack.run import PORTS, Stack
 
 from .otlp import environment
@@ -166,65 +163,3 @@ def test_init_leaves_what_is_there(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "is there already" in done.stderr
     assert list(tmp_path.iterdir()) == [tmp_path / "deploy"]
-
-
-def test_without_go_it_is_said_what_is_missing(tmp_path: Path) -> None:
-    done = command("up", "--data", str(tmp_path), PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
-    assert done.returncode == 1
-    assert "no `go` on the PATH" in done.stderr
-    assert "docker compose" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_second_interrupt_leaves_no_server_behind(tmp_path: Path) -> None:
-    """With fake servers, which take a moment to stop."""
-    slow = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit()));"
-    script = f"""if True:
-        import pathlib, subprocess, sys, threading, os, signal
-        from otel_progress.stack import run
-        def up(self):
-            for name in ("a", "b", "c"):
-                fake = [sys.executable, "-c", {slow!r} + "print(1, flush=True); time.sleep(60)"]
-                self._running[name] = subprocess.Popen(fake, stdout=subprocess.PIPE, start_new_session=True)
-                self._running[name].stdout.readline()
-            print(*[each.pid for each in self._running.values()], flush=True)
-        run.Stack.up = up
-        run._listening = lambda port: False
-        run.run(pathlib.Path({str(tmp_path)!r}), print)
-    """
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        pids = [int(pid) for pid in running.stdout.readline().split()]
-        for line in running.stdout:
-            if line.startswith("Ctrl-C stops it"):
-                break
-        running.send_signal(signal.SIGTERM)
-        assert running.stdout.readline() == "Stopping ...\n"
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(60) == 0
-    assert len(pids) == 3
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-
-
-@pytest.mark.skipif(os.name != "posix", reason="the fake go is a shell script")
-def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
-    """With a fake `go`, since the real one would take minutes to fail."""
-    fake = tmp_path / "go"
-    fake.write_text("#!/bin/sh\necho 'no space left on device' >&2\nexit 1\n")
-    fake.chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    done = command("build", PATH=path, XDG_CACHE_HOME=str(tmp_path / "cache"))
-    assert done.returncode == 1
-    assert "Building alertmanager (1 of 4)" in done.stderr
-    assert "no space left on device" in done.stderr
-    assert list((tmp_path / "cache" / "otel-progress" / "servers").iterdir()) == []
-
-
-def test_another_pin_is_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = build.program("jaeger")
-    native = tmp_path / "deploy" / "native" / "jaeger"
-    native.mkdir(parents=True)
-    (native / "go.mod").write_text("module jaeger\n")
-    monkeypatch.setattr(build, "deploy_folder", lambda: tmp_path / "deploy")
-    assert build.program("jaeger") != before
-    assert build.program("jaeger").name == before.name

@@ -7,10 +7,9 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
 from .._version import __version__
-from ..runs.place import FOLDER, KEEP, KEEP_DAYS
+from ..runs.place import KEEP, KEEP_DAYS
 
 _HELP = """\
 See where a staged workflow is, what it costs and what holds it up.
@@ -83,12 +82,25 @@ _STACK_HELP = """\
 Collector, Jaeger, Prometheus and Alertmanager on this machine: what shows the
 traces and metrics that programs export.
 
-  stack up        start the real servers on loopback, without containers, and
-                  stop them with Ctrl-C; builds them when that was never done
+  stack up        start the real servers on loopback, without containers, until
+                  Ctrl-C; with -d until `stack down`. Builds them when that was
+                  never done
+  stack down      end those that `stack up` has started; the data stays
+  stack status    what runs, since when, whether it is healthy, where its data is
+  stack logs      what the servers say
   stack build     build them: once, by Go, into the user's cache
   stack init DIR  write DIR/deploy, DIR/grafana and the runbooks: the same
                   configuration for `docker compose up -d`, with Grafana"""
 
+_STACK_EXAMPLES = """\
+examples:
+  otel-progress stack up -d
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-progress run app.py
+  otel-progress show --from http://localhost:16686
+  otel-progress stack logs jaeger
+  otel-progress stack down
+  otel-progress stack up --data ~/traces --port-offset 1000
+"""
 
 _READING = {
     "runs": "list the runs that were recorded, and those that go on",
@@ -162,15 +174,17 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             usage="otel-progress run [options] (script.py | -m module) [its arguments ...]",
         )
     )
-    _add_stack_actions(
-        commands.add_parser(
-            "stack",
-            help="start the servers that show traces and metrics, or write their configuration",
-            description=_STACK_HELP,
-            formatter_class=_Formatter,
-            allow_abbrev=False,
-        )
+    stack = commands.add_parser(
+        "stack",
+        help="start the servers that show traces and metrics, or write their configuration",
+        description=_STACK_HELP,
+        epilog=_STACK_EXAMPLES,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
     )
+    stack.set_defaults(do=_stack)
+    if arguments[:1] == ["stack"]:
+        import_module(".stack", __package__).add_to(stack)
     for name, what in _READING.items():
         command = commands.add_parser(name, help=what, formatter_class=_Formatter, allow_abbrev=False)
         if name in arguments[:1]:
@@ -222,22 +236,6 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("program", help="path of the script, or name of the module after -m")
     arguments = command.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     arguments.required = False  # As it is; argparse would name it as missing where the program is.
-
-
-def _add_stack_actions(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(do=_stack)
-    actions = command.add_subparsers(dest="action", metavar="(up | build | init)", required=True)
-    up = actions.add_parser("up", help="start the servers without containers, until Ctrl-C", allow_abbrev=False)
-    up.add_argument(
-        "--data",
-        type=Path,
-        default=FOLDER / "stack",
-        metavar="DIR",
-        help="folder for their data and logs (default: %(default)s)",
-    )
-    actions.add_parser("build", help="build the servers into the user's cache", allow_abbrev=False)
-    init = actions.add_parser("init", help="write the configuration files for containers", allow_abbrev=False)
-    init.add_argument("folder", type=Path, metavar="DIR", help="where to write the folders deploy, grafana and docs")
 
 
 def _positive(text: str) -> int:

@@ -107,22 +107,24 @@ def _host() -> str | None:
 
 
 def _who() -> dict[str, Any]:
-    """What tells this process from every other that has had, or will have, its id."""
-    ticks = _start_ticks()
+    return {**identity(os.getpid()), "ppid": os.getppid(), "argv0": sys.argv[0][:200] if sys.argv else None}
+
+
+def identity(pid: int) -> dict[str, Any]:
+    """What tells a process, which lives now, from every other that has had, or will have, its id."""
+    ticks = _start_ticks(pid)
     return {
-        "pid": os.getpid(),
-        "ppid": os.getppid(),
+        "pid": pid,
         "started": time.time_ns() if ticks is None else _since_boot(ticks),
         "start_ticks": ticks,
         "boot_id": _read("/proc/sys/kernel/random/boot_id"),
         "pid_namespace": _namespace(),
         "host": _host(),
-        "argv0": sys.argv[0][:200] if sys.argv else None,
     }
 
 
-def _start_ticks() -> int | None:
-    stat = _read("/proc/self/stat")
+def _start_ticks(pid: int) -> int | None:
+    stat = _read(f"/proc/{pid}/stat")
     try:
         return None if stat is None else int(stat.rpartition(")")[2].split()[19])  # The 22nd field of all.
     except (ValueError, IndexError):

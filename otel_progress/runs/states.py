@@ -138,6 +138,14 @@ def pid_of(name: str | None) -> int | None:
     return int(digits) if digits.isdecimal() and len(digits) < 18 else None
 
 
+def is_there(told: dict[str, Any]) -> bool | None:
+    """Whether the process that `processes.identity` told of is still there; None where that cannot be known here."""
+    if told.get("boot_id") != _boot_id():
+        return False if told.get("host") == socket.gethostname() else None
+    lives = _lives(told)
+    return None if lives is None else bool(lives)
+
+
 def _process(path: Path, told: dict[str, Any], silent: float, held: bool | None) -> Process:
     state, note = _state(told, silent, held)
     parent = told.get("ppid")

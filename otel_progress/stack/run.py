@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from .build import StackError, deploy_folder, program
+from .build import StackError, deploy_folder, is_built, program
 
 HOST = "127.0.0.1"
 PORTS = {
@@ -34,10 +35,55 @@ PORTS = {
     "jaeger": 16686,
 }
 """Where each server listens, by default. The configuration files and compose.yaml say the same."""
+HIGHEST_OFFSET = 65_535 - max(PORTS.values())
 
 _READY_TIMEOUT = 60.0
 _STOP_TIMEOUT = 15.0
-_LOG_LINES = 12
+_LOG_LINES = 6
+_LOG_COLUMNS = 300
+
+# A server begins when it is known to whoever shall end it. If we are killed before that it never does.
+_GATE = """
+import os, signal, sys
+if os.read(0, 1):
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execv(sys.argv[1], sys.argv[1:])
+    except OSError as error:
+        print(error.strerror, flush=True)
+        sys.exit(126)
+"""
+_NO_PROGRAM = 126
+_LITTLE_ROOM = 100_000_000  # Bytes.
+
+
+def shifted(offset: int) -> dict[str, int]:
+    """The usual ports, each `offset` higher."""
+    return {name: port + offset for name, port in PORTS.items()}
+
+
+def free_offset(offset: int | None, say: Callable[[str], None]) -> int:
+    """`offset`, or if that is None the lowest one, in steps of 100, at which nobody listens on any of the ports.
+
+    Raises:
+        StackError: somebody listens on one at that `offset`, or at each.
+    """
+    taken: list[str] = []
+    for each in range(0, HIGHEST_OFFSET, 100) if offset is None else [offset]:
+        found = [str(port) for port in shifted(each).values() if _listening(port)]
+        if not found:
+            if taken:
+                say(f"Somebody else listens on {_some(taken)}: all ports are {each} higher than usual.")
+            return each
+        taken = taken or found
+    advice = "name another --port-offset" if offset is not None else "is there a stack for every port?"
+    raise StackError(f"something listens on {HOST} already, {_some(taken)}: {advice}")
+
+
+def _some(ports: list[str]) -> str:
+    more = f" and {len(ports) - 3} more" if len(ports) > 3 else ""
+    return f"port {', '.join(ports[:3])}{more}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +112,10 @@ class Stack:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the servers get beside their addresses."""
     say: Callable[[str], None] = lambda _: None
+    on_process: Callable[[], None] = lambda: None
+    """Called when there is a process for a server, which does not begin before."""
+    is_unwanted: Callable[[], bool] = lambda: False
+    """Asked while servers start: whether they are to be ended, and not waited for."""
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
 
     def address(self, name: str) -> str:
@@ -89,6 +139,7 @@ class Stack:
                     "--storage.tsdb.retention.size=8GB",
                     "--enable-feature=created-timestamp-zero-ingestion,exemplar-storage",
                     f"--web.listen-address={address('prometheus')}",
+                    f"--web.external-url={self.url('prometheus')}",
                     "--web.enable-otlp-receiver",
                 ],
                 {
@@ -118,6 +169,7 @@ class Stack:
                     f"--config.file={self.deploy / 'alertmanager' / 'alertmanager.yaml'}",
                     f"--storage.path={data / 'alertmanager'}",
                     f"--web.listen-address={address('alertmanager')}",
+                    f"--web.external-url={self.url('alertmanager')}",
                     "--cluster.listen-address=",
                 ],
                 {},
@@ -144,7 +196,7 @@ class Stack:
         """Start the servers `names` (none: all) and wait until each is healthy.
 
         Raises:
-            StackError: a port is taken, or a server ends or does not become healthy.
+            StackError: a server cannot be started, ends, does not become healthy, or is not wanted any more.
         """
         if not self._running:
             self._write_settings()
@@ -179,13 +231,32 @@ class Stack:
         """The name of a server that has ended by itself, if there is one."""
         return next((name for name, process in self._running.items() if process.poll() is not None), None)
 
+    def pids(self) -> dict[str, int]:
+        """The process of each server that was started."""
+        return {name: process.pid for name, process in self._running.items()}
+
+    def end_of(self, name: str) -> str:
+        """What there is to say of a server that has ended."""
+        code = self._running[name].returncode
+        if code == _NO_PROGRAM:
+            folder = program(self.servers()[name].program).parent
+            why = self.tail(name).rpartition("\n")[2]
+            return (
+                f"{name} cannot be started ({why}): if {folder} is damaged, remove it, and `otel-progress stack build` "
+                "builds it anew"
+            )
+        how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
+        full = too_little_room(self.folder)
+        return f"{name} has ended {how}.\n{full}The end of {self.log(name)}:\n{self.tail(name)}"
+
     def log(self, name: str) -> Path:
         """The log file of a server."""
         return self.folder / "logs" / f"{name}.log"
 
     def tail(self, name: str) -> str:
         """The last lines of a server's log."""
-        return "\n".join(self.log(name).read_text("utf-8", "replace").splitlines()[-_LOG_LINES:])
+        lines = self.log(name).read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
+        return "\n".join(line if len(line) <= _LOG_COLUMNS else f"{line[:_LOG_COLUMNS]} ..." for line in lines)
 
     def _write_settings(self) -> None:
         """Prometheus takes addresses from files beside its own, so it gets a copy of these to stand beside."""
@@ -207,24 +278,33 @@ class Stack:
 
     def _start(self, name: str, server: Server) -> None:
         executable = program(server.program)
-        if not executable.exists():
+        if not is_built(server.program):
             raise StackError(f"{server.program} is not built yet: run `otel-progress stack build`")
         self.log(name).parent.mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as log:
-            self._running[name] = subprocess.Popen(  # noqa: S603 - our own words
-                [executable, *server.arguments],
+            process = self._running[name] = subprocess.Popen(  # noqa: S603 - our own words
+                [sys.executable, "-I", "-S", "-c", _GATE, executable, *server.arguments],
                 env={**os.environ, **server.environment, **self.environment},
                 cwd=self.folder,  # Where Alertmanager looks for the file `webhook-url`.
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us: we stop them in order.
             )
+        self.on_process()
+        if process.stdin is not None:
+            with contextlib.suppress(OSError), process.stdin as gate:
+                gate.write(b"1")
 
     def _wait(self, name: str, server: Server, deadline: float) -> None:
-        while not _healthy(server.health):
+        while not is_healthy(server.health):
+            if self.is_unwanted():
+                raise StackError(f"{name} is not waited for any more")
             if self._running[name].poll() is not None:
-                raise StackError(f"{name} has ended; the end of {self.log(name)}:\n{self.tail(name)}")
+                raise StackError(
+                    f"{self.end_of(name)}\nIf it cannot read its data, which another version or a full disk has left, "
+                    f"move {self.folder.absolute() / name} away: it begins anew without."
+                )
             if time.monotonic() > deadline:
                 raise StackError(
                     f"{name} is not healthy after {_READY_TIMEOUT:g} s; the end of its log:\n{self.tail(name)}"
@@ -232,9 +312,6 @@ class Stack:
             time.sleep(0.1)
 
     def __enter__(self) -> Stack:
-        taken = [str(port) for port in self.ports.values() if _listening(port)]
-        if taken:
-            raise StackError(f"something listens on {HOST} already, port {', '.join(taken)}: is another stack up?")
         try:
             self.up()
         except BaseException:
@@ -248,7 +325,16 @@ class Stack:
         self.down()
 
 
-def _healthy(url: str) -> bool:
+def too_little_room(folder: Path) -> str:
+    """What is to be said where the disk of `folder` is full, or soon is: servers stay healthy there."""
+    free = shutil.disk_usage(folder).free
+    if free >= _LITTLE_ROOM:
+        return ""
+    return f"The disk of {folder} has only {free / 1e6:.0f} MB left: what comes when it is full is not kept.\n"
+
+
+def is_healthy(url: str) -> bool:
+    """Whether a server answers 200 at `url`."""
     direct = urllib.request.build_opener(
         urllib.request.ProxyHandler({})
     )  # A proxy cannot reach this machine's loopback.
@@ -275,37 +361,3 @@ def write_files(folder: Path) -> list[Path]:
             raise StackError(f"{target} is there already, and is left as it is: name another folder")
     ignore = shutil.ignore_patterns("__pycache__")
     return [shutil.copytree(source, target, ignore=ignore) for source, target in pairs]
-
-
-def run(folder: Path, say: Callable[[str], None]) -> None:
-    """Run the stack in the foreground until Ctrl-C or SIGTERM.
-
-    Raises:
-        StackError: a server cannot be started, or ends by itself.
-    """
-    signals = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-
-    def leave(*_: object) -> None:
-        for each in signals:  # A second one shall not leave servers behind: stopping them takes some seconds.
-            signal.signal(each, signal.SIG_IGN)
-        say("Stopping ...")
-        raise KeyboardInterrupt
-
-    for each in signals:
-        signal.signal(each, leave)
-    with contextlib.suppress(KeyboardInterrupt), Stack(folder, say=say) as stack:
-        say(
-            f"""
-Jaeger        {stack.url("jaeger")}  (its API: this build has no web page)
-Prometheus    {stack.url("prometheus")}  (the same)
-Alertmanager  {stack.url("alertmanager")}
-OTLP          {stack.url("otlp_http")} (HTTP), {stack.address("otlp_grpc")} (gRPC)
-Data, logs    {stack.folder}
-
-Send it something: OTEL_EXPORTER_OTLP_ENDPOINT={stack.url("otlp_http")} otel-progress run app.py
-Ctrl-C stops it; the data stays."""
-        )
-        while (name := stack.ended()) is None:
-            time.sleep(0.5)
-        raise StackError(f"{name} has ended; the end of its log:\n{stack.tail(name)}")
-    say("Stopped.")
