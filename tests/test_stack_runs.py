@@ -75,6 +75,6 @@ def test_what_jaegers_upload_box_makes_of_a_record(jaeger: Stack, tmp_path: Path
         (trace,) = json.load(answer)["data"]
     (run,) = read(tmp_path)
     shown = Counter(span["operationName"] for span in trace["spans"])
-    assert shown == Counter(["run pr_campaign", "attempt", *(f"stage {visit.stage}" for visit in run.visits)])
+    assert shown == Counter(["run pr_campaign", "attempt 1", *(f"stage {visit.stage}" for visit in run.visits)])
     assert {process["serviceName"] for process in trace["processes"].values()} == {"pr_campaign"}
     assert trace["traceID"] == run.trace_id
