@@ -18,9 +18,9 @@ from rich.console import Console
 
 from otel_progress import stage
 from otel_progress.recording import faults
+from otel_progress.recording.times import duration
 from otel_progress.recording.visible import visible
 from otel_progress.report.fitting import cut
-from otel_progress.report.said import duration
 from otel_progress.report.table import show
 from otel_progress.report.totals import AGAIN, Failure
 from otel_progress.runs.model import Run

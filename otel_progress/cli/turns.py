@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..names import OTEL_PROGRESS_RECORD
-from ..report.table import duration
+from ..recording.times import duration
 from .said import say
 
 BASE, NEW = "base", "new"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..recording.times import duration
 from .many import StageOverRuns, WorkflowFigures
 from .numbers import median
 from .sharing import Gap
@@ -92,7 +93,7 @@ def _healthy(evidence: Evidence) -> Insight:
     if figures.seconds is None:
         return evidence.say("healthy", "no run has ended yet", "look again when one has", None, 0.0)
     usual = "it took" if evidence.runs == 1 else f"{evidence.runs} runs took, in the middle,"
-    text = f"{usual} {time(figures.seconds.p50)}, and nothing stands out"
+    text = f"{usual} {duration(figures.seconds.p50)}, and nothing stands out"
     return evidence.say("healthy", text, "there is nothing to do", None, 0.0)
 
 
@@ -110,13 +111,13 @@ def _bottleneck(evidence: Evidence) -> Iterator[Insight]:
         return
     of_run = (first.critical or 0.0) / evidence.runs
     answer, saves, part = evidence.ask(lambda replay: replay.faster(first.stage))
-    text = f"{first.stage} takes {percent(share)} of the time that runs wait for ({time(of_run)} of a run)"
+    text = f"{first.stage} takes {percent(share)} of the time that runs wait for ({duration(of_run)} of a run)"
     if answer is not None and answer.after is None:
         advice = f"begin there; what it would save is not known: {answer.refused}"
     elif answer is None or part < _SHARE / 2:
         advice = "begin there"
     else:
-        advice = f"begin there: {answer.what} saves {time(saves)}, {percent(part)} of the run"
+        advice = f"begin there: {answer.what} saves {duration(saves)}, {percent(part)} of the run"
     yield evidence.say("bottleneck", text, advice, first.stage, first.critical or 0.0)
 
 
@@ -127,13 +128,15 @@ def _rework(evidence: Evidence) -> Iterator[Insight]:
         return
     worst = max(figures.stages, key=lambda stage: stage.rework)
     text = (
-        f"revisions take {time(figures.rework / evidence.runs)} of a run "
+        f"revisions take {duration(figures.rework / evidence.runs)} of a run "
         f"({percent(figures.rework / evidence.wall)}), most of it in {worst.stage}"
     )
     answer, saves, part = evidence.ask(Replay.one_revision_less)
     advice = "ask for more at the first visit, and check less often"
     if answer is not None and answer.after is not None:
-        advice = f"ask for more at the first visit: one revision less saves {time(saves)}, {percent(part)} of the run"
+        advice = (
+            f"ask for more at the first visit: one revision less saves {duration(saves)}, {percent(part)} of the run"
+        )
     yield evidence.say("rework", text, advice, worst.stage, figures.rework)
 
 
@@ -153,7 +156,7 @@ def _useless_revisions(evidence: Evidence) -> Iterator[Insight]:
     lost = sum(spent for revision, spent in figures.rework_by_revision.items() if revision > last_good)
     runs = sum(beyond.values())
     if runs >= _MEDIUM and lost:
-        text = f"of {runs} runs that went beyond revision {last_good} none succeeded: {time(lost)} for nothing"
+        text = f"of {runs} runs that went beyond revision {last_good} none succeeded: {duration(lost)} for nothing"
         advice = f"end the loop after revision {last_good}: it gains nothing behind it"
         yield evidence.say("useless revisions", text, advice, None, lost)
 
@@ -167,7 +170,7 @@ def _items_one_by_one(evidence: Evidence) -> Iterator[Insight]:
         text = f"the items of {stage.stage} come one after the other"
         advice = (
             f"they are items of one batch, so work on them at once where none needs another: two at a time saves "
-            f"{time(saves)}, {percent(part)} of the run"
+            f"{duration(saves)}, {percent(part)} of the run"
         )
         yield evidence.say("items one by one", text, advice, stage.stage, part * evidence.wall)
         return
@@ -187,8 +190,8 @@ def _waits(evidence: Evidence) -> Iterator[Insight]:
         if stage.own and waited > stage.own / 2 and waited >= _SHARE * evidence.wall:
             reason = max(said, key=lambda each: (said[each], each))
             text = (
-                f"{stage.stage} waits for {reason} more than it works: {time(waited / evidence.runs)} of its "
-                f"{time(stage.own / evidence.runs)} in a run"
+                f"{stage.stage} waits for {reason} more than it works: {duration(waited / evidence.runs)} of its "
+                f"{duration(stage.own / evidence.runs)} in a run"
             )
             yield evidence.say(
                 "waits", text, f"a quicker {stage.stage} gains little: shorten that wait", stage.stage, waited
@@ -201,7 +204,7 @@ def _retries(evidence: Evidence) -> Iterator[Insight]:
         if stage.retries and stage.retry_seconds >= _SHARE / 2 * evidence.wall > 0:
             number = "1 retry" if stage.retries == 1 else f"{stage.retries} retries"
             text = (
-                f"{number} of {stage.stage} cost {time(stage.retry_seconds / evidence.runs)} of a run "
+                f"{number} of {stage.stage} cost {duration(stage.retry_seconds / evidence.runs)} of a run "
                 f"({percent(stage.retry_seconds / evidence.wall)})"
             )
             advice = "find out why the first attempt fails, or give up sooner"
@@ -215,8 +218,8 @@ def _outliers(evidence: Evidence) -> Iterator[Insight]:
         for each in stage.platforms:
             if each.outlier:
                 text = (
-                    f"in {stage.stage} {each.platform or 'items without a platform'} takes {time(each.median)}, "
-                    f"the other platforms {time(usual)}"
+                    f"in {stage.stage} {each.platform or 'items without a platform'} takes {duration(each.median)}, "
+                    f"the other platforms {duration(usual)}"
                 )
                 lost = max(0.0, each.seconds - each.items * usual)
                 yield evidence.say("outlier", text, "look at what is special about it", stage.stage, lost)
@@ -229,8 +232,8 @@ def _budgets(evidence: Evidence) -> Iterator[Insight]:
             continue
         if not stage.budget_kept and stage.quickest > stage.budget:
             text = (
-                f"the budget of {stage.stage}, {time(stage.budget)}, is out of reach: the quickest of "
-                f"{stage.budget_visits} visits took {time(stage.quickest)}"
+                f"the budget of {stage.stage}, {duration(stage.budget)}, is out of reach: the quickest of "
+                f"{stage.budget_visits} visits took {duration(stage.quickest)}"
             )
             over = (stage.quickest - stage.budget) * stage.budget_visits
             yield evidence.say("budget", text, "set one that can be kept, or make it quicker", stage.stage, over)
@@ -241,7 +244,7 @@ def _gaps(evidence: Evidence) -> Iterator[Insight]:
     gap = evidence.figures.gap
     if gap is None or not evidence.figures.stages or gap < 1.5 * _SHARE * evidence.wall or not gap:
         return
-    text = f"in {time(gap / evidence.runs)} of a run ({percent(gap / evidence.wall)}) no stage is open"
+    text = f"in {duration(gap / evidence.runs)} of a run ({percent(gap / evidence.wall)}) no stage is open"
     if evidence.gaps:
         longest = evidence.gaps[0]
         place = {
@@ -250,7 +253,7 @@ def _gaps(evidence: Evidence) -> Iterator[Insight]:
             (False, True): f"after {longest.after}",
             (False, False): f"between {longest.after} and {longest.before}",
         }[longest.after is None, longest.before is None]
-        text += f", the longest {place} ({time(longest.seconds)})"
+        text += f", the longest {place} ({duration(longest.seconds)})"
     yield evidence.say("gaps", text, "mark what is done there as a stage, to see what it is", None, gap)
 
 
@@ -262,10 +265,10 @@ def _slower(evidence: Evidence) -> Iterator[Insight]:
     stages = [stage for stage in evidence.figures.stages if stage.seconds.chance <= 0.01 and stage.seconds.change > 0]
     worst = max(stages, key=lambda stage: stage.seconds.change, default=None)
     chance = f"p = {max(whole.chance, 0.0001):.2g}"
-    text = f"over {whole.count} runs the time of a run has grown by {time(whole.change)} ({chance})"
+    text = f"over {whole.count} runs the time of a run has grown by {duration(whole.change)} ({chance})"
     advice = "find out what has changed"
     if worst is not None:
-        text += f", that of {worst.stage} by {time(worst.seconds.change)}"
+        text += f", that of {worst.stage} by {duration(worst.seconds.change)}"
         advice += f" in {worst.stage}"
     yield evidence.say("slower", text, advice, worst.stage if worst else None, whole.change / 2 * whole.count)
 
@@ -306,18 +309,6 @@ KINDS: tuple[Callable[[Evidence], Iterable[Insight]], ...] = (
     _failures,
     _dead_ends,
 )
-
-
-def time(seconds: float) -> str:
-    """Seconds, as people read them: `3.2 ms`, `4.51 s`, `2m 05s`, `1h 12m`."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.{1 if seconds < 0.09995 else 0}f} ms"
-    if seconds < 59.995:
-        return f"{seconds:.2f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02}m"
 
 
 def percent(share: float) -> str:

@@ -40,3 +40,15 @@ def parse_timestamp(value: object) -> int | None:
         return (since.days * 86_400 + since.seconds) * NANO + since.microseconds * 1000
     except (ValueError, OverflowError):
         return None
+
+
+def duration(seconds: float) -> str:
+    """`seconds` for people: `3.2 ms`, `4.51 s`, `2m 05s`, `1h 12m`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.{1 if seconds < 0.09995 else 0}f} ms"
+    if seconds < 59.995:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02}m"

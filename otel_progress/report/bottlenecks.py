@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 
 from ..insight import Distribution, StageOverRuns, WorkflowReport
+from ..recording.times import duration
 from ..recording.visible import visible
 from .fitting import align, fitted, folded
-from .table import duration
 from .tree import Line
 from .waterfall import waterfall
 

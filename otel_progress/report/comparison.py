@@ -8,9 +8,9 @@ from rich.cells import cell_len
 
 from ..compare.model import Change, Comparison, Row, Side, WorkflowComparison
 from ..compare.summary import Summary
+from ..recording.times import duration
 from ..recording.visible import visible
 from .fitting import align, fitted, folded
-from .table import duration
 from .tree import Line
 
 _HEADS = ("", "base", "new", "change", "interval", "verdict")

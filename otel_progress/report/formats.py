@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..insight import RunFigures, WorkflowReport, to_records
+from ..recording.times import duration
 from ..recording.visible import visible
 from ..runs.model import Run, Visit
-from .table import duration
 
 _MICRO = 1000
 _ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\|*_`<>[]#"})

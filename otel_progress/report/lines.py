@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from .. import names
-from ..recording.times import NANO
+from ..recording.times import NANO, duration
 from ..recording.visible import visible
 from ..runs.happenings import Happening
 from ..runs.otlp import count, optional_count, seconds, text
 from ..runs.present import Change, Present, RunNow, VisitNow
 from ..runs.states import Processes
 from .flood import AMPLE, Flood
-from .said import duration
 
 SHORT = NANO // 10
 """Nanoseconds. What ends sooner has one line, at its end."""

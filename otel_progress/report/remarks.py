@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ..recording.times import NANO
+from ..recording.times import NANO, duration
 from ..recording.visible import visible
 from .fitting import cut
-from .said import STYLES, duration, times
+from .said import STYLES, times
 from .totals import AGAIN, FAILED, REWORK, Failure, Row, WorkflowTotals
 
 Look = Callable[[str], str]

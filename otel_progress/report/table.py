@@ -10,11 +10,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from ..recording.times import NANO
+from ..recording.times import NANO, duration
 from ..recording.visible import visible
 from .fitting import cut, fitted, folded, left_for
 from .remarks import Look, remarks
-from .said import STYLES, duration
+from .said import STYLES
 from .shares import Line, lines_of
 from .totals import REWORK, Row, WorkflowTotals
 

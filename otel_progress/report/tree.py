@@ -9,11 +9,10 @@ from typing import NamedTuple
 from rich.cells import cell_len
 
 from .. import names
-from ..recording.times import NANO
+from ..recording.times import NANO, duration
 from ..recording.visible import visible
 from ..runs.model import Attempt, Item, Run, State, Visit, Wait
 from .fitting import folded
-from .said import duration
 
 Line = tuple[str, str]
 """A text and its style."""

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from rich.cells import cell_len, set_cell_size
 
 from ..insight import RunFigures
-from ..recording.times import NANO
+from ..recording.times import NANO, duration
 from ..recording.visible import visible
 from ..runs.model import Run, Visit
-from .table import duration
 from .tree import Line
 
 _NAMES = 28
