@@ -191,8 +191,8 @@ def test_a_kind_speaks_where_there_is_ground_and_nowhere_else(kind: str) -> None
             "over 12 runs the time of a run has grown by 5.50 s (p = 0.0001), that of a by 5.50 s",
             "find out what has changed in a",
         ),
-        ("failures", "2 of 10 visits of a fail", "find out why: what came before them was for nothing"),
-        ("fallbacks", "1 of 4 visits of a end with a fallback", "find out why: what they give is a makeshift"),
+        ("failures", "2 of 10 visits of a fail", "find out why: a visit that fails takes time for nothing"),
+        ("fallbacks", "1 of 4 visits of a ends with a fallback", "find out why: what that gives is a makeshift"),
         (
             "dead ends",
             "a gave an action that no edge takes once, and its flow ended there",
@@ -203,6 +203,12 @@ def test_a_kind_speaks_where_there_is_ground_and_nowhere_else(kind: str) -> None
 def test_what_it_says(kind: str, text: str, advice: str) -> None:
     found = said(*CASES[kind][0]())[kind]
     assert (found.text, found.advice) == (text, advice)
+
+
+def test_what_it_says_of_a_stage_rests_on_the_runs_that_visited_it() -> None:
+    found = said(*[chain(("a", 5), ("b", 5)) for _ in range(9)], chain(("a", 3), ("rare", 97)))
+    assert (found["bottleneck"].stage, found["bottleneck"].runs) == ("rare", 1)
+    assert found["bottleneck"].confidence == "low"
 
 
 def test_a_healthy_run_gets_one_sentence() -> None:

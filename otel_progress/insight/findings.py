@@ -70,7 +70,8 @@ class Evidence:
     def say(self, kind: str, text: str, advice: str, stage: str | None, seconds: float) -> Insight:
         """A sentence about so many seconds of all runs together."""
         share = min(1.0, seconds / self.wall) if self.wall else 0.0
-        return Insight(kind, text, advice, stage, seconds / max(1, self.runs), share, self.runs)
+        of_stage = next((each.runs for each in self.figures.stages if each.stage == stage), self.runs)
+        return Insight(kind, text, advice, stage, seconds / max(1, self.runs), share, min(self.runs, of_stage))
 
     def ask(self, question: Callable[[Replay], WhatIf]) -> tuple[WhatIf | None, float, float]:
         """The last answer, and the seconds and the part of a run that it saves in the middle of all answers."""
@@ -278,11 +279,14 @@ def _failures(evidence: Evidence) -> Iterator[Insight]:
     for stage in evidence.figures.stages:
         failed = stage.results.get("failure", 0)
         for kind, number, words, advice in (
-            ("failures", failed, "fail", "find out why: what came before them was for nothing"),
-            ("fallbacks", stage.fallbacks, "end with a fallback", "find out why: what they give is a makeshift"),
+            ("failures", failed, "fail{s}", "find out why: a visit that fails takes time for nothing"),
+            ("fallbacks", stage.fallbacks, "end{s} with a fallback", "find out why: what that gives is a makeshift"),
         ):
             if number >= max(1, _SHARE * stage.visits):
-                text = f"{number} of {stage.visits} visits of {stage.stage} {words}"
+                ended = words.format(s="s" if number == 1 else "")
+                text = (
+                    f"{number} of {stage.visits} {'visit' if stage.visits == 1 else 'visits'} of {stage.stage} {ended}"
+                )
                 yield evidence.say(kind, text, advice, stage.stage, number / stage.visits * stage.seconds.total)
 
 
