@@ -63,7 +63,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.Path) -> No
         for name in wheel.root.namelist()
         if name.startswith("otel_progress/") and not name.startswith("otel_progress/_files/") and not name.endswith("/")
     )
-    assert inside == sorted([*(module.relative_to(PACKAGE).as_posix() for module in MODULES), "py.typed"])
+    beside = ("insight/report.schema.json", "py.typed")
+    assert inside == sorted([*(module.relative_to(PACKAGE).as_posix() for module in MODULES), *beside])
     assert info(wheel).joinpath("licenses", "LICENSE").is_file()
 
 
