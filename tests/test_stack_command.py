@@ -147,7 +147,8 @@ def test_a_detached_stack_from_its_start_to_its_end(folder: Path) -> None:
     # The data stays.
     assert command(folder, "up", "-d").returncode == 0
     jaeger = f"http://{HOST}:{PORTS['jaeger'] + told(folder).offset}"
-    assert until(lambda: get(f"{jaeger}/api/services")["data"]) == ["otel_progress.stack.hello"]
+    kept = until(lambda: get(f"{jaeger}/api/services")["data"])
+    assert set(kept) - {"jaeger"} == {"otel_progress.stack.hello"}  # Jaeger may have traced itself.
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
