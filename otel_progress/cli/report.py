@@ -9,21 +9,20 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import Any, get_args
+from typing import Any
 
 from ..insight import Report, RunFigures
 from ..insight.exports import to_json
-from ..names import Result
 from ..recording.visible import visible
 from ..report.bottlenecks import screen
 from ..report.formats import Trace, comma_separated, markdown
-from ..runs import Filter, Problems, Run, SourceError, State
+from ..runs import Filter, Problems, Run, SourceError
 from ..runs.index import Index
 from ..runs.place import FOLDER
 from ..runs.reading import Source
 from ..runs.whole import whole_runs
 from .output import put, room, say_problems
-from .runs import SOURCE_HELP, moment, source_of
+from .runs import add_choice_to, source_of
 from .said import say
 
 FORMATS = ("text", "json", "markdown", "chrome", "csv")
@@ -65,19 +64,7 @@ def add_to(command: argparse.ArgumentParser) -> None:
     """Say what it does and takes."""
     command.description, command.epilog = _HELP, _EXAMPLES
     command.add_argument("runs", nargs="*", metavar="RUN", help="ids, or how they begin (default: all runs)")
-    command.add_argument("--from", dest="source", metavar="SOURCE", help=SOURCE_HELP)
-    command.add_argument("--workflow", metavar="NAME", help="only runs of this workflow; * and ? as in file names")
-    command.add_argument(
-        "--state",
-        action="append",
-        default=[],
-        choices=[*get_args(State), *get_args(Result)],
-        metavar="STATE",
-        help="only runs in this state, or done with this result, as `runs` has them; may be given several times",
-    )
-    when = "2026-11-26 or 2026-11-26T14:30, or how long ago: 30m, 12h, 7d"
-    command.add_argument("--since", type=moment, metavar="TIME", help=f"only runs that began then or later: {when}")
-    command.add_argument("--until", type=moment, metavar="TIME", help="only runs that began before")
+    add_choice_to(command)
     command.add_argument(
         "--format",
         choices=FORMATS,

@@ -47,9 +47,8 @@ SOURCE_HELP = (
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def add_to(command: argparse.ArgumentParser) -> None:
-    """Say what it does and takes."""
-    command.description, command.epilog = _HELP, _EXAMPLES
+def add_choice_to(command: argparse.ArgumentParser) -> None:
+    """Say of which runs, and where they are."""
     command.add_argument("--from", dest="source", metavar="SOURCE", help=SOURCE_HELP)
     command.add_argument("--workflow", metavar="NAME", help="only runs of this workflow; * and ? as in file names")
     command.add_argument(
@@ -64,6 +63,12 @@ def add_to(command: argparse.ArgumentParser) -> None:
     when = "a time such as 2026-11-26 or 2026-11-26T14:30, or how long ago: 30m, 12h, 7d"
     command.add_argument("--since", type=moment, metavar="TIME", help=f"only runs that began then or later: {when}")
     command.add_argument("--until", type=moment, metavar="TIME", help="only runs that began before")
+
+
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Say what it does and takes."""
+    command.description, command.epilog = _HELP, _EXAMPLES
+    add_choice_to(command)
     command.add_argument(
         "--limit", type=count, metavar="N", help=f"at most so many (default: {_MOST}, with --json all; 0: all)"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .totals import Row, WorkflowTotals
+from .totals import FAILURES, Row, WorkflowTotals
 
 
 class Line(NamedTuple):
@@ -28,18 +28,22 @@ def lines_of(workflow: WorkflowTotals, most: int) -> tuple[list[Line], int]:
 
 
 def _most_telling(workflow: WorkflowTotals, most: int) -> set[Row] | None:
-    """Those that took most of the time, with what they are inside of; None: all of them."""
+    """Those that failed, and those that took most of the time, with what they are inside of; None: all of them."""
     rows = list(workflow.row.all())
     if len(rows) <= most:
         return None
     shown: set[Row] = {workflow.row}
-    for row in sorted(rows, key=lambda row: (row.path, row.time), reverse=True):
+    for row in sorted(rows, key=_weight, reverse=True):
         chain = [row]
         while chain[-1].around is not None and chain[-1].around not in shown:
             chain.append(chain[-1].around)
         if len(shown) + len(chain) <= most:  # One is for the others.
             shown.update(chain)
     return shown
+
+
+def _weight(row: Row) -> tuple[bool, int, int]:
+    return bool([result for result in row.results if result in FAILURES]), row.path, row.time
 
 
 def _inside(line: Line, time: int, shown: set[Row] | None, found: list[Line]) -> int:
