@@ -339,6 +339,14 @@ def test_of_very_many_stages_the_slowest_are_shown() -> None:
     assert sum(int(re.findall(r"(\d+)%", line)[0]) for line in lines[1:-1] if line[0] != " ") == 100
 
 
+def test_of_very_many_stages_those_that_failed_are_shown_too() -> None:
+    visits = [did(f"step {number}", number, number + 1) for number in range(60)]
+    failed = did("publish", 60, 60.001, result="failure", error="OSError")
+    lines = shown(ran("pipeline", 61, *visits, failed, result="failure", error="OSError")).splitlines()
+    assert [line.split()[-2:] for line in lines if line.startswith("publish ")] == [["failure", "(OSError)"]]
+    assert next(line for line in lines if "more stages" in line).split()[-1] == "success"
+
+
 def test_sixty_stages_have_a_line_each() -> None:
     visits = [did(f"step_{number:02}_of_the_nightly_reconciliation", number, number + 1) for number in range(60)]
     lines = shown(ran("pipeline", 60, *visits), width=40).splitlines()
