@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import selectors
 from collections.abc import Callable, Iterable
@@ -11,7 +10,6 @@ from typing import Any, ClassVar
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
-from pocketflow import AsyncNode, AsyncParallelBatchFlow
 
 from otel_progress import names, stage
 from otel_progress.runs import Run
@@ -22,7 +20,7 @@ from otel_progress.runs.otlp import SpanFact
 from otel_progress.runs.states import Processes
 
 from .conftest import SECOND, START, ManualTime
-from .workflows import NOTHING, Before, Part, Workflow, _ends, _flow_class, by, span_id, union
+from .workflows import NOTHING, Before, Part, Workflow, span_id, union
 
 
 class _Selector(selectors.SelectSelector):
@@ -109,36 +107,8 @@ class TimedWorkflow(Workflow):
 
         return part
 
-    def _flow_of(self, kind: type[Any], items: int) -> Part:
-        names_of = [self.name() for _ in range(self.random.randint(2, 3))]
-        nodes = [self._node(name) for name in names_of]
-        for node, after in itertools.pairwise(nodes):
-            node >> after
-        is_parallel = kind is AsyncParallelBatchFlow
-        flow = _flow_class(kind, items)(start=nodes[0])
-
-        async def part(before: Before) -> Before:
-            ends: dict[int, Before] = {-1: by("fork", before) if is_parallel else before}
-            token = _ends.set((ends, is_parallel))
-            await flow.run_async(self._shared)
-            _ends.reset(token)
-            del ends[-1]
-            return by("join" if is_parallel else "sequence", union(ends.values()))
-
-        return part
-
-    def _node(self, name: str) -> Any:
-        workflow = self
-
-        @stage(name)
-        class Step(AsyncNode):
-            async def exec_async(self, prep_res: Any) -> None:
-                ends, is_parallel = _ends.get()
-                item = int(str(self.params["item"])) if is_parallel else 0
-                ends[item] = by("flow edge", workflow.truth.depends(span_id(), ends.get(item, ends[-1])))
-                await workflow.nap(name, int(str(self.params.get("item", 0))))
-
-        return Step()
+    async def in_node(self, name: str, item: int) -> None:
+        await self.nap(name, item)
 
     KINDS: ClassVar[tuple[Callable[[Any, int], Part], ...]] = tuple(
         kind for kind in Workflow.KINDS if kind.__name__ not in {"_executor", "_threads", "_callbacks", "_forget"}

@@ -86,17 +86,6 @@ _ends: ContextVar[tuple[dict[int, Before], bool]] = ContextVar("ends")
 """What the next node of a flow depends on, by item where items go on side by side; -1: what the first one does."""
 
 
-def _node(name: str, truth: Truth) -> AnyNode:
-    @stage(name)
-    class Step(AnyNode):
-        async def exec_async(self, prep_res: Any) -> None:
-            ends, is_parallel = _ends.get()
-            item = int(str(self.params["item"])) if is_parallel else 0
-            ends[item] = by("flow edge", truth.depends(span_id(), ends.get(item, ends[-1])))
-
-    return Step()
-
-
 def _flow_class(kind: type[Any], items: int) -> type[Any]:
     async def prep_async(self: Any, shared: Any) -> list[dict[str, Any]] | None:
         return [{"item": number} for number in range(items)] if items > 1 else None
@@ -335,8 +324,25 @@ class Workflow:
     def _parallel_flow(self, _depth: int) -> Part:
         return self._flow_of(AsyncParallelBatchFlow, 2)
 
+    def _node(self, name: str) -> Any:
+        workflow = self
+
+        @stage(name)
+        class Step(AnyNode):
+            async def exec_async(self, prep_res: Any) -> None:
+                ends, is_parallel = _ends.get()
+                item = int(str(self.params.get("item", 0)))
+                of = item if is_parallel else 0
+                ends[of] = by("flow edge", workflow.truth.depends(span_id(), ends.get(of, ends[-1])))
+                await workflow.in_node(name, item)
+
+        return Step()
+
+    async def in_node(self, name: str, item: int) -> None:
+        """What a node of a flow does."""
+
     def _flow_of(self, kind: type[Any], items: int) -> Part:
-        nodes = [_node(self.name(), self.truth) for _ in range(self.random.randint(2, 3))]
+        nodes = [self._node(self.name()) for _ in range(self.random.randint(2, 3))]
         for node, after in itertools.pairwise(nodes):
             node >> after
         is_parallel = kind is AsyncParallelBatchFlow
