@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from otel_progress import names, stage, workflow
+from otel_progress.live.waiting import Waiting
 from otel_progress.recording import default
 from otel_progress.runs import following
 from otel_progress.runs import happenings as happenings_module
@@ -127,12 +128,6 @@ def test_a_line_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.Monk
     assert names_of([each for _ in range(30) for each in follower.read()]) == ["7.1"]
 
 
-def test_it_gives_what_happens_in_the_order_of_its_times(tmp_path: Path) -> None:
-    for at in (3, 1, 2):
-        append(tmp_path, visit_event("started", "draft", f"7.{at}", at=at) + "\n")
-    assert names_of(Follower(tmp_path).read()) == ["7.1", "7.2", "7.3"]
-
-
 def test_its_file_is_opened_again_where_the_program_has_closed_it(tmp_path: Path) -> None:
     append(tmp_path, visit_event("started", "draft", "7.1") + "\n")
     follower = Follower(tmp_path)
@@ -198,3 +193,20 @@ def test_new_processes_of_a_record_are_followed(tmp_path: Path) -> None:
     finally:
         recorder.sinks = sinks
         writer.finish()
+
+
+def test_a_clock_that_is_set_changes_no_order(tmp_path: Path) -> None:
+    """The wall clock goes forward in a run: by its times the run ends before the visit inside."""
+    history = [
+        event("run.started", at=0.0),
+        visit_event("started", "check", "7.1", at=5.0),
+        visit_event("ended", "check", "7.1", at=5.1),
+        event("run.ended", at=0.2),
+    ]
+    data = "".join(f"{line}\n" for line in history)
+    append(tmp_path, data)
+    told = ["started", "7.1", "7.1", "ended"]
+    assert names_of(Follower(tmp_path).read()) == told
+    waiting = Waiting()
+    waiting.add(data.encode())
+    assert names_of(waiting.take()) == told

@@ -52,6 +52,33 @@ def test_lines_on_standard_error(tmp_path: Any, configure: str, variable: str) -
     assert shown(said + ended.stderr) == LINES
 
 
+def test_lines_where_the_wall_clock_is_set(tmp_path: Any) -> None:
+    """What lies inside a run is told before its end, which by its time came before."""
+    program = otlp.write(
+        tmp_path,
+        """
+        from otel_progress import configure, stage, workflow
+        from otel_progress.recording import default
+        configure(live=True)
+        recorder = default.get()
+        wall = recorder._wall
+        with workflow("campaign"):
+            recorder._wall = lambda: wall() + 3_600_000_000_000
+            with stage("check"): ...
+        with stage("late"): ...
+        """,
+    )
+    ended = otlp.run(tmp_path, [str(program)], **NOT_EXPORTED)
+    assert shown(ended.stderr) == [
+        "campaign started, run ID",
+        "  check ended in T: success",
+        "campaign ended in T: success, 1 visit",
+        "program started, run ID",
+        "  late ended in T: success",
+        "program ended in T: success, 1 visit",
+    ]
+
+
 @pytest.mark.parametrize("configure", ["configure()", "configure(live=False)", "configure(live=True)"])
 def test_nothing_is_shown_unasked_or_twice(tmp_path: Any, configure: str) -> None:
     program = otlp.write(tmp_path, STAGES.format(configure=configure))

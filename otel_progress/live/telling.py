@@ -29,7 +29,7 @@ class Source(Protocol):
     """Where it is read what happens."""
 
     def read(self) -> Sequence[Happening]:
-        """What happened since the last time, in the order of its times. Nothing: that is all, so far."""
+        """What happened since the last time, in the order in which it was told. Nothing: that is all, so far."""
         ...
 
     def processes(self) -> Processes | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from operator import attrgetter
 
 from ..recording.faults import report
 from ..runs.happenings import Happening, happenings
@@ -11,7 +10,6 @@ from ..runs.happenings import Happening, happenings
 _MOST = 20_000
 """Lines, about 1 KB each."""
 _AT_ONCE = 1000
-_WHEN = attrgetter("at")
 
 
 class Waiting:
@@ -28,9 +26,9 @@ class Waiting:
             report("more happens than can be shown: some of it is not")
 
     def take(self) -> list[Happening]:
-        """What the next lines tell, in the order of its times; nothing where there are none."""
+        """What the next lines tell, in the order in which they were added; nothing where there are none."""
         lines = self._lines
-        return sorted(happenings(b"".join([lines.popleft() for _ in range(min(_AT_ONCE, len(lines)))])), key=_WHEN)
+        return list(happenings(b"".join([lines.popleft() for _ in range(min(_AT_ONCE, len(lines)))])))
 
     def clear(self) -> None:
         """Forget what waits."""

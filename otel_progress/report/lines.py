@@ -32,7 +32,7 @@ _MOST_STILL = 50_000
 
 
 class Lines:
-    """Turns what happens into lines. `tell` gives them in the order of their times."""
+    """Turns what happens into lines. `tell` gives them in the order in which it happened."""
 
     def __init__(self, ample: int = AMPLE) -> None:
         self.present = Present()
