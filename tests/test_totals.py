@@ -130,6 +130,15 @@ def test_what_outlives_what_it_lies_in_goes_on_beside_it() -> None:
     assert paths(found) == {"spawn": 3, "spawn/left": 2, "after": 0, "": 1}
 
 
+@pytest.mark.parametrize("hours", [0.00001, 8])
+def test_a_machine_that_slept_or_a_clock_that_was_set_takes_no_share(hours: float) -> None:
+    """Starts are by the wall clock, durations by the monotonic one: the hours lie between two stages."""
+    later = hours * 3600
+    review = did("review", later + 2, later + 5, did("draft", later + 2, later + 3))
+    found = totals(ran("w", 6, did("load", 0, 2), review))
+    assert paths(found) == pytest.approx({"load": 2, "review": 3, "review/draft": 1, "": 1})
+
+
 def test_what_fits_in_no_time_is_made_to_fit() -> None:
     """Clocks of several processes differ: a visit ends after what it lies in, or before it starts."""
     found = totals(ran("w", 2, did("a", 0, 1, did("late", 0.5, 4)), did("b", 1, 3)))

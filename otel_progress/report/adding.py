@@ -236,7 +236,7 @@ class Adding:
         paths = around.paths
         if paths is None:  # It has outlived that.
             paths = around.paths = Paths(around.started)
-        return paths.extended(base, visit.key, until, parts)
+        return paths.extended(base, visit.key, until, on_it, parts)
 
     @staticmethod
     def _failed(visit: _Visit, ended: Ended) -> None:

@@ -13,11 +13,13 @@ _MOST_RECENT = 16
 class Path:
     """What went on one after the other from the start of a run or visit on, up to some moment."""
 
-    __slots__ = ("holders", "is_followed", "key", "parts", "started", "until")
+    __slots__ = ("holders", "is_followed", "key", "parts", "started", "took", "until")
 
     def __init__(self, started: int) -> None:
         self.started = self.until = started
         """Nanoseconds, as the rest."""
+        self.took = 0
+        """How long its visits took, without what lies between them."""
         self.key: Hashable = None
         """The visit that it ends with."""
         self.parts: dict[object, int] = {}
@@ -30,11 +32,12 @@ class Path:
     def copy(self) -> Path:
         """The same, to be extended in another way."""
         other = Path(self.started)
-        other.until, other.parts = self.until, self.parts.copy()
+        other.until, other.took, other.parts = self.until, self.took, self.parts.copy()
         return other
 
-    def extend(self, key: Hashable, until: int, parts: dict[object, int]) -> None:
+    def extend(self, key: Hashable, until: int, took: int, parts: dict[object, int]) -> None:
         """Add a visit that ended then."""
+        self.took += took
         own = self.parts
         for part, took in parts.items():
             own[part] = own.get(part, 0) + took
@@ -42,11 +45,13 @@ class Path:
         self.until = max(self.until, until)
 
     def within(self, most: int) -> dict[object, int]:
-        """Its parts. A path that is longer than there is time, as clocks and processes differ, is made to fit."""
-        length = self.until - self.started
-        if length <= most:
+        """Its parts, made to fit where they took longer than there is time, as clocks and processes differ.
+
+        What lies between them is as long as it is left: it may hold hours that a machine slept.
+        """
+        if self.took <= most:
             return self.parts.copy()
-        return {part: took * most // length for part, took in self.parts.items()}
+        return {part: took * most // self.took for part, took in self.parts.items()}
 
 
 class Paths:
@@ -78,7 +83,7 @@ class Paths:
         found.is_followed = True
         return found
 
-    def extended(self, base: Path, key: Hashable, until: int, parts: dict[object, int]) -> Path:
+    def extended(self, base: Path, key: Hashable, until: int, took: int, parts: dict[object, int]) -> Path:
         """The path that goes on from `base` with a visit that has ended: `base` itself, if nobody else needs it."""
         last, recent = self.last, self.recent
         if not base.holders and (base is last or recent.get(base.key) is base):
@@ -87,7 +92,7 @@ class Paths:
                 del recent[base.key]
         else:
             path = base.copy()
-        path.extend(key, until, parts)
+        path.extend(key, until, took, parts)
         if path is last:
             return path
         if path.until >= last.until:
