@@ -112,8 +112,8 @@ def _is_handler(frame: FrameType) -> bool:
     count = code.co_argcount + code.co_kwonlyargcount + 2  # And `*args`, `**kwargs`.
     given = [frame.f_locals.get(name) for name in code.co_varnames[:count]]
     for value in [*given, *[each for some in given if type(some) is tuple for each in cast("Any", some)]]:
-        if value is interrupted:
-            return interrupted is not None
+        if value is interrupted and interrupted is not None:
+            return True
     return code in [_code_of(handler) for handler in map(signal.getsignal, _SIGNALS) if callable(handler)]
 
 

@@ -17,6 +17,7 @@ from weakref import ref
 
 from opentelemetry import trace
 
+from .faults import from_handler
 from .store import type_of
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ def worker() -> object:
 def _task_of_trio() -> object:
     try:
         return ref(sys.modules["trio"].lowlevel.current_task())
-    except RuntimeError:  # Between its tasks: in an `Instrument`.
+    except RuntimeError as error:  # Between its tasks: in an `Instrument`.
+        if from_handler(error):
+            raise
         return None
 
 

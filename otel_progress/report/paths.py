@@ -39,8 +39,8 @@ class Path:
         """Add a visit that ended then."""
         self.took += took
         own = self.parts
-        for part, took in parts.items():
-            own[part] = own.get(part, 0) + took
+        for part, on_it in parts.items():
+            own[part] = own.get(part, 0) + on_it
         self.key, self.is_followed = key, False
         self.until = max(self.until, until)
 
