@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from otel_progress.runs import read
+
 from .conftest import Telemetry, linked
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -422,3 +424,37 @@ def test_a_model_that_is_not_there_is_told(example: Example, monkeypatch: pytest
     code, _, told = example.main()
     assert code == 1
     assert told.startswith("pr_campaign: localhost/v1/chat/completions gave no chat completion: ValueError(")
+
+
+RECORDED = EXAMPLES / "recorded"
+
+
+def test_the_recorded_campaigns_are_read_whole() -> None:
+    found = read(RECORDED)
+    runs = list(found)
+    assert not found.problems.found
+    assert [run.result for run in runs] == ["success"] * 24
+    assert {tuple(stage.name for stage in run.stages) for run in runs} == {tuple(STAGES)}
+    told = [path.read_text("utf-8") for path in RECORDED.rglob("spans.jsonl")]
+    versions = [set(re.findall(r'"service.version","value":{"stringValue":"([^"]*)"', text)) for text in told]
+    assert Counter(map("".join, versions)) == {"1.3.0": 12, "1.4.0": 12}
+    named = re.findall(r'File \\"(\S*)/\w+\.py', "".join(told))
+    assert set(named) == {"/home/you/otel_progress/examples", "/home/you/otel_progress/otel_progress/ways"}
+
+
+def test_a_campaign_to_be_recorded(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)  # Which removes it, and what was imported from there, in the end.
+    spec = importlib.util.spec_from_file_location("record_campaigns", EXAMPLES / "record_campaigns.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    slept: list[float] = []
+    replaced = importlib.import_module("pr_campaign")
+    for name in ("draft", "mended", "corrected"):
+        monkeypatch.setattr(replaced, name, getattr(replaced, name))
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+    monkeypatch.setattr(module, "BUSY", 0)
+    assert module.campaign("1.4.0", "a seed") == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == PLATFORMS
+    assert len(slept) > len(PLATFORMS)
