@@ -122,6 +122,26 @@ def test_inside_a_visit_it_goes_on() -> None:
     assert told(found) == [("a", 0, 1), ("outer", 1, 2), ("y", 2, 5), ("z", 5, 7), ("outer", 7, 8)]
 
 
+@pytest.mark.parametrize("hours", [0.002, 8])
+def test_a_machine_that_slept_is_on_no_path(hours: float) -> None:
+    """Starts are by the wall clock, durations by the monotonic one: the hours are where nothing is told."""
+    woke = hours * 3600
+    visits = (
+        visit("load", 0, 2, process=1),
+        visit("review", woke + 2.5, woke + 5.5, "load", process=1),
+        visit("check", woke + 3, woke + 4, parent="review", process=1),
+    )
+    assert told(path(*visits, ends=6)) == [
+        ("load", 0, 2),
+        (None, 2, 3),
+        ("review", 3, 3.5),
+        ("check", 3.5, 4.5),
+        ("review", 4.5, 6),
+    ]
+    joined = visit("joined", woke, woke + 2, process=2)  # Another process adds to a run that has ended.
+    assert told(path(visits[0], joined, ends=6)) == [("load", 0, 2), (None, 2, 6)]
+
+
 def test_a_task_that_outlives_the_stage_that_began_it() -> None:
     """The run waits for it; it was begun inside the stage."""
     found = path(visit("a", 0, 1), visit("outer", 1, 3, "a"), visit("task", 2, 9, parent="outer"), ends=9)

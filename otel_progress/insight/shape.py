@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .. import names
@@ -54,8 +54,12 @@ def shape_of(run: Run) -> Shape:
     started, ended = _span_of(run, visits)
     numbers = {visit.id: number for number, visit in enumerate(visits)}
     parents = _without_circles([numbers.get(visit.parent or "", RUN) for visit in visits])
-    starts = [min(max(visit.started, started), ended) for visit in visits]
-    ends = [ended if visit.ended is None else min(visit.ended, ended) for visit in visits]
+    slept = _slept(visits, started, ended)
+    starts = [min(max(visit.started - late, started), ended) for visit, late in zip(visits, slept, strict=True)]
+    ends = [
+        ended if visit.ended is None else min(visit.ended - late, ended)
+        for visit, late in zip(visits, slept, strict=True)
+    ]
     for number in _from_outside(parents):  # Clocks of several processes differ by a little.
         if parents[number] != RUN:
             starts[number] = max(starts[number], starts[parents[number]])
@@ -90,6 +94,28 @@ def _span_of(run: Run, visits: Iterable[Visit]) -> tuple[int, int]:
     started = run.started if run.started is not None else min(told, default=0)
     ended = run.ended if run.ended is not None else max(told, default=started)
     return started, max(started, ended)
+
+
+def _slept(visits: Sequence[Visit], started: int, ended: int) -> list[int]:
+    """How late each visit is by the wall clock, as the machine slept or the clock was set forward.
+
+    Starts are by the wall clock, durations by the monotonic one. So the run ended before what came after the sleep
+    began, as nothing else in its own process can: the sleep was in the longest time in which nothing was told.
+    """
+    own = [number for number, visit in enumerate(visits) if visit.process == visits[0].process]
+    late = [0] * len(visits)
+    if not own or visits[own[-1]].started <= ended + SLACK:
+        return late
+    told, longest, behind = started, 0, 0
+    for number in own:
+        visit = visits[number]
+        if visit.started - told > longest:
+            longest, behind = visit.started - told, visit.started
+        told = max(told, visit.started, visit.ended or 0)
+    for number in own:
+        if visits[number].started >= behind:
+            late[number] = min(longest, told - ended)
+    return late
 
 
 def _inside(visit: Visit) -> Iterable[int | None]:
