@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from otel_progress.report import lines as lines_module
 from otel_progress.report.cell import as_text
 from otel_progress.report.flood import AMPLE
 from otel_progress.report.lines import Lines
@@ -81,6 +82,7 @@ def test_a_run_from_its_start_to_its_end() -> None:
     ]  # fmt: skip
     assert lines_of(history, 200) == [
         "10:45:00 campaign started, run 01234567",
+        "10:45:00   draft started",
         "10:45:00   draft ended in 40.0 ms: success, revision 2",
         "10:45:01   check #3 started, revision 1",
         "10:45:05   check #3 ended in 4.00 s: failure, ValueError, 4/6 items, 1 failed, 2 retries, revision 1",
@@ -190,18 +192,19 @@ def test_a_short_run_is_told_whole_however_quick_it_is() -> None:
     quick = [each for number in range(90) for each in visit("score", f"7.{number}", number / 100, number / 100)]
     longer = [visit("render", f"7.10{number}", 0.9 + number / 20, 1.05 + number / 20) for number in range(9)]
     said = lines_of([begins, *quick, *(line for each in longer for line in each), ends], 2)
-    assert len(said) == 1 + 90 + 2 * 9 + 1
+    assert len(said) == 1 + 2 * 90 + 2 * 9 + 1 == AMPLE
     assert not [line for line in said if "..." in line]
 
 
 def test_what_is_ample_comes_back_with_time() -> None:
     begins, _ = run(0, 0)
     flood = [each for number in range(300) for each in visit("score", f"7.{number}", number / 1000, number / 1000)]
-    later = [each for number in range(60) for each in visit("render", f"7.2{number}", 9, 9)]
+    later = [each for number in range(40) for each in visit("render", f"7.2{number}", 9, 9)]
     said = lines_of([begins, *flood, *later], 14)
-    assert [line for line in said if "..." in line] == ["10:45:01 ... 74 more visits of score ended"]
-    assert len([line for line in said if "score" in line]) == 1 + 300 - 74
-    assert len([line for line in said if "render" in line]) == 60
+    assert [line for line in said if "..." in line] == ["10:45:01 ... 176 more visits of score ended"]
+    assert len([line for line in said if "score ended" in line]) == 1 + 300 - 176
+    assert len([line for line in said if "score started" in line]) == 112
+    assert len([line for line in said if "render" in line]) == 2 * 40
 
 
 def test_a_flood_is_counted_and_its_failures_are_said_first() -> None:
@@ -213,24 +216,30 @@ def test_a_flood_is_counted_and_its_failures_are_said_first() -> None:
         history += visit(f"score {number % 3}", f"7.{number}", at, at + 0.001, stage__visit=number, **how)
     history += [*visit("publish", "7.9999", 0.5, 5.6), *visit("short", "7.9998", 4, 5.7), ends]
     said = lines_of(history, 7, 0)
-    assert said[:2] == [
+    assert said[:3] == [
         "10:45:00 campaign started, run 01234567",
+        "10:45:00   score 0 started",
         "10:45:00   score 0 ended in 1.0 ms: success",
     ]
-    assert said[25] == "10:45:00   score 0 #24 ended in 1.0 ms: success"
-    assert said[26:] == [
-        "10:45:00   publish started",
+    assert [number for number, line in enumerate(said[:36]) if "started" in line] == [0, *range(1, 20, 2)]
+    assert said[35] == "10:45:00   score 0 #24 ended in 1.0 ms: success"
+    assert said[36:] == [
         "10:45:01 ... 475 more visits of 3 stages ended",
+        "10:45:01   score 2 started",
         "10:45:01   score 2 #500 ended in 1.0 ms: success",
+        "10:45:01   score 0 started",
         "10:45:01   score 0 #501 ended in 1.0 ms: success",
+        "10:45:01   score 1 started",
         "10:45:01   score 1 #502 ended in 1.0 ms: success",
         "10:45:01   score 1 #700 ended in 1.0 ms: failure, ValueError",
         "10:45:02   score 2 #1400 ended in 1.0 ms: failure, ValueError",
         "10:45:03 ... 995 more visits of 3 stages ended",
+        "10:45:03   score 0 started",
         "10:45:03   score 0 #1500 ended in 1.0 ms: success",
+        "10:45:03   score 1 started",
         "10:45:03   score 1 #1501 ended in 1.0 ms: success",
+        "10:45:03   score 2 started",
         "10:45:03   score 2 #1502 ended in 1.0 ms: success",
-        "10:45:04   short started",
         "10:45:05   publish ended in 5.10 s: success",
         "10:45:06 ... 498 more visits of 4 stages ended",
         "10:45:06 campaign ended in 6.00 s: success, 2,002 visits, 2 failed",
@@ -245,7 +254,7 @@ def test_of_many_that_start_at_once_a_few_are_said() -> None:
     assert lines_of([begins, *around, *starts, *ends], 1.2, 0) == [
         "10:45:00 campaign started, run 01234567",
         "10:45:00   crawl started",
-        *["10:45:00     fetch started"] * 10,
+        *["10:45:00     fetch started"] * 9,
         *["10:45:00     fetch ended in 500 ms: success"] * 25,
         "10:45:00   crawl ended in 600 ms: success",
         "10:45:01 ... 5 more visits of fetch ended",
@@ -258,7 +267,7 @@ def test_a_flood_of_failures_is_bounded_too() -> None:
     history = [each for number in range(200)
                for each in visit("score", f"7.{number}", number / 1000, number / 1000, **how)]  # fmt: skip
     said = lines_of([begins, *history], 0.5, 0)
-    assert len(said) == 27
+    assert len(said) == 1 + 10 + 25 + 1
     assert said[-1] == "10:45:00 ... 175 more visits of score ended, 175 failed (ValueError)"
 
 
@@ -289,12 +298,33 @@ def test_after_a_flood_each_line_is_said_again() -> None:
     begins, _ = run(0, 0)
     flood = [each for number in range(1000) for each in visit("score", f"7.{number}", number / 500, number / 500)]
     calm = [each for number in range(4) for each in visit("render", f"7.2{number}", 9 + number, 9 + number)]
-    assert lines_of([begins, *flood, *calm], 14, 0)[-5:] == [
+    assert lines_of([begins, *flood, *calm], 14, 0)[-10:] == [
+        "10:45:03 ... 497 more visits of score ended",
+        "10:45:09   render started",
         "10:45:09   render ended in under 0.1 ms: success",
         "10:45:10 campaign still running for 10 s, in no stage",
-        "10:45:10   render ended in under 0.1 ms: success",
-        "10:45:11   render ended in under 0.1 ms: success",
-        "10:45:12   render ended in under 0.1 ms: success",
+        *(f"10:45:{second}   render {what}" for second in (10, 11, 12)
+          for what in ("started", "ended in under 0.1 ms: success")),
+    ]  # fmt: skip
+
+
+def test_what_starts_in_a_flood_is_said_to_run_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines_module, "_MOST_STILL", 100)
+    begins, _ = run(0, 0)
+    flood = [each for number in range(2000) for each in visit("score", f"7.{number}", number / 500, number / 500)]
+    long = visit_event("started", "publish", "7.9999", at=2)
+    lines = Lines(0)
+    lines.tell(sorted(told(begins, *flood, long), key=lambda each: each.at), after(5))
+    assert lines.tell((), after(12))[-1] == "10:45:12   publish still running for 10 s"
+    assert len(vars(lines)["_still"]) <= 100
+
+
+def test_a_start_is_said_at_once() -> None:
+    lines = Lines()
+    begins, _ = run(0, 0)
+    assert lines.tell(told(begins, visit_event("started", "draft", "7.1", at=1)), after(1)) == [
+        "10:45:00 campaign started, run 01234567",
+        "10:45:01   draft started",
     ]
 
 

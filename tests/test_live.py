@@ -30,9 +30,11 @@ LINES = [
     "campaign started, run ID",
     "  draft started",
     "  draft ended in T: success",
+    "  check started",
     "  check ended in T: success, 2/3 items",
     "campaign ended in T: success, 2 visits",
     "program started, run ID",
+    "  late started",
     "  late ended in T: success",
     "program ended in T: success, 1 visit",
 ]
@@ -87,7 +89,7 @@ def test_nothing_is_shown_unasked_or_twice(tmp_path: Any, configure: str) -> Non
         assert otlp.ended(otlp.start(tmp_path, [str(program)], **NOT_EXPORTED, **live), "").stderr == ""
     command = ["-m", "otel_progress", "run", str(program)]
     ended = otlp.ended(otlp.start(tmp_path, command, OTEL_PROGRESS_LIVE="true", **NOT_EXPORTED), "")
-    assert lines_of(ended.stderr) == [line for line in LINES if line != "  draft started"]
+    assert lines_of(ended.stderr) == LINES
     command.insert(-1, "--quiet")
     assert otlp.ended(otlp.start(tmp_path, command, OTEL_PROGRESS_LIVE="true", **NOT_EXPORTED), "").stderr == ""
 
@@ -119,6 +121,7 @@ def test_children_show_nothing(tmp_path: Any) -> None:
     ended = otlp.run(tmp_path, [str(program)], PYTHONWARNINGS="ignore::DeprecationWarning", **NOT_EXPORTED)
     assert [line for line in shown(ended.stderr) if "still running" not in line] == [
         "campaign started, run ID",
+        "  parent started",
         "  parent ended in T: success",
         "campaign ended in T: success, 1 visit",
     ]

@@ -47,6 +47,7 @@ def test_lines_come_as_it_happens_and_the_table_behind_them(tmp_path: Path) -> N
         "campaign started, run ID",
         "  draft started",
         "  draft ended in T: success",
+        "  check started",
         "  check ended in T: success, 4/6 items",
         "  publish started",
         "  publish ended in T: failure, ValueError",
@@ -76,8 +77,11 @@ def test_a_file_holds_the_same(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert lines_of((tmp_path / "said.txt").read_text("utf-8")) == [
         "campaign started, run ID",
+        "  draft started",
         "  draft ended in T: success",
+        "  check started",
         "  check ended in T: success, 4/6 items",
+        "  publish started",
         "  publish ended in T: success",
         "campaign ended in T: success, 3 visits",
     ]
@@ -217,7 +221,7 @@ def test_a_program_does_not_wait_for_who_reads_its_lines(tmp_path: Path) -> None
             said = file.read()
     lines = shown(said)
     assert lines[0] == "campaign started, run ID"
-    assert [line.split()[0] for line in lines[1:21]] == [str(number) for number in range(20)]
+    assert [line.split()[0] for line in lines[1:41]] == [str(number) for number in range(20) for _ in "se"]
     assert "campaign ended in T: success, 2,020 visits" in lines
 
 
@@ -259,7 +263,7 @@ def test_lines_come_again_when_standard_error_is_back(tmp_path: Path) -> None:
     assert (tmp_path / "captured").read_bytes() == b""
     assert said[0] == "campaign started, run ID"
     assert "  captured started" not in said
-    assert said[-2:] == ["  behind ended in T: success", "campaign ended in T: success, 3 visits"]
+    assert said[-3:] == ["  behind started", "  behind ended in T: success", "campaign ended in T: success, 3 visits"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
@@ -282,8 +286,11 @@ def test_forked_children_are_told_of_once_and_say_nothing(tmp_path: Path) -> Non
     said = lines_of(ended.stderr)
     assert sorted(said) == [
         "  child 0 ended in T: success",
+        "  child 0 started",
         "  child 1 ended in T: success",
+        "  child 1 started",
         "  child 2 ended in T: success",
+        "  child 2 started",
         "campaign ended in T: success, 3 visits",
         "campaign started, run ID",
     ]

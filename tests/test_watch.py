@@ -65,6 +65,7 @@ def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path, how: str, cod
         "campaign running: 1 visit so far",
         "  check started",
         "  check ended in T: success",
+        "  publish started",
         "  publish ended in T: failure, ValueError",
         "campaign ended in T: success, 3 visits, 1 failed",
     ]
@@ -82,8 +83,11 @@ def test_the_next_run_is_waited_for(tmp_path: Path) -> None:
     assert ended.returncode == 0
     assert shown(ended.stdout) == [
         "campaign started, run ID",
+        "  draft started",
         "  draft ended in T: success",
+        "  check started",
         "  check ended in T: success",
+        "  publish started",
         "  publish ended in T: failure, ValueError",
         "campaign ended in T: success, 3 visits, 1 failed",
     ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -20,15 +19,13 @@ from ..runs.present import Change, Present, RunNow, VisitNow
 from ..runs.states import Processes
 from .flood import AMPLE, Flood
 
-SHORT = NANO // 10
-"""Nanoseconds. What ends sooner has one line, at its end."""
 _STILL = (10, 30, 60, 120, 300, 600)
 """Seconds after which it is said that something still runs; after the last again and again."""
 _LEAST = 0.00005
 _ID = 8
 """Digits of a run's id."""
-_MOST_STARTED = 20_000
 _MOST_STILL = 50_000
+"""Of what waits to be said to run still, above which what has ended is taken out: more than can be open at once."""
 
 
 class Lines:
@@ -37,8 +34,6 @@ class Lines:
     def __init__(self, ample: int = AMPLE) -> None:
         self.present = Present()
         self._flood = Flood(ample)
-        self._new: deque[tuple[int, RunNow, str]] = deque(maxlen=_MOST_STARTED)
-        """Visits of which it is not said yet that they started."""
         self._still: list[tuple[int, int, RunNow, str | None]] = []
         """A heap: when to say that something still runs, and what; None is the run itself."""
         self._order = itertools.count()
@@ -75,8 +70,8 @@ class Lines:
             so_far = _joined([f"{visits:,} visit{'' if visits == 1 else 's'} so far", *_failures(run)])
             since = rough(max(0, now - run.began.at) // NANO)
             self._say(now, f"{_name(run)} running for {since}, run {visible(run.id[:_ID])}: {so_far}")
-            for key, visit in run.open.items():
-                self._started(run, visit, key, now)
+            for visit in run.open.values():
+                self._started(run, visit, now)
         return self._taken()
 
     def states(self, processes: Processes, now: int) -> list[str]:
@@ -99,8 +94,8 @@ class Lines:
 
     def _enter(self, happening: Happening) -> None:
         run, visit = self.present.enter(happening)
-        if happening.name == names.EVENT_STAGE_STARTED:
-            self._new.append((happening.at + SHORT, run, happening.visit))
+        if happening.name == names.EVENT_STAGE_STARTED and visit is not None:
+            self._started(run, visit, happening.at)
         elif happening.name == names.EVENT_STAGE_ENDED:
             self._ended(run, visit, happening)
         elif happening.name == names.EVENT_RUN_STARTED:
@@ -135,6 +130,14 @@ class Lines:
             f"{_name(run)} ended in {how_long(happening, run.began)}: {_joined(how)}{self._of(run)}",
         )
 
+    def _started(self, run: RunNow, visit: VisitNow, at: int) -> None:
+        began = visit.began
+        self._wait_for(run, began.visit, began.at, at)
+        if self._flood.takes(at, "whole" if visit.holds_others else "start"):
+            revision = count(began.attributes, names.STAGE_REVISION)
+            more = f", revision {revision}" if revision else ""
+            self._say(began.at, f"{self._stage(run, run.depth(visit), began)} started{more}")
+
     def _ended(self, run: RunNow, visit: VisitNow | None, happening: Happening) -> None:
         lasted = 0 if visit is None else happening.at - visit.began.at
         stage = happening.stage or ""
@@ -160,14 +163,8 @@ class Lines:
     # --- time that passes ---------------------------------------------------------------------------------------------
 
     def _pass(self, now: int) -> None:
-        new, still = self._new, self._still
-        while new and new[0][0] <= now:
-            due, run, key = new.popleft()
-            if (visit := run.open.get(key)) is not None:
-                self._close(due)
-                self._started(run, visit, key, due)
-        while still and still[0][0] <= now:
-            due, _, run, key = heapq.heappop(still)
+        while self._still and self._still[0][0] <= now:
+            due, _, run, key = heapq.heappop(self._still)
             self._close(due)
             self._still_runs(run, key, due)
         self._close(now)
@@ -177,18 +174,10 @@ class Lines:
             if closed[1]:
                 self._say(closed[0], closed[1])
 
-    def _started(self, run: RunNow, visit: VisitNow, key: str, at: int) -> None:
-        began = visit.began
-        self._wait_for(run, key, began.at, at)
-        if self._flood.takes(at, "whole" if visit.holds_others else "start"):
-            revision = count(began.attributes, names.STAGE_REVISION)
-            more = f", revision {revision}" if revision else ""
-            self._say(began.at, f"{self._stage(run, run.depth(visit), began)} started{more}")
-
     def _still_runs(self, run: RunNow, key: str | None, at: int) -> None:
-        visit = None if key is None else run.open.get(key)
-        if run.ended is not None or run.state == "crashed" or (key is not None and visit is None):
+        if not self._goes_on(run, key):
             return
+        visit = None if key is None else run.open[key]
         began = (run.began if visit is None else visit.began).at
         self._wait_for(run, key, began, at)
         if run.open if key is None else key in run.inside:
@@ -206,8 +195,14 @@ class Lines:
         """Say later than `now` that it still runs."""
         passed = (now - began) // NANO
         after = next((each for each in _STILL if each > passed), (passed // _STILL[-1] + 1) * _STILL[-1])
-        if len(self._still) < _MOST_STILL:
-            heapq.heappush(self._still, (began + after * NANO, next(self._order), run, key))
+        if len(self._still) >= _MOST_STILL:  # In a flood, mostly of what has ended since.
+            goes_on = {(each[2].id, each[3]): each for each in self._still if self._goes_on(each[2], each[3])}
+            self._still = sorted(goes_on.values())
+        heapq.heappush(self._still, (began + after * NANO, next(self._order), run, key))
+
+    def _goes_on(self, run: RunNow, key: str | None) -> bool:
+        """Whether a run, or a visit of it, is open still."""
+        return self.present.runs.get(run.id) is run and (key is None or key in run.open)
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
