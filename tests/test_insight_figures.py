@@ -215,9 +215,11 @@ def test_visits_of_a_batch_flow_are_its_items() -> None:
 
 def test_dead_ends_are_read_from_the_span_of_the_flow(tmp_path: Path) -> None:
     event = {"name": "dead_end", "attributes": [{"key": names.STAGE_NAME, "value": {"stringValue": "decide"}}]}
-    lines = [span("stage decide", "s1", "r1"), span("run x", "r1", events=[event, event])]
+    action = {"key": names.STAGE_ACTION, "value": {"stringValue": "retry"}}
+    told = {**event, "attributes": [*event["attributes"], action]}
+    lines = [span("stage decide", "s1", "r1"), span("run x", "r1", events=[event, told])]
     made = only(write(tmp_path / "spans.jsonl", [*lines, lines[-1]]))
-    assert [stage.dead_ends for stage in made.stages] == [2]
+    assert [(stage.dead_ends, stage.dead_end_actions) for stage in made.stages] == [(2, {"": 1, "retry": 1})]
     assert [stage.dead_ends for stage in figures_of(made).stages] == [2]
 
 

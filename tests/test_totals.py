@@ -600,8 +600,33 @@ asyncio.run(campaign())
 """
 
 
-def test_a_run_that_is_read_again_looks_as_it_did(tmp_path: Path) -> None:
-    done = otlp.run(tmp_path, ["-m", "otel_progress", "run", str(otlp.write(tmp_path, PROGRAM))], COLUMNS="120")
+FLOWS = """
+from pocketflow import Flow, Node
+
+class Review(Node):
+    def post(self, shared, prep_res, exec_res):
+        return shared["verdict"]
+
+review = Review()
+review - "approved" >> Node()
+for verdict in ("approved", "rejected", "rejected", "a verdict with blanks"):
+    Flow(review).run({"verdict": verdict})
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (PROGRAM, []),
+        (FLOWS, ['Dead end: no edge takes the "rejected" of Review (2 times)',
+                 "Dead end: no edge takes what was returned by Review"]),
+    ],
+    ids=["a run", "flows"],
+)  # fmt: skip
+def test_a_run_that_is_read_again_looks_as_it_did(tmp_path: Path, program: str, said: list[str]) -> None:
+    command = ["-m", "otel_progress", "run", str(otlp.write(tmp_path, program))]
+    done = otlp.run(tmp_path, command, COLUMNS="120", PYTHONWARNINGS="ignore")
     shown = [line.plain for line in lines(totals_of(read(tmp_path)), 120)]
     assert len(shown) == 8
+    assert [line for line in shown if "Dead end" in line] == said
     assert without_lines(done.stderr).splitlines()[: len(shown)] == shown

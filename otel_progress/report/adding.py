@@ -19,7 +19,7 @@ from collections.abc import Hashable, Sequence
 from ..names import OTHER
 from ..recording.store import MOST_TOLD_APART
 from .paths import Path, Paths
-from .totals import AGAIN, FAILED, FAILURES, REWORK, Ended, Failure, Row, Started, WorkflowTotals, one_more
+from .totals import AGAIN, FAILED, FAILURES, REWORK, Ended, Failure, Row, Started, WorkflowTotals, more
 
 _MOST_GAPS = 32
 """Of a run, the longest times in which no stage of its process was open: stages of its children may lie there."""
@@ -249,10 +249,10 @@ class Adding:
         run.cause = visit.around, failure
         run.first_failure = run.first_failure or failure
 
-    def dead_end(self, run: str, stage: str, action: str | None) -> None:
-        """A flow ended where no edge takes the action that a stage returned."""
+    def dead_end(self, run: str, stage: str, action: str | None, times: int = 1) -> None:
+        """A flow ended where no edge takes the action that a stage returned; or so many flows."""
         if (of := self._runs.get(run)) is not None:
-            one_more(of.workflow.dead_ends, (stage, action or ""))
+            more(of.workflow.dead_ends, (stage, action or ""), times)
 
     def run_ended(
         self, run: str, ended: int, result: str = "success", error: str | None = None, message: str = ""
@@ -284,7 +284,7 @@ class Adding:
             workflow.runs += 1
             workflow.row.results[result] += 1
             if error is not None and result in FAILURES:
-                one_more(workflow.row.errors, (result, error))
+                more(workflow.row.errors, (result, error))
         self._conclude(of, ended, Failure(run, "", result, error, message))
 
     @staticmethod
@@ -307,7 +307,7 @@ class Adding:
         if wall > workflow.slowest[0]:
             workflow.slowest = wall, of.id
         if of.final[2] is not None:  # It is a flow.
-            one_more(workflow.ends, (of.final[1], of.final[2]))
+            more(workflow.ends, (of.final[1], of.final[2]))
         if end.result in FAILURES and not workflow.has_failed:
             workflow.has_failed = True
             cause = None if of.cause is None else of.cause[1]

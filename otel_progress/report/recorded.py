@@ -42,6 +42,9 @@ def _add(adding: Adding, run: Run, now: int | None) -> None:
             revisions.setdefault(visit.stage, visit.revision or 0)
             follows = tuple(link.visit for link in visit.links if link.kind == names.LINK_FOLLOWS)
             adding.visit_started(Started(visit.id, run.id, visit.stage, visit.started, visit.parent, follows))
+    for stage in run.stages:
+        for action, times in stage.dead_end_actions.items():
+            adding.dead_end(run.id, stage.name, action, times)
     adding.workflow(run.workflow).left_out += run.visits_left_out
     result = run.result or "success" if run.ended is not None else _result_of(run.state)
     adding.run_ended(run.id, last if run.ended is None else run.ended, result, run.error)

@@ -106,7 +106,7 @@ class Row:
             self.longest = took
         self.results[ended.result] += 1
         if ended.error is not None:
-            one_more(self.errors, (ended.result, ended.error))
+            more(self.errors, (ended.result, ended.error))
         if ended.is_rework:
             self.rework += took
         if ended.budget is not None and took > ended.budget:
@@ -200,7 +200,7 @@ class WorkflowTotals:
         return found
 
 
-def one_more(counter: Counter[_T], key: _T) -> None:
+def more(counter: Counter[_T], key: _T, times: int = 1) -> None:
     """Count `key`, in a counter that grows only so far."""
     if key in counter or len(counter) < _MOST_COUNTED:
-        counter[key] += 1
+        counter[key] += times

@@ -85,14 +85,16 @@ def _stages(ledger: Ledger) -> tuple[Stage, ...]:
             ledger.by_events.get(name),
             ledger.by_spans.get(name),
             going_on.get(name, []),
-            ledger.dead_ends.get(name, 0),
+            ledger.dead_ends.get(name, {}),
         )
         for name in {**ledger.by_events, **ledger.by_spans}
     ]
     return tuple(sorted(stages, key=lambda stage: stage.started or 0))
 
 
-def _stage(name: str, events: Totals | None, spans: Totals | None, going_on: list[Fields], dead_ends: int) -> Stage:
+def _stage(
+    name: str, events: Totals | None, spans: Totals | None, going_on: list[Fields], dead_ends: dict[str, int]
+) -> Stage:
     witnesses = [each for each in (events, spans) if each is not None]
     fullest = max(witnesses, key=lambda each: each.visits)
     seen = Totals()
@@ -118,6 +120,7 @@ def _stage(name: str, events: Totals | None, spans: Totals | None, going_on: lis
         max(totals, default=None),
         max(each.platforms for each in (*witnesses, seen)),
         max(revisions, default=None),
+        sum(dead_ends.values()),
         dead_ends,
     )
 

@@ -124,8 +124,8 @@ class Collector:
 
     def _add_span(self, ledger: Ledger, span: SpanFact) -> None:
         if span.dead_ends and self._is_new("dead end", ledger, span.span_id):
-            for stage in span.dead_ends:
-                ledger.dead_ends[stage] = ledger.dead_ends.get(stage, 0) + 1
+            for stage, action in span.dead_ends:
+                ledger.dead_end(stage, action, 1)
         if span.kind == "run":
             ledger.trace_id = span.trace_id or ledger.trace_id
             ledger.began(span.started)

@@ -26,7 +26,7 @@ from .sources import Extent, Input
 from .states import Processes
 
 FILE = "index.sqlite"
-_VERSION = 2
+_VERSION = 3
 _APPLICATION = 0x6F747072
 """Says in the file itself whose it is."""
 _LARGEST = 2**63 - 1

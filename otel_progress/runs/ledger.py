@@ -16,6 +16,7 @@ from ..recording.times import NANO
 Fields = dict[str, Any]
 """Fields of a `model.Visit`, as far as they are known."""
 MOST_PROCESSES = 1000
+_MOST_ACTIONS = 50
 
 
 @dataclass
@@ -130,8 +131,8 @@ class Ledger:
     items: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     waits: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
     """Each with the span that it lies in."""
-    dead_ends: dict[str, int] = field(default_factory=dict[str, int])
-    """How often a stage gave an action that no edge took."""
+    dead_ends: dict[str, dict[str, int]] = field(default_factory=dict[str, "dict[str, int]"])
+    """How often each stage gave which action that no edge took."""
     aside: int = 0
     """Of how many visits what was known is in other ledgers, so that it is not in memory."""
     inside: int = 0
@@ -161,6 +162,12 @@ class Ledger:
         if span := known.get("span_id"):
             self.open_spans[span] = visit
 
+    def dead_end(self, stage: str, action: str, times: int) -> None:
+        """A stage gave an action that no edge took; of very many actions the others are not told apart."""
+        actions = self.dead_ends.setdefault(stage, {})
+        known = action if action in actions or len(actions) < _MOST_ACTIONS else ""
+        actions[known] = actions.get(known, 0) + times
+
     def close_visit(self, visit: str) -> Fields:
         """A visit ended; what was known of it while it was open."""
         known = self.open.pop(visit, {})
@@ -186,8 +193,9 @@ class Ledger:
         self.attempts += other.attempts
         self.items += other.items
         self.waits += other.waits
-        for stage, number in other.dead_ends.items():
-            self.dead_ends[stage] = self.dead_ends.get(stage, 0) + number
+        for stage, actions in other.dead_ends.items():
+            for action, number in actions.items():
+                self.dead_end(stage, action, number)
 
     def put_aside(self) -> Ledger:
         """Another ledger, with all that is known of visits that have ended: to go on here needs nothing of it."""

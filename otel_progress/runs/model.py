@@ -147,6 +147,8 @@ class Stage:
     """The highest revision count that a visit saw."""
     dead_ends: int = 0
     """How often it gave an action that no edge takes."""
+    dead_end_actions: Mapping[str, int] = field(default_factory=dict[str, int])
+    """The same by the actions; one without a text was not told."""
 
 
 @dataclass(frozen=True)

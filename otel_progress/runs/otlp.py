@@ -45,8 +45,8 @@ class SpanFact:
     service: str | None = None
     message: str | None = None
     versions: tuple[Attributes, ...] = ()
-    dead_ends: tuple[str, ...] = ()
-    """The stages whose actions no edge took."""
+    dead_ends: tuple[tuple[str, str], ...] = ()
+    """Stages with their actions that no edge took; an action without a text was not told."""
     links: tuple[tuple[str, str, Attributes], ...] = ()
     resource: Attributes = field(default_factory=dict[str, Any])
     """What is said of whatever made it, such as `service.version`."""
@@ -176,9 +176,7 @@ def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact 
             if event.get("name") == names.EVENT_VERSION
         ),
         tuple(
-            text(attributes(event.get("attributes")).get(names.STAGE_NAME)) or ""
-            for event in _objects(span.get("events"))
-            if event.get("name") == names.EVENT_DEAD_END
+            map(_dead_end, (each for each in _objects(span.get("events")) if each.get("name") == names.EVENT_DEAD_END))
         ),
         tuple(
             (text(link.get("traceId")) or "", text(link.get("spanId")) or "", attributes(link.get("attributes")))
@@ -186,6 +184,11 @@ def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact 
         ),
         resource.attributes,
     )
+
+
+def _dead_end(event: dict[str, Any]) -> tuple[str, str]:
+    found = attributes(event.get("attributes"))
+    return text(found.get(names.STAGE_NAME)) or "", text(found.get(names.STAGE_ACTION)) or ""
 
 
 def _event(event: dict[str, Any], resource: _Resource) -> EventFact | None:
