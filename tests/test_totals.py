@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,20 @@ def test_a_flow_holds_its_inner_flow() -> None:
         "review/check": 1.5,
         "": 1,
     }
+
+
+def test_what_starts_in_the_same_moment_as_what_is_around_it_lies_in_it() -> None:
+    """As with a coarse clock. A record has what is inside first, as that ends first."""
+    told = ran("w", 2, did("outer", 0, 2, did("middle", 0, 1, did("inner", 0, 0)), did("later", 1, 2)))
+    found = totals(replace(told, visits=told.visits[::-1]))
+    assert paths(found) == {"outer": 2, "outer/middle": 1, "outer/middle/inner": 0, "outer/later": 1, "": 0}
+
+
+def test_a_record_that_says_that_visits_lie_in_each_other_has_totals() -> None:
+    told = ran("w", 1, did("a", 0, 1, name="1"), did("b", 0, 1, name="2"))
+    a, b = told.visits
+    found = totals(replace(told, visits=(replace(a, parent="2"), replace(b, parent="1"))))
+    assert sum(row.visits for row in found.row.all()) == 2
 
 
 def test_the_path_is_that_of_what_ended_last() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from . import otlp, records
 from .records import RUN, event, visit_event
-from .said import shown, until
+from .said import lines_of, shown, until
 
 WATCH = ["-m", "otel_progress", "watch"]
 RUN_IT = ["-m", "otel_progress", "run", "-q"]
@@ -53,14 +53,20 @@ def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path, how: str, cod
     program = started(tmp_path)
     (record,) = (tmp_path / ".otel-progress" / "runs").iterdir()
     named = {"nothing": [], "folder": [str(tmp_path)], "record": [str(record)]}[how]
-    watching = otlp.start(tmp_path, [*WATCH, *named])
+    watching = otlp.start(tmp_path, [*WATCH, *named], COLUMNS="300")
     assert watching.stdout is not None
     said = until(watching.stdout, "check started")
     type_in(program, f"\n{code}\n")
     ended = otlp.ended(watching)
     assert otlp.ended(program).returncode == code
     assert (ended.returncode, ended.stderr) == (code, "")
-    lines = shown(said + ended.stdout)
+    lines = lines_of(said + ended.stdout)
+    table = shown(ended.stdout)[len(lines_of(ended.stdout)) :]
+    rows = ["stage", "draft", "check", "publish", "outside", "campaign"]
+    assert [line.split()[0] for line in table[:6]] == rows
+    assert table[6] == "First failure in publish: ValueError (the run went on)"
+    place = "" if how == "nothing" else f" --from {record}"
+    assert re.fullmatch(rf"Next: otel-progress show [0-9a-f]{{8}}{re.escape(place)} \(check took \d+%\)", table[-1])
     assert [re.sub(r" for .*: ", ": ", lines[0]), *lines[1:]] == [
         "campaign running: 1 visit so far",
         "  check started",
@@ -81,7 +87,7 @@ def test_the_next_run_is_waited_for(tmp_path: Path) -> None:
     otlp.ended(program, "\n0\n")
     ended = otlp.ended(watching)
     assert ended.returncode == 0
-    assert shown(ended.stdout) == [
+    assert lines_of(ended.stdout) == [
         "campaign started, run ID",
         "  draft started",
         "  draft ended in T: success",
@@ -121,10 +127,13 @@ def test_one_run_of_a_program_is_followed_until_that_has_ended(tmp_path: Path) -
     until(watching.stdout, "check started")
     type_in(program, "\n")
     ended = otlp.ended(watching)  # The program goes on.
-    assert (ended.returncode, shown(ended.stdout)) == (0, [
+    assert (ended.returncode, lines_of(ended.stdout)) == (0, [
         "  check ended in T: success",
         "campaign ended in T: success, 1 visit",
     ])  # fmt: skip
+    table = [line.split()[:2] for line in shown(ended.stdout)[2:]]
+    assert table == [["stage", "visits"], ["check", "1"], ["outside", "stages"], ["campaign", "(1"], table[-1]]
+    assert table[-1][0] == "Next:"  # The other runs of the program are not in it.
     said = until(around.stdout, "last started")
     assert f"  check [{ids['campaign'][:8]}] ended" in said
     assert "campaign ended in" in said
@@ -150,7 +159,10 @@ def test_a_program_that_is_killed_or_stopped_is_said_to_be(tmp_path: Path, numbe
     otlp.ended(program)
     assert ended.returncode == 1
     gone = f"crashed: process {program.pid} is gone without a word"
-    assert shown(ended.stdout) == [f"  check {gone}", f"campaign {gone}"]
+    assert lines_of(ended.stdout) == [f"  check {gone}", f"campaign {gone}"]
+    table = [line.split() for line in shown(ended.stdout)[2:]]
+    assert [row[0] for row in table] == ["stage", "draft", "check", "outside", "campaign", "Abandoned", "Next:"]
+    assert [row[-1] for row in table[1:5]] == ["success", "abandoned", table[3][-1], "abandoned"]
 
 
 def test_ctrl_c_ends_the_watching_alone(tmp_path: Path) -> None:
@@ -224,7 +236,14 @@ def test_the_exit_code_of_what_has_ended(
         tmp_path, [*WATCH, *(named or [str(record)]), *(["--from", str(tmp_path)] if named else [])], TZ="UTC"
     )
     assert (ended.returncode, ended.stderr) == (code, "")
-    assert ended.stdout.splitlines()[-1].endswith(said)
+    before, table = ended.stdout.split("\nstage ")
+    assert before.endswith(said)
+    rows = [re.split(r"  +", line) for line in table.splitlines()[1:4]]
+    result = "abandoned" if not events else "failure (ValueError)" if events == [FAILS] else "success"
+    assert [(row[0], row[2], row[-1]) for row in (rows[0], rows[2])] == [
+        ("draft", "2.00 s", "success"),
+        ("campaign (1 run)", "9.00 s" if events else "3.00 s", result),
+    ]
 
 
 def test_json_lines_tell_all_from_the_beginning(tmp_path: Path) -> None:

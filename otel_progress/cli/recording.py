@@ -21,7 +21,6 @@ from ..recording.sources import program_name
 from ..report import table
 from ..report.children import add_children
 from ..report.counting import CountingSink
-from ..runs.place import FOLDER
 from ..runs.record import Record
 from ..telemetry.declared import config_file
 from ..telemetry.early import watch_early_spans
@@ -34,7 +33,7 @@ from .completing import complete, note_what_children_export
 from .instrumented import instrument
 from .progress import telling
 from .providers import service, set_up
-from .said import say
+from .said import say, show_command
 from .started import tell_of_children, watch_what_is_started
 
 _NOTHING = """\
@@ -157,9 +156,7 @@ class Recording(CountingSink):
         workflows = [each for each in adding.workflows.values() if each.runs or each.row.rows]
         if sys.__stderr__ is None:  # Closed. Rich would take standard output, which is the program's.
             return
-        console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
-        if not console.is_terminal and "COLUMNS" not in os.environ:
-            console.width = 120  # A log has no margin.
+        console = table.console(sys.__stderr__)
         if workflows:
             table.show(console, workflows, self._look if kept else None)
         elif not kept and not self._was_broken_off:
@@ -189,10 +186,7 @@ class Recording(CountingSink):
                     say(f"otel-progress: {exporter.endpoint} did not take all spans, only {exporter.exported}")
 
     def _look(self, run: str) -> str:
-        """The command that shows a run of the record."""
-        path = self._record.path
-        there = path is None or path.parent.parent == FOLDER
-        return f"otel-progress show {run[:8]}{'' if there else f' --from {path}'}"
+        return show_command(run, self._record.path)
 
     @staticmethod
     def _print_exported(console: Console, telemetry: Telemetry) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .. import names
 from ..recording.times import timestamp
 from ..recording.visible import visible
+from ..report import table
 from ..report.lines import Lines
-from ..runs import Problems
+from ..report.recorded import totals_of
+from ..runs import Filter, Problems, SourceError
 from ..runs.collect import fields_of
 from ..runs.following import Follower
 from ..runs.happenings import Happening
@@ -27,19 +31,23 @@ from ..runs.pruning import records_in
 from ..runs.reading import folder_of_records, open_source
 from ..runs.sources import is_record
 from ..runs.states import Process, Processes, pid_of, processes_of
+from ..runs.whole import whole_runs
 from .output import put
-from .said import say
+from .said import say, show_command
 
 _LOOK = 0.2
 """Seconds between two looks."""
 _GRACE = 1.0
 """Seconds that a program has to end behind the run that was asked for."""
+_MOST_VISITS = 100_000
+"""Of a run, in the table."""
 _NOBODY_READS = 141
 """As of a program that is ended by SIGPIPE."""
 _HELP = """\
 Follow a run that goes on in another terminal, as lines: what starts, what ends
 and how, what still runs and what it waits for; when its process stalls or
-crashes. It reads the record, and changes nothing in the program.
+crashes; and at its end the table that `otel-progress run` prints. It reads the
+record, and changes nothing in the program.
 
 RUN is the id of a run or how it begins: then this run is followed, to its end.
 It may be a folder: a record, or one that holds records, of another user too if
@@ -178,12 +186,19 @@ class _Watch:
             if not self._shown.states(processes, time.time_ns()):
                 return _NOBODY_READS
             if self._is_over(processes):
-                self._shown.end(time.time_ns())
-                return self._exit_code() if self._has_read else self._nothing("no event tells of a run there")
+                return self._end()
             if not self._follower.folder.exists():
                 return self._nothing("it is not there any more")
             time.sleep(_LOOK)
             processes = self._follower.processes()  # Before what they told is read: then it is all there.
+
+    def _end(self) -> int:
+        self._shown.end(time.time_ns())
+        if not self._has_read:
+            return self._nothing("no event tells of a run there")
+        code = self._exit_code()  # First, as a program writes the rest of its record while it ends.
+        self._shown.totals(self._follower.folder, self._run)
+        return code
 
     def _nothing(self, why: str) -> int:
         say(f"otel-progress: {visible(str(self._follower.folder))}: {why}")
@@ -254,6 +269,22 @@ class _Plain:
         """Say what is left."""
         _put(self._lines.rest(now))
 
+    def totals(self, record: Path, run: str | None) -> None:
+        """Show what the runs of a record came to, or this one."""
+        try:
+            source = open_source(record)
+        except SourceError:  # It was removed at this moment.
+            return
+        problems = Problems()
+        if run is None:
+            runs = whole_runs(source, Filter(), problems, visits=_MOST_VISITS)
+        else:
+            runs = [source.run(run, problems, visits=_MOST_VISITS)]
+        console = table.console(sys.stdout)
+        with console.capture() as shown:
+            table.show(console, totals_of(runs), partial(show_command, record=record))
+        _put(shown.get().splitlines())
+
 
 class _Json:
     """The same, as JSON lines."""
@@ -279,6 +310,9 @@ class _Json:
 
     def end(self, now: int) -> None:
         del now
+
+    def totals(self, record: Path, run: str | None) -> None:
+        del record, run
 
 
 def _put(lines: Iterable[str]) -> bool:

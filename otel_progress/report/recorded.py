@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from .. import names
 from ..recording.times import NANO
@@ -50,15 +50,34 @@ def _add(adding: Adding, run: Run, now: int | None) -> None:
     adding.run_ended(run.id, last if run.ended is None else run.ended, result, run.error)
 
 
-def _moments(visits: Iterable[Visit], last: int) -> Iterator[tuple[tuple[int, int, int, int], Visit, bool]]:
+def _moments(visits: Sequence[Visit], last: int) -> Iterator[tuple[tuple[int, int, int, int], Visit, bool]]:
     """Starts and ends, each with its place among all of them.
 
     At one moment first what was open ends, the innermost first, and what is inside another starts behind it.
     """
+    depths = _depths(visits)
     for number, visit in enumerate(visits):
-        ended = max(visit.started, last if visit.ended is None else visit.ended)
-        yield (visit.started, 1, number, 0), visit, False
-        yield (ended, 0 if visit.started < ended else 2, -visit.started, -number), visit, True
+        ended, depth = max(visit.started, last if visit.ended is None else visit.ended), depths[visit.id]
+        yield (visit.started, 1, depth, number), visit, False
+        yield (ended, 0 if visit.started < ended else 2, -depth, -number), visit, True
+
+
+def _depths(visits: Sequence[Visit]) -> dict[str, int]:
+    """How many visits lie around each: one inside another may have started in the same moment."""
+    around = {visit.id: visit.parent for visit in visits}
+    depths: dict[str, int] = {}
+    for visit in visits:
+        path: list[str] = []
+        above: str | None = visit.id
+        while above is not None and above in around and above not in depths:
+            path.append(above)
+            depths[above] = 0  # So that it ends where a record says that visits lie in each other.
+            above = around[above]
+        depth = -1 if above is None else depths.get(above, -1)
+        for each in reversed(path):
+            depth += 1
+            depths[each] = depth
+    return depths
 
 
 def _ended(visit: Visit, last: int, first_revision: int, named: int) -> Ended:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -21,6 +22,8 @@ from .totals import REWORK, Row, WorkflowTotals
 _MOST_ROWS = 50
 _MOST_WORKFLOWS = 20
 _BAR = 6
+_LOG = 120
+"""Columns where there is no terminal: a log has no margin."""
 _DEEPEST = 5
 """Up to what depth a row is set in further than what is around it."""
 _LONGEST_ERROR = 24
@@ -51,6 +54,14 @@ _HEADS = {
     "failed items": "failed\nitems",
 }
 """Those that take two lines where there is little room."""
+
+
+def console(file: Any) -> Console:
+    """A console that prints texts as they are; where it is no terminal, with the room that a log has."""
+    made = Console(file=file, markup=False, highlight=False, soft_wrap=True)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = _LOG
+    return made
 
 
 def show(console: Console, workflows: Iterable[WorkflowTotals], look: Look | None = None) -> None:
