@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from otel_progress.runs import Run
+from otel_progress.runs.reading import open_source
 
-from .records import everything
+from . import records
+from .records import everything, shown
 
 WRITTEN = Path(__file__).parent / "collector" / "written.jsonl"
 KINDS = ("resourceSpans", "resourceLogs", "resourceMetrics")
@@ -64,3 +67,35 @@ def test_one_that_was_rotated(tmp_path: Path) -> None:
         ("nightly", "done", 2),
         ("pr_campaign", "done", 4),
     ]
+
+
+def test_a_folder_of_its_files_is_read_as_one(tmp_path: Path) -> None:
+    """Spans, events and metrics in a file each, and files of others beside."""
+    lines = WRITTEN.read_text("utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        (tmp_path / f"written-{number}.json{'l' * (number % 2)}").write_text(line, "utf-8")
+    (tmp_path / "package.json").write_text('{"name": "studio"}', "utf-8")
+    (tmp_path / "notes.txt").write_text(lines[0], "utf-8")
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "gone")
+    assert told(tmp_path) == {name: replace(run, source=str(tmp_path)) for name, run in told(WRITTEN).items()}
+    (campaign,) = (run for run in told(tmp_path).values() if run.workflow == "pr_campaign")
+    assert shown(tmp_path, campaign.id) == campaign
+    assert open_source(tmp_path).index is None  # Nothing is written there.
+
+
+def test_a_stage_that_began_in_a_file_before_has_ended(tmp_path: Path) -> None:
+    started = [records.event("run.started", span_id="1" * 16), records.visit_event("started", "draft", "7.1")]
+    ended = [records.visit_event("ended", "draft", "7.1"), records.event("run.ended", span_id="1" * 16, at=1)]
+    for name, events in (("logs-2026.jsonl", started), ("logs.jsonl", ended)):
+        compact = [json.dumps(json.loads(line), separators=(",", ":")) for line in events]
+        records.write(tmp_path / name, compact)
+    run = records.only(tmp_path)
+    assert (run.state, [visit.state for visit in run.visits]) == ("done", ["done"])
+
+
+def test_a_folder_with_records_is_one_of_records(tmp_path: Path) -> None:
+    records.record(tmp_path, spans=records.campaign())
+    (tmp_path / "traces.jsonl").write_bytes(WRITTEN.read_bytes())
+    assert list(told(tmp_path)) == ["campaign"]

@@ -65,7 +65,7 @@ def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path, how: str, cod
     rows = ["stage", "draft", "check", "publish", "outside", "campaign"]
     assert [line.split()[0] for line in table[:6]] == rows
     assert table[6] == "First failure in publish: ValueError (the run went on)"
-    place = "" if how == "nothing" else f" --from {record}"
+    place = "" if how == "nothing" else f" --from {record.parent}/RECORD"
     assert re.fullmatch(rf"Next: otel-progress show [0-9a-f]{{8}}{re.escape(place)} \(check took \d+%\)", table[-1])
     assert [re.sub(r" for .*: ", ": ", lines[0]), *lines[1:]] == [
         "campaign running: 1 visit so far",

@@ -41,8 +41,8 @@ examples:
   zcat traces.jsonl.gz | otel-progress runs --from -
 """
 SOURCE_HELP = (
-    "a folder of records, a record, a collector's file, a saved `shared` as JSON, the address of a Jaeger, or - for "
-    "standard input (default: .otel-progress)"
+    "a folder of records, a record, a collector's file or folder of files, a saved `shared` as JSON, the address of a "
+    "Jaeger, or - for standard input (default: .otel-progress)"
 )
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 

@@ -17,7 +17,7 @@ from .model import Run
 from .place import FOLDER
 from .problems import Problems, SourceError
 from .pruning import records_in
-from .sources import Input, is_record, opened_input, record_at, spooled
+from .sources import Input, collector_files, is_record, opened_input, record_at, spooled
 from .states import Processes
 
 STANDARD_INPUT = "-"
@@ -78,9 +78,9 @@ class Reading:
 def read(source: str | Path = ".otel-progress", *, visits: int = MOST_VISITS) -> Reading:
     """The runs of `source`, the oldest first, each with at most so many of its `visits`.
 
-    `source` is a folder of records, a record, a file of a collector, a saved `shared` (JSON), the address of a Jaeger,
-    or `-` for standard input. It may be of any length: at most 1,000 of its runs are in memory, with a bounded number
-    of visits. What cannot be read is in `problems`, and stops nothing.
+    `source` is a folder of records, a record, a file or a folder of a collector, a saved `shared` (JSON), the address
+    of a Jaeger, or `-` for standard input. It may be of any length: at most 1,000 of its runs are in memory, with a
+    bounded number of visits. What cannot be read is in `problems`, and stops nothing.
 
     Raises:
         SourceError: there is nothing that can be read.
@@ -106,9 +106,14 @@ def open_source(source: str | Path, wanted: Filter = Filter()) -> Source:  # noq
     runs = folder_of_records(path)
     if runs is None:
         return Source([opened_input(path)])
-    return Source(
-        [record_at(each, each.name) for each in records_in(runs)], runs.parent / FILE if runs.name == "runs" else None
-    )
+    records = records_in(runs)
+    try:
+        collected = None if records else collector_files(path)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror or error}") from None
+    if collected is not None:
+        return Source([collected])
+    return Source([record_at(each, each.name) for each in records], runs.parent / FILE if runs.name == "runs" else None)
 
 
 def folder_of_records(path: Path) -> Path | None:

@@ -19,6 +19,10 @@ from .states import Processes, held_by_any, processes_of
 
 EVENTS, SPANS = "events.jsonl", "spans.jsonl"
 _CHUNK = 1024 * 1024
+_OTLP_ENDINGS = {".json", ".jsonl"}
+_OTLP_BEGINNINGS = (b'{"resourceSpans":', b'{"resourceLogs":', b'{"resourceMetrics":')
+_OTLP_BEGINS_IN = 64
+"""Bytes."""
 
 
 @dataclass
@@ -161,6 +165,26 @@ def record_at(path: Path, name: str | None = None) -> Input:
 def is_record(folder: Path) -> bool:
     """Whether a folder is the record of a program."""
     return any((folder / name).is_file() for name in (EVENTS, SPANS)) or any(folder.glob("process-*.json"))
+
+
+def collector_files(folder: Path) -> Input | None:
+    """The files that a collector has written into a folder, as one input; None where there are none.
+
+    They are one, as a run may begin in a file and end in the one that came after it, or have its spans in one and its
+    events in another. What else lies there is passed over.
+    """
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in _OTLP_ENDINGS and _begins_as_otlp(path)]
+    return Input(str(folder), [(str(path), path) for path in files]) if files else None
+
+
+def _begins_as_otlp(path: Path) -> bool:
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return file.read(_OTLP_BEGINS_IN).lstrip().startswith(_OTLP_BEGINNINGS)
+    except OSError:
+        return False
 
 
 def opened_input(path: Path) -> Input:
