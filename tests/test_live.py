@@ -73,9 +73,11 @@ def test_lines_where_the_wall_clock_is_set(tmp_path: Any) -> None:
     ended = otlp.run(tmp_path, [str(program)], **NOT_EXPORTED)
     assert shown(ended.stderr) == [
         "campaign started, run ID",
+        "  check started",
         "  check ended in T: success",
         "campaign ended in T: success, 1 visit",
         "program started, run ID",
+        "  late started",
         "  late ended in T: success",
         "program ended in T: success, 1 visit",
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -194,7 +195,8 @@ class Lines:
     def _wait_for(self, run: RunNow, key: str | None, began: int, now: int) -> None:
         """Say later than `now` that it still runs."""
         passed = (now - began) // NANO
-        after = next((each for each in _STILL if each > passed), (passed // _STILL[-1] + 1) * _STILL[-1])
+        next_one = bisect_right(_STILL, passed)
+        after = _STILL[next_one] if next_one < len(_STILL) else (passed // _STILL[-1] + 1) * _STILL[-1]
         if len(self._still) >= _MOST_STILL:  # In a flood, mostly of what has ended since.
             goes_on = {(each[2].id, each[3]): each for each in self._still if self._goes_on(each[2], each[3])}
             self._still = sorted(goes_on.values())
