@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard, table
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models import common as common_model
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue as Property
@@ -19,14 +21,15 @@ from . import queries as q
 from . import tables as t
 
 OPERATION = f"{names.SPAN_RUN} $workflow"
+RESULT = p.HEADINGS[q.RESULT]
 NO_RUN = "Jaeger has no run of this job and workflow in this time range. Sampling may have left runs out."
 
 
 class JaegerQuery(Dataquery, Builder[Dataquery]):
     """A query to Jaeger, which the SDK has no model of: a trace by its id, or a search."""
 
-    def __init__(self, **fields: str | int) -> None:
-        self.fields = fields
+    def __init__(self, ref: str = "A", source: common_model.DataSourceRef = p.JAEGER, **fields: str | int) -> None:
+        self.ref, self.source, self.fields = ref, source, fields
 
     def build(self) -> Dataquery:
         """The query itself."""
@@ -34,7 +37,7 @@ class JaegerQuery(Dataquery, Builder[Dataquery]):
 
     def to_json(self) -> dict[str, Any]:
         """How Grafana stores it."""
-        return {"refId": "A", "datasource": p.JAEGER, **self.fields}
+        return {"refId": self.ref, "datasource": self.source, **self.fields}
 
 
 def build() -> Dashboard:
@@ -71,42 +74,98 @@ def _variables() -> list[f.Variable]:
 
 
 def _recent() -> table.Panel:
-    search = JaegerQuery(queryType="search", service="$job", operation=OPERATION, limit=50)
-    return _runs(
+    return _with_results(
         "Recent runs",
-        search,
         description="The last 50 runs that Jaeger has, the latest first. A click shows the trace below.",
         sort="Start",
+        limit=50,
     )
 
 
 def _failed() -> table.Panel:
-    failed = f"{names.RESULT}=failure"
-    search = JaegerQuery(queryType="search", service="$job", operation=OPERATION, tags=failed, limit=50)
+    failed = JaegerQuery(**_search(limit=50, tags=f"{names.RESULT}=failure"))
     return _runs(
         "Failed runs",
-        search,
+        [failed],
         description="The last 50 runs that failed, the latest first. A click shows the trace below.",
         sort="Start",
-    )
+        width=11,
+    ).datasource(p.JAEGER)
 
 
 def _slowest() -> table.Panel:
-    search = JaegerQuery(queryType="search", service="$job", operation=OPERATION, minDuration="$slower", limit=200)
-    return _runs(
+    return _with_results(
         "Slowest runs",
-        search,
         description=(
             "The last 200 runs that were slower than the variable says, the slowest first. Raise it where there are "
             "more. A click shows the trace above."
         ),
         sort="Duration",
+        limit=200,
+        minDuration="$slower",
     )
 
 
-def _runs(title: str, search: JaegerQuery, *, description: str, sort: str) -> table.Panel:
-    panel = p.described(table.Panel(), title, description=description, no_data=NO_RUN, unit="µs", size=(12, 8))
-    panel = panel.datasource(p.JAEGER).with_target(search)
+# --- lists of runs ----------------------------------------------------------------------------------------------------
+
+MIXED = common_model.DataSourceRef(type_val="datasource", uid="-- Mixed --")
+SPELLINGS = ("$jaeger_datasource", *(f"${{jaeger_datasource:{name}}}" for name in ("raw", "csv", "pipe", "glob")))
+"""The same data source: of one value these formats make the value itself."""
+
+
+def _search(**fields: str | int) -> dict[str, str | int]:
+    return {"queryType": "search", "service": "$job", "operation": OPERATION, **fields}
+
+
+def _with_results(title: str, *, description: str, sort: str, limit: int, **fields: str) -> table.Panel:
+    """A list with the result of each run, which Grafana's data source for Jaeger does not give.
+
+    So there is a search for all runs, and one for each result, which gives what it finds the number of the result.
+    Their rows are merged, and the numbers are shown as words. The data source answers only the first query of a
+    request; Mixed makes a request for each way in which a data source is written, before it looks which one that is.
+    Should it not do so one day, the column is empty and the list is as without it.
+    """
+    searches = [JaegerQuery(**_search(limit=limit, **fields))]
+    numbers = dict(enumerate(q.RESULTS, start=1))
+    refs = dict(zip(numbers, "BCDEF", strict=True))
+    for number, spelling in zip(numbers, SPELLINGS, strict=True):
+        source = common_model.DataSourceRef(type_val="jaeger", uid=spelling)
+        tags = f"{names.RESULT}={numbers[number]}"
+        searches.append(JaegerQuery(refs[number], source, **_search(limit=limit, tags=tags, **fields)))
+    description += " No result: the run goes on, or its process ended without saying so."
+    panel = _runs(title, searches, description=description, sort=sort, width=13).datasource(MIXED)
+    for number, ref in refs.items():
+        constant = {"left": {"fixed": str(number)}, "operator": "+", "right": {"fixed": "0"}}
+        panel = panel.with_transformation(
+            model.DataTransformerConfig(
+                "calculateField",
+                filter_val=model.MatcherConfig("byRefId", ref),
+                options={"mode": "binary", "binary": constant, "alias": RESULT},
+            )
+        )
+    latest = {"sort": [{"field": "startTime", "desc": True}]}
+    for transformation, options in (("merge", {}), ("sortBy", latest), ("limit", {"limitField": limit})):
+        panel = panel.with_transformation(model.DataTransformerConfig(transformation, options=options))
+    words = {
+        str(number): model.ValueMappingResult(text=result, color=p.RESULT_COLOURS[result])
+        for number, result in numbers.items()
+    }
+    return panel.override_by_name(
+        RESULT,
+        [
+            Property("mappings", [model.ValueMap(options=words)]),
+            Property("custom.cellOptions", common_model.TableColorTextCellOptions()),
+            Property("unit", p.NUMBER),
+            Property("noValue", "–"),
+            Property("custom.width", 96),
+        ],
+    )
+
+
+def _runs(title: str, searches: Sequence[JaegerQuery], *, description: str, sort: str, width: int) -> table.Panel:
+    panel = p.described(table.Panel(), title, description=description, no_data=NO_RUN, unit="µs", size=(width, 8))
+    for search in searches:
+        panel = panel.with_target(search)
     chosen = p.link(
         p.RUN,
         "Show this run",
@@ -123,11 +182,14 @@ def _runs(title: str, search: JaegerQuery, *, description: str, sort: str) -> ta
     panel = panel.with_transformation(
         model.DataTransformerConfig("filterFieldsByName", options={"exclude": {"names": ["traceName"]}})
     )
-    panel = panel.override_by_name("startTime", [Property("displayName", "Start"), Property("custom.width", 180)])
+    panel = panel.override_by_name("startTime", [Property("displayName", "Start"), Property("custom.width", 168)])
     panel = panel.override_by_name(
-        "duration", [Property("displayName", "Duration"), Property("unit", "µs"), Property("custom.width", 120)]
+        "duration", [Property("displayName", "Duration"), Property("unit", "µs"), Property("custom.width", 96)]
     )
     return panel.sort_by([t.by_column(sort, descending=True)])
+
+
+# --- the run, and what it is compared with ----------------------------------------------------------------------------
 
 
 def _trace() -> dashboard.Panel:
@@ -167,6 +229,7 @@ def _others() -> list[p.AnyPanel]:
             ),
             no_data=no_run,
             unit=p.SECONDS,
+            width=11,
             log=True,
         ),
         p.gauges(
