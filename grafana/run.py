@@ -175,9 +175,9 @@ def _runs(title: str, searches: Sequence[JaegerQuery], *, description: str, sort
         slower="${slower:percentencode}",
         traceId="${__value.raw}",
     )
-    panel = panel.override_by_name(
-        "traceID", [Property("displayName", "Trace ID"), Property("links", [chosen.build()])]
-    )
+    # An ID of digits only is no number.
+    trace_id = [Property("displayName", "Trace ID"), Property("unit", "string"), Property("links", [chosen.build()])]
+    panel = panel.override_by_name("traceID", trace_id)
     # Its name is the job and the workflow, which are chosen.
     panel = panel.with_transformation(
         model.DataTransformerConfig("filterFieldsByName", options={"exclude": {"names": ["traceName"]}})
