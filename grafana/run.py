@@ -28,8 +28,13 @@ NO_RUN = "Jaeger has no run of this job and workflow in this time range. Samplin
 class JaegerQuery(Dataquery, Builder[Dataquery]):
     """A query to Jaeger, which the SDK has no model of: a trace by its id, or a search."""
 
-    def __init__(self, ref: str = "A", source: common_model.DataSourceRef = p.JAEGER, **fields: str | int) -> None:
-        self.ref, self.source, self.fields = ref, source, fields
+    def __init__(self, **fields: str | int) -> None:
+        self.ref, self.source, self.fields = "A", p.JAEGER, fields
+
+    def as_query(self, ref: str, source: common_model.DataSourceRef) -> JaegerQuery:
+        """The same as another query of its panel, with the data source as that writes it."""
+        self.ref, self.source = ref, source
+        return self
 
     def build(self) -> Dataquery:
         """The query itself."""
@@ -83,10 +88,9 @@ def _recent() -> table.Panel:
 
 
 def _failed() -> table.Panel:
-    failed = JaegerQuery(**_search(limit=50, tags=f"{names.RESULT}=failure"))
     return _runs(
         "Failed runs",
-        [failed],
+        [_search(50, tags=f"{names.RESULT}=failure")],
         description="The last 50 runs that failed, the latest first. A click shows the trace below.",
         sort="Start",
         width=11,
@@ -113,8 +117,8 @@ SPELLINGS = ("$jaeger_datasource", *(f"${{jaeger_datasource:{name}}}" for name i
 """The same data source: of one value these formats make the value itself."""
 
 
-def _search(**fields: str | int) -> dict[str, str | int]:
-    return {"queryType": "search", "service": "$job", "operation": OPERATION, **fields}
+def _search(limit: int, **fields: str) -> JaegerQuery:
+    return JaegerQuery(queryType="search", service="$job", operation=OPERATION, limit=limit, **fields)
 
 
 def _with_results(title: str, *, description: str, sort: str, limit: int, **fields: str) -> table.Panel:
@@ -125,31 +129,26 @@ def _with_results(title: str, *, description: str, sort: str, limit: int, **fiel
     request; Mixed makes a request for each way in which a data source is written, before it looks which one that is.
     Should it not do so one day, the column is empty and the list is as without it.
     """
-    searches = [JaegerQuery(**_search(limit=limit, **fields))]
-    numbers = dict(enumerate(q.RESULTS, start=1))
-    refs = dict(zip(numbers, "BCDEF", strict=True))
-    for number, spelling in zip(numbers, SPELLINGS, strict=True):
+    searches = [_search(limit, **fields)]
+    transformations: list[model.DataTransformerConfig] = []
+    words: dict[str, model.ValueMappingResult] = {}
+    for number, (result, ref, spelling) in enumerate(zip(q.RESULTS, "BCDEF", SPELLINGS, strict=True), start=1):
         source = common_model.DataSourceRef(type_val="jaeger", uid=spelling)
-        tags = f"{names.RESULT}={numbers[number]}"
-        searches.append(JaegerQuery(refs[number], source, **_search(limit=limit, tags=tags, **fields)))
+        searches.append(_search(limit, tags=f"{names.RESULT}={result}", **fields).as_query(ref, source))
+        constant = {"left": {"fixed": str(number)}, "operator": "+", "right": {"fixed": "0"}}
+        options = {"mode": "binary", "binary": constant, "alias": RESULT}
+        found = model.MatcherConfig("byRefId", ref)
+        transformations.append(model.DataTransformerConfig("calculateField", filter_val=found, options=options))
+        words[str(number)] = model.ValueMappingResult(text=result, color=p.RESULT_COLOURS[result])
+    latest = {"sort": [{"field": "startTime", "desc": True}]}
+    transformations += [
+        model.DataTransformerConfig(each, options=options)
+        for each, options in (("merge", {}), ("sortBy", latest), ("limit", {"limitField": limit}))
+    ]
     description += " No result: the run goes on, or its process ended without saying so."
     panel = _runs(title, searches, description=description, sort=sort, width=13).datasource(MIXED)
-    for number, ref in refs.items():
-        constant = {"left": {"fixed": str(number)}, "operator": "+", "right": {"fixed": "0"}}
-        panel = panel.with_transformation(
-            model.DataTransformerConfig(
-                "calculateField",
-                filter_val=model.MatcherConfig("byRefId", ref),
-                options={"mode": "binary", "binary": constant, "alias": RESULT},
-            )
-        )
-    latest = {"sort": [{"field": "startTime", "desc": True}]}
-    for transformation, options in (("merge", {}), ("sortBy", latest), ("limit", {"limitField": limit})):
-        panel = panel.with_transformation(model.DataTransformerConfig(transformation, options=options))
-    words = {
-        str(number): model.ValueMappingResult(text=result, color=p.RESULT_COLOURS[result])
-        for number, result in numbers.items()
-    }
+    for each in transformations:
+        panel = panel.with_transformation(each)
     return panel.override_by_name(
         RESULT,
         [

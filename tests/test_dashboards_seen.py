@@ -64,8 +64,16 @@ def test_no_column_of_a_table_is_hidden_on_a_small_screen(dashboard: Json) -> No
             taken += own or shared
         assert taken <= inside(panel), panel["title"]
     for panel in panels(dashboard):
-        if panel["type"] == "table" and panel["datasource"]["type"] == "jaeger":
-            taken = sum(properties_of(panel, field)["custom.width"] for field in ("startTime", "duration"))
+        if panel["type"] == "table" and panel["targets"][0]["datasource"]["type"] == "jaeger":
+            widths = {
+                name: properties_of(panel, name).get("custom.width") for name in ("startTime", "duration", "Result")
+            }
+            longest = {"startTime": "2026-01-01 00:00:00", "duration": "1.25 hours", "Result": "cancelled"}
+            taken = 0
+            for name, width in widths.items():
+                assert width or (name == "Result" and panel["title"] == "Failed runs")
+                assert not width or width >= CHARACTER * len(longest[name]) + AROUND, name
+                taken += width or 0
             assert inside(panel) - taken >= CHARACTER * 32 + AROUND, f"trace IDs of {panel['title']} are cut"
 
 

@@ -56,7 +56,7 @@ RUNS = [run(number) for number in range(260)]
 
 
 class Servers(BaseHTTPRequestHandler):
-    """Prometheus with a job and a workflow and no samples; Jaeger with the runs, which it searches as the real one does."""
+    """Prometheus with a job and a workflow and no samples; Jaeger with the runs."""
 
     def do_GET(self) -> None:
         path, asked = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
@@ -95,7 +95,9 @@ def tables() -> Iterator[dict[str, list[list[Json]]]]:
         environment = {**os.environ, "JAEGER_URL": address, "PROMETHEUS_URL": address}
         try:
             for command in (["npm", "run", "--silent", "build"], ["node", "draw.mjs", "--tables", RUN]):
-                done = subprocess.run(command, cwd=PREVIEW, env=environment, capture_output=True, text=True, check=False)
+                done = subprocess.run(
+                    command, cwd=PREVIEW, env=environment, capture_output=True, text=True, check=False
+                )
                 assert done.returncode == 0, done.stderr + done.stdout
             yield json.loads(done.stdout)
         finally:
