@@ -58,8 +58,8 @@ def build() -> Dashboard:
     )
 
 
-def most_time(width: int, most: int) -> p.AnyPanel:
-    """The bottleneck at a glance. Where there is little room, names stand above their bars."""
+def most_time(width: int, most: int, height: int = 8) -> p.AnyPanel:
+    """The bottleneck at a glance."""
     time = q.total(TIME, *q.BY_STAGE)
     return p.gauges(
         "Most time",
@@ -68,7 +68,9 @@ def most_time(width: int, most: int) -> p.AnyPanel:
         no_data=NO_VISIT,
         unit=p.SECONDS,
         width=width,
+        height=height,
         by=q.BY_STAGE,
+        names_above=True,
     )
 
 
@@ -77,7 +79,7 @@ def _time() -> list[p.AnyPanel]:
     in_range = f"topk({MOST}, sum by ({', '.join(q.BY_STAGE)}) (increase({TIME}[$__range] @ end())))"
     most = f"({q.amount_per_bar(TIME, *q.BY_STAGE)} and {in_range})"
     return [
-        most_time(12, MOST),
+        most_time(12, MOST, height=10),
         p.bars(
             "Share of time by stage",
             p.Target(most, p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
@@ -88,6 +90,7 @@ def _time() -> list[p.AnyPanel]:
             ),
             no_data=NO_VISIT,
             unit=p.SECONDS,
+            height=10,
             by=q.BY_STAGE,
             percent=True,
         ),
@@ -143,14 +146,14 @@ def slower(width: int) -> p.AnyPanel:
 
 def _past() -> list[p.AnyPanel]:
     return [
-        slower(16),
+        slower(24),
         p.lines(
             "p95 of the hour against the week",
             [p.Target(COMPARED, p.legend(q.STAGE, q.WORKFLOW, q.JOB))],
             description="100 % is as usual (the green line), from 150 % on (the red line) it is much slower.",
             no_data=NO_PAST,
             unit=p.SHARE,
-            width=8,
+            width=10,
             drawn=j.USUAL_LINES,
             by=q.BY_STAGE,
         ),
@@ -167,6 +170,7 @@ def _past() -> list[p.AnyPanel]:
             ),
             no_data="No stage with a budget completed a visit in the last hour.",
             sort="Visits over budget",
+            width=14,
         ),
     ]
 

@@ -279,13 +279,14 @@ def bars(
     no_data: str,
     unit: str = COUNT,
     width: int = 12,
+    height: int = 8,
     by: Sequence[str] = (),
     percent: bool = False,
 ) -> timeseries.Panel:
     """Amounts per interval, stacked."""
     mode = common_model.StackingMode.PERCENT if percent else common_model.StackingMode.NORMAL
     panel = _over_time(
-        title, targets, description=description, no_data=no_data, unit=unit, size=(width, 8), by=by, amounts=True
+        title, targets, description=description, no_data=no_data, unit=unit, size=(width, height), by=by, amounts=True
     )
     panel = panel.min(0).draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     panel = panel.stacking(common.StackingConfig().group("A").mode(mode))
@@ -321,8 +322,12 @@ def gauges(
     height: int = 8,
     by: Sequence[str] = (),
     buckets: Mapping[str, str] | None = None,
+    names_above: bool = False,
 ) -> bargauge.Panel:
-    """One horizontal bar for each series, over the time range; or for each bucket, under the name that it is given."""
+    """One horizontal bar for each series, over the time range; or for each bucket, under the name that it is given.
+
+    Beside its bar a name has a third of the width; `names_above` gives it all of it.
+    """
     query = now(target, "A")
     if buckets is not None:
         query = query.format(PromQueryFormat.HEATMAP)
@@ -331,6 +336,8 @@ def gauges(
     ).with_target(query)
     panel = panel.orientation(common_model.VizOrientation.HORIZONTAL).min(0)
     panel = panel.show_unfilled(False)  # Else an empty panel is a grey block.
+    if names_above:
+        panel = panel.name_placement(common_model.BarGaugeNamePlacement.TOP)
     panel = panel.display_mode(common_model.BarGaugeDisplayMode.BASIC).color_scheme(j.fixed("blue"))
     panel = panel.data_links(list(series_links(by)))
     for pattern, name in (buckets or {}).items():

@@ -228,6 +228,23 @@ def test_series_have_the_colours_of_what_they_are(dashboard: Json) -> None:
     assert all(len(legends) == 1 for legends in names_of.values()), names_of
 
 
+SMALL, BESIDE = 6.2, 137
+"""Pixels of a character of a legend, and what its line has beside the name: the colour, the value and what is free."""
+
+
+@every_dashboard
+def test_a_name_of_sixty_characters_is_not_cut(dashboard: Json) -> None:
+    """In a legend a longer one pushes the value out of the panel; beside a bar names have a third of the width."""
+    for panel in panels(dashboard):
+        longest = max((target.get("legendFormat", "").count("{{") for target in panel["targets"]), default=0)
+        if longest < 3:
+            continue
+        if panel["type"] == "timeseries":
+            assert inside(panel) + PADDING >= 60 * SMALL + BESIDE, panel["title"]
+        if panel["type"] == "bargauge":
+            assert panel["options"]["namePlacement"] == "top", panel["title"]
+
+
 def test_the_limits_are_drawn() -> None:
     (past,) = [each for each in panels(DASHBOARDS["otel-progress-bottlenecks"]) if "against the week" in each["title"]]
     config = past["fieldConfig"]["defaults"]

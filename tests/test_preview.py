@@ -1,4 +1,4 @@
-"""The lists of runs as Grafana's own libraries show them, in a real browser: see docs/preview."""
+"""docs/preview: what it is built from, and the lists of runs as Grafana's own libraries show them in a real browser."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ from .panels import ROOT, RUN, Json
 
 PREVIEW = ROOT / "docs" / "preview"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-pytestmark = pytest.mark.skipif(
-    not ((PREVIEW / "node_modules").is_dir() and shutil.which("npm") and shutil.which(CHROMIUM)),
-    reason="needs `npm ci` in docs/preview, and a Chromium",
-)
-
 RESULTS = ("success", "success", "failure", "fallback", "cancelled", "abandoned", None)
 """What the runs come to, by turns; the last of them go on."""
 COLOURS = {
@@ -87,8 +82,19 @@ class Servers(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def test_the_packages_are_locked_as_the_public_registry_has_them() -> None:
+    wanted = json.loads((PREVIEW / "package.json").read_text("utf-8"))
+    own, *packages = json.loads((PREVIEW / "package-lock.json").read_text("utf-8"))["packages"].values()
+    assert own["dependencies"] == wanted["dependencies"]
+    for each in packages:
+        assert each["resolved"].startswith("https://registry.npmjs.org/")
+        assert each["integrity"].startswith("sha512-")
+
+
 @pytest.fixture(scope="module")
 def tables() -> Iterator[dict[str, list[list[Json]]]]:
+    if not ((PREVIEW / "node_modules").is_dir() and shutil.which("npm") and shutil.which(CHROMIUM)):
+        pytest.skip("needs `npm ci` in docs/preview, and a Chromium")
     with ThreadingHTTPServer(("127.0.0.1", 0), Servers) as server:
         threading.Thread(target=server.serve_forever).start()
         address = f"http://127.0.0.1:{server.server_port}"
