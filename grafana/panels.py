@@ -279,14 +279,13 @@ def bars(
     no_data: str,
     unit: str = COUNT,
     width: int = 12,
-    height: int = 8,
     by: Sequence[str] = (),
     percent: bool = False,
 ) -> timeseries.Panel:
     """Amounts per interval, stacked."""
     mode = common_model.StackingMode.PERCENT if percent else common_model.StackingMode.NORMAL
     panel = _over_time(
-        title, targets, description=description, no_data=no_data, unit=unit, size=(width, height), by=by, amounts=True
+        title, targets, description=description, no_data=no_data, unit=unit, size=(width, 8), by=by, amounts=True
     )
     panel = panel.min(0).draw_style(common_model.GraphDrawStyle.BARS).fill_opacity(80).line_width(0)
     panel = panel.stacking(common.StackingConfig().group("A").mode(mode))

@@ -127,7 +127,7 @@ def _with_results(title: str, *, description: str, sort: str, limit: int, **fiel
     So there is a search for all runs, and one for each result, which gives what it finds the number of the result.
     Their rows are merged, and the numbers are shown as words. The data source answers only the first query of a
     request; Mixed makes a request for each way in which a data source is written, before it looks which one that is.
-    Should it not do so one day, the column is empty and the list is as without it.
+    Should it not do so one day, only the search for all runs is made, and the list has no such column.
     """
     searches = [_search(limit, **fields)]
     transformations: list[model.DataTransformerConfig] = []

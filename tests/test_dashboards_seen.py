@@ -228,6 +228,24 @@ def test_series_have_the_colours_of_what_they_are(dashboard: Json) -> None:
     assert all(len(legends) == 1 for legends in names_of.values()), names_of
 
 
+SEEN = 21
+"""Rows of the grid that a screen of 1080 pixels shows below the browser's and Grafana's own lines."""
+QUESTIONS = {
+    "otel-progress-overview": ["Most time", "Slower than usual", "Alerts that fire", "Oldest running stage"],
+    "otel-progress-bottlenecks": ["Most time", "Over budget", "Time by platform"],
+    "otel-progress-quality": ["Time in revisions by stage", "Time by revision"],
+}
+"""Panels that answer what one asks first."""
+
+
+def test_what_one_asks_first_is_answered_without_scrolling() -> None:
+    for uid, titles in QUESTIONS.items():
+        places = {panel["title"]: panel["gridPos"] for panel in panels(DASHBOARDS[uid])}
+        for title in titles:
+            heading_and_four_rows = 5
+            assert places[title]["y"] + min(places[title]["h"], heading_and_four_rows) <= SEEN, title
+
+
 SMALL, BESIDE = 6.2, 137
 """Pixels of a character of a legend, and what its line has beside the name: the colour, the value and what is free."""
 
