@@ -84,7 +84,7 @@ async function chosenRun() {
 async function usual() {
   const campaign = 'var-job=content-studio&var-workflow=pr_campaign';
   return [
-    { address: 'otel-progress-bottlenecks', name: 'readme', most: 825 },
+    { address: 'otel-progress-bottlenecks', name: 'readme', most: 790 },
     { address: 'otel-progress-overview' },
     { address: 'otel-progress-bottlenecks' },
     { address: `otel-progress-stage?${campaign}&var-stage=content_generation` },
