@@ -49,8 +49,8 @@ def build() -> Dashboard:
         "Where the time goes: by stage, by waiting and retries, by repeats, by platform.",
         f.filters(platforms=True),
         [
-            ("Where the time goes", _time()),
-            ("Against its own past", _past()),
+            ("Where the time goes", [most_time(10, MOST, height=10), _over_budget(), _by_platform(), _stages()]),
+            ("Over time, and against the past", _past()),
             ("Waiting and retries", _waiting()),
             ("Repeats", _repeats()),
             ("Platforms", _platforms()),
@@ -58,8 +58,8 @@ def build() -> Dashboard:
     )
 
 
-def most_time(width: int, most: int) -> p.AnyPanel:
-    """The bottleneck at a glance. Where there is little room, names stand above their bars."""
+def most_time(width: int, most: int, height: int = 8) -> p.AnyPanel:
+    """The bottleneck at a glance."""
     time = q.total(TIME, *q.BY_STAGE)
     return p.gauges(
         "Most time",
@@ -68,49 +68,33 @@ def most_time(width: int, most: int) -> p.AnyPanel:
         no_data=NO_VISIT,
         unit=p.SECONDS,
         width=width,
+        height=height,
         by=q.BY_STAGE,
+        names_above=True,
     )
 
 
-def _time() -> list[p.AnyPanel]:
+def _stages() -> p.AnyPanel:
     of_stage = q.total(TIME, *q.BY_STAGE)
-    in_range = f"topk({MOST}, sum by ({', '.join(q.BY_STAGE)}) (increase({TIME}[$__range] @ end())))"
-    most = f"({q.amount_per_bar(TIME, *q.BY_STAGE)} and {in_range})"
-    return [
-        most_time(12, MOST),
-        p.bars(
-            "Share of time by stage",
-            p.Target(most, p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
-            p.Target(f"{q.amount_per_bar(TIME)} - sum({most}) > 0.000001", p.OTHERS),
-            description=(
-                "The part that each of the stages with the most time had of the time that visits took, and the others "
-                "together. A visit counts when it ends. A stage inside another counts in both."
-            ),
-            no_data=NO_VISIT,
-            unit=p.SECONDS,
-            by=q.BY_STAGE,
-            percent=True,
+    return t.rows(
+        "Stages",
+        q.BY_STAGE,
+        [
+            t.Column("Total", f"{of_stage} > 0", p.SECONDS),
+            t.Column("Share", f"{of_stage} / on () group_left () ({q.total(TIME)} > 0) > 0", p.SHARE, bars=True),
+            t.Column("Visits", f"{q.count(VISITS, *q.BY_STAGE)} > 0"),
+            t.Column("p50", q.quantile(0.5, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+            t.Column("p95", q.quantile(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+            t.Column("Max, at most", q.quantile(1, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
+        ],
+        description=(
+            "Visits that ended in the time range, the bottleneck first. Quantiles come from buckets: they are "
+            "right to the bucket, and none is above 2 hours. Max is the upper bound of the longest visit's bucket."
         ),
-        t.rows(
-            "Stages",
-            q.BY_STAGE,
-            [
-                t.Column("Total", f"{of_stage} > 0", p.SECONDS),
-                t.Column("Share", f"{of_stage} / on () group_left () ({q.total(TIME)} > 0) > 0", p.SHARE, bars=True),
-                t.Column("Visits", f"{q.count(VISITS, *q.BY_STAGE)} > 0"),
-                t.Column("p50", q.quantile(0.5, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
-                t.Column("p95", q.quantile(0.95, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
-                t.Column("Max, at most", q.quantile(1, names.STAGE_DURATION, *q.BY_STAGE), p.SECONDS),
-            ],
-            description=(
-                "Visits that ended in the time range, the bottleneck first. Quantiles come from buckets: they are "
-                "right to the bucket, and none is above 2 hours. Max is the upper bound of the longest visit's bucket."
-            ),
-            no_data=NO_VISIT,
-            sort="Total",
-            height=10,
-        ),
-    ]
+        no_data=NO_VISIT,
+        sort="Total",
+        height=10,
+    )
 
 
 COMPARED = f"{LAST_HOUR} / ({LAST_WEEK} > 0)"
@@ -142,33 +126,52 @@ def slower(width: int) -> p.AnyPanel:
 
 
 def _past() -> list[p.AnyPanel]:
+    in_range = f"topk({MOST}, sum by ({', '.join(q.BY_STAGE)}) (increase({TIME}[$__range] @ end())))"
+    most = f"({q.amount_per_bar(TIME, *q.BY_STAGE)} and {in_range})"
     return [
-        slower(16),
+        p.bars(
+            "Share of time by stage",
+            p.Target(most, p.legend(q.STAGE, q.WORKFLOW, q.JOB)),
+            p.Target(f"{q.amount_per_bar(TIME)} - sum({most}) > 0.000001", p.OTHERS),
+            description=(
+                "The part that each of the stages with the most time had of the time that visits took, and the others "
+                "together. A visit counts when it ends. A stage inside another counts in both."
+            ),
+            no_data=NO_VISIT,
+            unit=p.SECONDS,
+            by=q.BY_STAGE,
+            percent=True,
+        ),
         p.lines(
             "p95 of the hour against the week",
             [p.Target(COMPARED, p.legend(q.STAGE, q.WORKFLOW, q.JOB))],
             description="100 % is as usual (the green line), from 150 % on (the red line) it is much slower.",
             no_data=NO_PAST,
             unit=p.SHARE,
-            width=8,
             drawn=j.USUAL_LINES,
             by=q.BY_STAGE,
         ),
-        t.rows(
-            "Over budget",
-            q.BY_STAGE,
-            [
-                t.Column("Visits over budget", q.joined(OVER_BUDGET, *q.BY_STAGE), p.SHARE, j.FAILED_SHARE),
-                t.Column("Budget", q.joined(f"{BUDGET} and {OVER_BUDGET}", *q.BY_STAGE), p.SECONDS),
-            ],
-            description=(
-                "Visits that completed in the hour before the end of the time range and took longer than their stage's "
-                "budget, as a share of all: those that are so beyond doubt, as durations are known to the bucket."
-            ),
-            no_data="No stage with a budget completed a visit in the last hour.",
-            sort="Visits over budget",
-        ),
+        slower(24),
     ]
+
+
+def _over_budget() -> p.AnyPanel:
+    return t.rows(
+        "Over budget",
+        q.BY_STAGE,
+        [
+            t.Column("Visits over budget", q.joined(OVER_BUDGET, *q.BY_STAGE), p.SHARE, j.FAILED_SHARE),
+            t.Column("Budget", q.joined(f"{BUDGET} and {OVER_BUDGET}", *q.BY_STAGE), p.SECONDS),
+        ],
+        description=(
+            "Visits that completed in the hour before the end of the time range and took longer than their stage's "
+            "budget, as a share of all: those that are so beyond doubt, as durations are known to the bucket."
+        ),
+        no_data="No stage with a budget completed a visit in the last hour.",
+        sort="Visits over budget",
+        width=14,
+        height=10,
+    )
 
 
 def _waiting() -> list[p.AnyPanel]:
@@ -236,34 +239,38 @@ def _repeats() -> list[p.AnyPanel]:
     ]
 
 
-def _platforms() -> list[p.AnyPanel]:
-    by, each = (q.PLATFORM, q.STAGE), (q.PLATFORM, *q.BY_STAGE)
-    return [
-        t.rows(
-            "Time by platform",
-            each,
-            [
-                t.Column("Total", f"{q.total(PLATFORM_TIME, *each)} > 0", p.SECONDS),
-                t.Column(
-                    "Share of its stage",
-                    f"{q.total(PLATFORM_TIME, *each)} / on ({', '.join(q.BY_STAGE)}) group_left () "
-                    f"({q.total(PLATFORM_TIME, *q.BY_STAGE)} > 0) > 0",
-                    p.SHARE,
-                    bars=True,
-                ),
-                t.Column("Times", f"{q.count(PLATFORM_TIMES, *each)} > 0"),
-                t.Column("p50", q.quantile(0.5, names.STAGE_PLATFORM_DURATION, *each), p.SECONDS),
-                t.Column("p95", q.quantile(0.95, names.STAGE_PLATFORM_DURATION, *each), p.SECONDS),
-            ],
-            description=(
-                "Time that stages worked for each platform: for items that name one, in an item of a batch flow, or "
-                "after visit.platform(). The platform and stage with the most time first. Items that are worked on "
-                "side by side are added up, and a stage inside another counts in both."
+def _by_platform() -> p.AnyPanel:
+    each = (q.PLATFORM, *q.BY_STAGE)
+    return t.rows(
+        "Time by platform",
+        each,
+        [
+            t.Column("Total", f"{q.total(PLATFORM_TIME, *each)} > 0", p.SECONDS),
+            t.Column(
+                "Share of its stage",
+                f"{q.total(PLATFORM_TIME, *each)} / on ({', '.join(q.BY_STAGE)}) group_left () "
+                f"({q.total(PLATFORM_TIME, *q.BY_STAGE)} > 0) > 0",
+                p.SHARE,
+                bars=True,
             ),
-            no_data=NO_PLATFORM,
-            sort="Total",
-            height=10,
+            t.Column("Times", f"{q.count(PLATFORM_TIMES, *each)} > 0"),
+            t.Column("p50", q.quantile(0.5, names.STAGE_PLATFORM_DURATION, *each), p.SECONDS),
+            t.Column("p95", q.quantile(0.95, names.STAGE_PLATFORM_DURATION, *each), p.SECONDS),
+        ],
+        description=(
+            "Time that stages worked for each platform: for items that name one, in an item of a batch flow, or "
+            "after visit.platform(). The platform and stage with the most time first. Items that are worked on "
+            "side by side are added up, and a stage inside another counts in both."
         ),
+        no_data=NO_PLATFORM,
+        sort="Total",
+        height=7,
+    )
+
+
+def _platforms() -> list[p.AnyPanel]:
+    by = (q.PLATFORM, q.STAGE)
+    return [
         t.matrix(
             "Items by platform and stage",
             f"{q.count(ITEMS, *by)} > 0",

@@ -110,7 +110,7 @@ def build() -> Dashboard:
         no_data="No alert fires.",
         sort="Severity",
         ascending=True,
-        width=16,
+        height=6,
     )
     by_workflow = t.rows(
         "Workflows",
@@ -147,7 +147,7 @@ def build() -> Dashboard:
         [
             (
                 "Now and in this time range",
-                [*figures, bottlenecks.most_time(8, 5), alerts, running, bottlenecks.slower(24)],
+                [*figures, bottlenecks.most_time(8, 5), bottlenecks.slower(16), alerts, running],
             ),
             (
                 "Runs",

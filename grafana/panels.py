@@ -321,8 +321,12 @@ def gauges(
     height: int = 8,
     by: Sequence[str] = (),
     buckets: Mapping[str, str] | None = None,
+    names_above: bool = False,
 ) -> bargauge.Panel:
-    """One horizontal bar for each series, over the time range; or for each bucket, under the name that it is given."""
+    """One horizontal bar for each series, over the time range; or for each bucket, under the name that it is given.
+
+    Beside its bar a name has a third of the width; `names_above` gives it all of it.
+    """
     query = now(target, "A")
     if buckets is not None:
         query = query.format(PromQueryFormat.HEATMAP)
@@ -331,6 +335,8 @@ def gauges(
     ).with_target(query)
     panel = panel.orientation(common_model.VizOrientation.HORIZONTAL).min(0)
     panel = panel.show_unfilled(False)  # Else an empty panel is a grey block.
+    if names_above:
+        panel = panel.name_placement(common_model.BarGaugeNamePlacement.TOP)
     panel = panel.display_mode(common_model.BarGaugeDisplayMode.BASIC).color_scheme(j.fixed("blue"))
     panel = panel.data_links(list(series_links(by)))
     for pattern, name in (buckets or {}).items():

@@ -194,7 +194,7 @@ def _degraded() -> list[p.AnyPanel]:
             p.Target(q.count_per_bar(VISITS, q.RESULT), p.legend(q.RESULT)),
             description="Each result's share of the visits that ended in the interval.",
             no_data=NO_VISIT,
-            width=8,
+            width=24,
             by=(q.RESULT,),
             percent=True,
         ),
@@ -203,14 +203,12 @@ def _degraded() -> list[p.AnyPanel]:
             FALLBACKS,
             description="Visits that completed with a fallback in each interval.",
             no_data="No visit fell back in this time range.",
-            width=8,
         ),
         p.counts_by_stage(
             "Dead ends by stage",
             DEAD_ENDS,
             description="Actions that the stage's node returned and no edge takes, so that its flow ended there.",
             no_data="No flow came to a dead end in this time range.",
-            width=8,
         ),
         t.rows(
             "Quality by stage",

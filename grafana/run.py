@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard, table
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models import common as common_model
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue as Property
@@ -19,6 +21,7 @@ from . import queries as q
 from . import tables as t
 
 OPERATION = f"{names.SPAN_RUN} $workflow"
+RESULT = p.HEADINGS[q.RESULT]
 NO_RUN = "Jaeger has no run of this job and workflow in this time range. Sampling may have left runs out."
 
 
@@ -26,7 +29,12 @@ class JaegerQuery(Dataquery, Builder[Dataquery]):
     """A query to Jaeger, which the SDK has no model of: a trace by its id, or a search."""
 
     def __init__(self, **fields: str | int) -> None:
-        self.fields = fields
+        self.ref, self.source, self.fields = "A", p.JAEGER, fields
+
+    def as_query(self, ref: str, source: common_model.DataSourceRef) -> JaegerQuery:
+        """The same as another query of its panel, with the data source as that writes it."""
+        self.ref, self.source = ref, source
+        return self
 
     def build(self) -> Dataquery:
         """The query itself."""
@@ -34,7 +42,7 @@ class JaegerQuery(Dataquery, Builder[Dataquery]):
 
     def to_json(self) -> dict[str, Any]:
         """How Grafana stores it."""
-        return {"refId": "A", "datasource": p.JAEGER, **self.fields}
+        return {"refId": self.ref, "datasource": self.source, **self.fields}
 
 
 def build() -> Dashboard:
@@ -71,42 +79,92 @@ def _variables() -> list[f.Variable]:
 
 
 def _recent() -> table.Panel:
-    search = JaegerQuery(queryType="search", service="$job", operation=OPERATION, limit=50)
-    return _runs(
+    return _with_results(
         "Recent runs",
-        search,
         description="The last 50 runs that Jaeger has, the latest first. A click shows the trace below.",
         sort="Start",
+        limit=50,
     )
 
 
 def _failed() -> table.Panel:
-    failed = f"{names.RESULT}=failure"
-    search = JaegerQuery(queryType="search", service="$job", operation=OPERATION, tags=failed, limit=50)
     return _runs(
         "Failed runs",
-        search,
+        [_search(50, tags=f"{names.RESULT}=failure")],
         description="The last 50 runs that failed, the latest first. A click shows the trace below.",
         sort="Start",
-    )
+        width=11,
+    ).datasource(p.JAEGER)
 
 
 def _slowest() -> table.Panel:
-    search = JaegerQuery(queryType="search", service="$job", operation=OPERATION, minDuration="$slower", limit=200)
-    return _runs(
+    return _with_results(
         "Slowest runs",
-        search,
         description=(
             "The last 200 runs that were slower than the variable says, the slowest first. Raise it where there are "
             "more. A click shows the trace above."
         ),
         sort="Duration",
+        limit=200,
+        minDuration="$slower",
     )
 
 
-def _runs(title: str, search: JaegerQuery, *, description: str, sort: str) -> table.Panel:
-    panel = p.described(table.Panel(), title, description=description, no_data=NO_RUN, unit="µs", size=(12, 8))
-    panel = panel.datasource(p.JAEGER).with_target(search)
+# --- lists of runs ----------------------------------------------------------------------------------------------------
+
+MIXED = common_model.DataSourceRef(type_val="datasource", uid="-- Mixed --")
+SPELLINGS = ("$jaeger_datasource", *(f"${{jaeger_datasource:{name}}}" for name in ("raw", "csv", "pipe", "glob")))
+"""The same data source: of one value these formats make the value itself."""
+
+
+def _search(limit: int, **fields: str) -> JaegerQuery:
+    return JaegerQuery(queryType="search", service="$job", operation=OPERATION, limit=limit, **fields)
+
+
+def _with_results(title: str, *, description: str, sort: str, limit: int, **fields: str) -> table.Panel:
+    """A list with the result of each run, which Grafana's data source for Jaeger does not give.
+
+    So there is a search for all runs, and one for each result, which gives what it finds the number of the result.
+    Their rows are merged, and the numbers are shown as words. The data source answers only the first query of a
+    request; Mixed makes a request for each way in which a data source is written, before it looks which one that is.
+    Should it not do so one day, only the search for all runs is made, and the list has no such column.
+    """
+    searches = [_search(limit, **fields)]
+    transformations: list[model.DataTransformerConfig] = []
+    words: dict[str, model.ValueMappingResult] = {}
+    for number, (result, ref, spelling) in enumerate(zip(q.RESULTS, "BCDEF", SPELLINGS, strict=True), start=1):
+        source = common_model.DataSourceRef(type_val="jaeger", uid=spelling)
+        searches.append(_search(limit, tags=f"{names.RESULT}={result}", **fields).as_query(ref, source))
+        constant = {"left": {"fixed": str(number)}, "operator": "+", "right": {"fixed": "0"}}
+        options = {"mode": "binary", "binary": constant, "alias": RESULT}
+        found = model.MatcherConfig("byRefId", ref)
+        transformations.append(model.DataTransformerConfig("calculateField", filter_val=found, options=options))
+        words[str(number)] = model.ValueMappingResult(text=result, color=p.RESULT_COLOURS[result])
+    latest = {"sort": [{"field": "startTime", "desc": True}]}
+    transformations += [
+        model.DataTransformerConfig(each, options=options)
+        for each, options in (("merge", {}), ("sortBy", latest), ("limit", {"limitField": limit}))
+    ]
+    description += " No result: the run goes on, or its process ended without saying so."
+    panel = _runs(title, searches, description=description, sort=sort, width=13).datasource(MIXED)
+    for each in transformations:
+        panel = panel.with_transformation(each)
+    return panel.override_by_name(
+        RESULT,
+        [
+            Property("mappings", [model.ValueMap(options=words)]),
+            Property("custom.cellOptions", common_model.TableColorTextCellOptions()),
+            Property("unit", p.NUMBER),
+            Property("noValue", "–"),
+            Property("custom.width", 96),
+        ],
+    )
+
+
+def _runs(title: str, searches: Sequence[JaegerQuery], *, description: str, sort: str, width: int) -> table.Panel:
+    panel = p.described(table.Panel(), title, description=description, no_data=NO_RUN, unit="µs", size=(width, 8))
+    for search in searches:
+        panel = panel.with_target(search)
     chosen = p.link(
         p.RUN,
         "Show this run",
@@ -116,18 +174,21 @@ def _runs(title: str, search: JaegerQuery, *, description: str, sort: str) -> ta
         slower="${slower:percentencode}",
         traceId="${__value.raw}",
     )
-    panel = panel.override_by_name(
-        "traceID", [Property("displayName", "Trace ID"), Property("links", [chosen.build()])]
-    )
+    # An ID of digits only is no number.
+    trace_id = [Property("displayName", "Trace ID"), Property("unit", "string"), Property("links", [chosen.build()])]
+    panel = panel.override_by_name("traceID", trace_id)
     # Its name is the job and the workflow, which are chosen.
     panel = panel.with_transformation(
         model.DataTransformerConfig("filterFieldsByName", options={"exclude": {"names": ["traceName"]}})
     )
-    panel = panel.override_by_name("startTime", [Property("displayName", "Start"), Property("custom.width", 180)])
+    panel = panel.override_by_name("startTime", [Property("displayName", "Start"), Property("custom.width", 168)])
     panel = panel.override_by_name(
-        "duration", [Property("displayName", "Duration"), Property("unit", "µs"), Property("custom.width", 120)]
+        "duration", [Property("displayName", "Duration"), Property("unit", "µs"), Property("custom.width", 96)]
     )
     return panel.sort_by([t.by_column(sort, descending=True)])
+
+
+# --- the run, and what it is compared with ----------------------------------------------------------------------------
 
 
 def _trace() -> dashboard.Panel:
@@ -167,6 +228,7 @@ def _others() -> list[p.AnyPanel]:
             ),
             no_data=no_run,
             unit=p.SECONDS,
+            width=11,
             log=True,
         ),
         p.gauges(

@@ -16,6 +16,7 @@ from .panels import (
     FOLDER,
     PROVISIONING,
     ROOT,
+    RUN,
     STAGE_DETAIL,
     Json,
     data_sources,
@@ -24,6 +25,9 @@ from .panels import (
     panels,
     variables,
 )
+
+MIXED = {"type": "datasource", "uid": "-- Mixed --"}
+"""Of a panel whose queries name a data source each."""
 
 
 @pytest.mark.filterwarnings("ignore:Prefer using dashboardv2")  # The classic format is what every Grafana reads.
@@ -69,11 +73,44 @@ def test_every_panel_says_what_it_shows_in_which_unit_and_why_it_is_empty(dashbo
 
 @every_dashboard
 def test_data_sources_are_variables(dashboard: Json) -> None:
-    kinds = {f"${{{each['name']}}}": each["query"] for each in variables(dashboard) if each["type"] == "datasource"}
+    kinds = {each["name"]: each["query"] for each in variables(dashboard) if each["type"] == "datasource"}
     asking = [each for each in variables(dashboard) if each["type"] == "query"]
-    asking += [each for panel in panels(dashboard) for each in (panel, *panel["targets"])]
+    for panel in panels(dashboard):
+        asking += panel["targets"] if panel["datasource"] == MIXED else [panel, *panel["targets"]]
     for each in asking:
-        assert kinds[each["datasource"]["uid"]] == each["datasource"]["type"]
+        name = re.fullmatch(r"\$(?:(\w+)|\{(\w+)(?::(?:raw|csv|pipe|glob))?\})", each["datasource"]["uid"])
+        assert name, each["datasource"]
+        assert kinds[name[1] or name[2]] == each["datasource"]["type"]
+
+
+def test_every_search_of_a_list_of_runs_is_made() -> None:
+    """Grafana's data source for Jaeger answers the first query of a request, and Mixed makes a request for each way in
+    which the data source is written. The first search needs no other, so that the list is whole in any case.
+    """
+    mixed = [panel for panel in panels(DASHBOARDS[RUN]) if panel["datasource"] == MIXED]
+    assert {panel["title"] for panel in mixed} == {"Recent runs", "Slowest runs"}
+    for panel in mixed:
+        targets = panel["targets"]
+        assert len({target["datasource"]["uid"] for target in targets}) == len(targets)
+        assert "tags" not in targets[0]
+        marks = [each for each in panel["transformations"] if each["id"] == "calculateField"]
+        (words,) = (
+            each["value"][0]["options"]
+            for override in panel["fieldConfig"]["overrides"]
+            for each in override["properties"]
+            if each["id"] == "mappings"
+        )
+        marked = {
+            each["filter"]["options"]: words[each["options"]["binary"]["left"]["fixed"]]["text"] for each in marks
+        }
+        assert {each["refId"]: each["tags"] for each in targets[1:]} == {
+            ref: f"{names.RESULT}={result}" for ref, result in marked.items()
+        }
+        assert sorted(marked.values()) == sorted(get_args(names.Result))
+    for dashboard in DASHBOARDS.values():
+        for panel in panels(dashboard):
+            if panel["datasource"]["type"] == "jaeger":
+                assert len(panel["targets"]) == 1, panel["title"]
 
 
 @every_dashboard
@@ -111,6 +148,11 @@ def test_the_colour_of_a_result_is_the_same_everywhere(dashboard: Json) -> None:
                 override["matcher"]["options"]: override["properties"][0]["value"]["fixedColor"]
                 for override in panel["fieldConfig"]["overrides"]
             } == colours
+        for override in panel["fieldConfig"]["overrides"]:
+            for each in override["properties"]:
+                if each["id"] == "mappings" and override["matcher"]["options"] == "Result":
+                    (mapping,) = each["value"]
+                    assert {word["text"]: word["color"] for word in mapping["options"].values()} == colours
 
 
 @every_dashboard

@@ -87,7 +87,7 @@ def panel_title_description(dashboard: Json) -> list[str]:
 
 
 def panel_units(dashboard: Json) -> list[str]:
-    valid = {"none", "locale", "s", "µs", "percentunit"}  # Of Grafana's list, those that stand here.
+    valid = {"none", "locale", "s", "µs", "percentunit", "string"}  # Of Grafana's list, those that stand here.
     broken: list[str] = []
     for panel in panels(dashboard):
         config = panel["fieldConfig"]
@@ -173,6 +173,13 @@ EXCEPTIONS: dict[tuple[str, str], tuple[set[str] | None, str]] = {
         {"multi", "allValue"},
         "a search in Jaeger is of one service",
     ),
+    **{
+        (rule, "otel-progress-run"): (
+            {"Recent runs", "Slowest runs"},
+            "their queries are of the variable, and Mixed makes a request for each of them",
+        )
+        for rule in ("panel-datasource-rule", "target-logql-rule")
+    },
     ("template-datasource-rule", "otel-progress-run"): (
         {"datasource"},
         "the variable has the name that it has elsewhere, so that links carry it over",

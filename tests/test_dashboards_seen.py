@@ -64,8 +64,16 @@ def test_no_column_of_a_table_is_hidden_on_a_small_screen(dashboard: Json) -> No
             taken += own or shared
         assert taken <= inside(panel), panel["title"]
     for panel in panels(dashboard):
-        if panel["type"] == "table" and panel["datasource"]["type"] == "jaeger":
-            taken = sum(properties_of(panel, field)["custom.width"] for field in ("startTime", "duration"))
+        if panel["type"] == "table" and panel["targets"][0]["datasource"]["type"] == "jaeger":
+            widths = {
+                name: properties_of(panel, name).get("custom.width") for name in ("startTime", "duration", "Result")
+            }
+            longest = {"startTime": "2026-01-01 00:00:00", "duration": "1.25 hours", "Result": "cancelled"}
+            taken = 0
+            for name, width in widths.items():
+                assert width or (name == "Result" and panel["title"] == "Failed runs")
+                assert not width or width >= CHARACTER * len(longest[name]) + AROUND, name
+                taken += width or 0
             assert inside(panel) - taken >= CHARACTER * 32 + AROUND, f"trace IDs of {panel['title']} are cut"
 
 
@@ -218,6 +226,41 @@ def test_series_have_the_colours_of_what_they_are(dashboard: Json) -> None:
             for name, tone in zip(drawn(legends), tones, strict=True):
                 assert tone.endswith("blue") == (name not in {"budget", "p95, last 7 days"}), name
     assert all(len(legends) == 1 for legends in names_of.values()), names_of
+
+
+SEEN = 21
+"""Rows of the grid that a screen of 1080 pixels shows below the browser's and Grafana's own lines."""
+QUESTIONS = {
+    "otel-progress-overview": ["Most time", "Slower than usual", "Alerts that fire", "Oldest running stage"],
+    "otel-progress-bottlenecks": ["Most time", "Over budget", "Time by platform"],
+    "otel-progress-quality": ["Time in revisions by stage", "Time by revision"],
+}
+"""Panels that answer what one asks first."""
+
+
+def test_what_one_asks_first_is_answered_without_scrolling() -> None:
+    for uid, titles in QUESTIONS.items():
+        places = {panel["title"]: panel["gridPos"] for panel in panels(DASHBOARDS[uid])}
+        for title in titles:
+            heading_and_four_rows = 5
+            assert places[title]["y"] + min(places[title]["h"], heading_and_four_rows) <= SEEN, title
+
+
+SMALL, BESIDE = 6.2, 137
+"""Pixels of a character of a legend, and what its line has beside the name: the colour, the value and what is free."""
+
+
+@every_dashboard
+def test_a_name_of_sixty_characters_is_not_cut(dashboard: Json) -> None:
+    """In a legend a longer one pushes the value out of the panel; beside a bar names have a third of the width."""
+    for panel in panels(dashboard):
+        longest = max((target.get("legendFormat", "").count("{{") for target in panel["targets"]), default=0)
+        if longest < 3:
+            continue
+        if panel["type"] == "timeseries":
+            assert inside(panel) + PADDING >= 60 * SMALL + BESIDE, panel["title"]
+        if panel["type"] == "bargauge":
+            assert panel["options"]["namePlacement"] == "top", panel["title"]
 
 
 def test_the_limits_are_drawn() -> None:

@@ -233,6 +233,13 @@ def test_the_run_dashboard_finds_the_runs_in_jaeger(recorded: Recorded, service:
     assert bool(failed) == (workflow == "loop")
     expected = {"Recent runs": {run.trace_id for run in runs}, "Slowest runs": slower, "Failed runs": failed}
 
+    def of_result(search: Json, runs_of_list: set[str]) -> set[str]:
+        """Those of the runs of a list that a search by result finds."""
+        if "tags" not in search:
+            return runs_of_list
+        result = search["tags"].removeprefix(f"{names.RESULT}=")
+        return {run.trace_id for run in runs if run.labels[RESULT] == result} & runs_of_list
+
     def found(search: Json) -> set[str]:
         asked = {name: fill(str(search[name]), chosen) for name in ("service", "operation", "limit")}
         if "minDuration" in search:
@@ -244,7 +251,8 @@ def test_the_run_dashboard_finds_the_runs_in_jaeger(recorded: Recorded, service:
 
     for title, search in searches(dashboard):
         if search.get("queryType") == "search":
-            until(lambda search=search: found(search), lambda ids, title=title: ids == expected[title])
+            wanted = of_result(search, expected[title])
+            until(lambda search=search: found(search), lambda ids, wanted=wanted: ids == wanted)
         else:
             assert title == "Trace"
             assert trace_of(recorded.stack, fill(search["query"], {"traceId": fastest.trace_id}))

@@ -1,6 +1,7 @@
 // Draws the dashboards into pictures: serves the page and asks the real servers for it, in a real browser.
 //
 //   node draw.mjs [--folder DIR] [--width 1600] [--theme dark] [--from now-80m] [DASHBOARD[?var-job=...]] ...
+//   node draw.mjs --tables [DASHBOARD[?var-job=...]] ...   prints the rows of the tables instead, as JSON
 import { chromium } from 'playwright-core';
 import fs from 'node:fs';
 import http from 'node:http';
@@ -27,6 +28,7 @@ const { values: options, positionals } = parseArgs({
     width: { type: 'string', default: '1600' },
     theme: { type: 'string', default: 'dark' },
     from: { type: 'string', default: 'now-80m' },
+    tables: { type: 'boolean', default: false },
   },
 });
 
@@ -82,7 +84,7 @@ async function chosenRun() {
 async function usual() {
   const campaign = 'var-job=content-studio&var-workflow=pr_campaign';
   return [
-    { address: 'otel-progress-bottlenecks', name: 'readme', most: 825 },
+    { address: 'otel-progress-bottlenecks', name: 'readme', most: 790 },
     { address: 'otel-progress-overview' },
     { address: 'otel-progress-bottlenecks' },
     { address: `otel-progress-stage?${campaign}&var-stage=content_generation` },
@@ -98,6 +100,14 @@ async function panelsOf(uid) {
   return panels.filter((each) => each.type !== 'row').length;
 }
 
+/** In the page: of each table by its title the rows, and of each cell its text, its colour and where a click leads. */
+function tables() {
+  const cell = (each) => ({ text: each.innerText.trim(), color: getComputedStyle(each).color, link: each.querySelector('a')?.href });
+  const rows = (panel) => [...panel.querySelectorAll('[role=row]')].map((row) => [...row.querySelectorAll('[role=columnheader], [role=gridcell]')].map(cell));
+  const panels = [...document.querySelectorAll('[data-viz-panel-key]')].filter((panel) => panel.querySelector('[role=grid]'));
+  return Object.fromEntries(panels.map((panel) => [panel.querySelector('h2').innerText, rows(panel)]));
+}
+
 async function draw(browser, { address, name, most }) {
   const [uid, variables] = address.split('?');
   const width = Number(options.width);
@@ -111,6 +121,10 @@ async function draw(browser, { address, name, most }) {
   await page.setViewportSize({ width, height: whole }); // Panels that are not seen are not drawn.
   await page.waitForLoadState('networkidle');
   await page.waitForTimeout(SETTLED);
+  if (options.tables) {
+    console.log(JSON.stringify(await page.evaluate(tables)));
+    return errors.length;
+  }
   const height = Math.min(whole, most ?? whole);
   const picture = await page.screenshot({ clip: { x: 0, y: 0, width, height } });
   const target = path.join(options.folder, `${name ?? uid.replace('otel-progress-', '')}.png`);

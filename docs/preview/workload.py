@@ -3,6 +3,8 @@
 python docs/preview/workload.py MINUTES [SERVICE]
 """
 
+# pyright: reportMissingTypeArgument=false, reportUnusedExpression=false, reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 import contextlib
