@@ -16,7 +16,8 @@ from ..recording.visible import visible
 
 MOST_PLAIN = 1_000_000
 """Characters of data above which they are compressed."""
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z_]+)\.js";\n', flags=re.MULTILINE)
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([a-z_]+)\.js";\n', flags=re.MULTILINE)
+_EXPORT = re.compile(r"^export (?:async )?(?:function|const) (\w+)", flags=re.MULTILINE)
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 
@@ -63,7 +64,7 @@ def policy_of(script: str, style: str, *, connect: bool = False) -> str:
 
 @cache
 def script_of(kind: str) -> str:
-    """The script of a page: its module with those that it imports, each once, as one."""
+    """The script of a page: its module behind those that it imports, each once and each with names of its own."""
     found: dict[str, str] = {}
     _gather(kind, found)
     return "\n" + "".join(found.values())
@@ -75,13 +76,15 @@ def style_of(kind: str) -> str:
     return "\n" + "".join(_asset(name) for name in ("base.css", f"{kind}.css") if _is_there(name))
 
 
-def _gather(name: str, found: dict[str, str]) -> None:
-    """Add a module behind those that it imports."""
+def _gather(name: str, found: dict[str, str], *, is_page: bool = True) -> None:
+    """Add a module behind those that it imports; all but that of the page as a function that gives what it exports."""
     text = _asset(f"{name}.js")
-    for other in _IMPORT.findall(text):
+    for _, other in _IMPORT.findall(text):
         if other not in found:
-            _gather(other, found)
-    found[name] = re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE)
+            _gather(other, found, is_page=False)
+    exported = ", ".join(_EXPORT.findall(text))
+    body = re.sub(r"^export ", "", _IMPORT.sub(r"const {\1} = \2_js;\n", text), flags=re.MULTILINE)
+    found[name] = f"{{\n{body}}}\n" if is_page else f"const {name}_js = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
 
 
 def _asset(name: str) -> str:
