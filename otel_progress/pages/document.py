@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
 from ..insight import RunFigures, WorkflowReport
 from ..insight.exports import to_json
 from ..insight.shape import RUN, shape_of
-from ..recording.times import timestamp
+from ..insight.visits import RETRY, between_attempts
+from ..recording.times import NANO, timestamp
+from ..runs.details import Details
 from ..runs.model import Attempt, Link, Run, Visit, Wait
+from .errors import errors_of, plain
 from .flow import flow_of
 
 VERSION = 1
 """Of the document: it grows when a field goes or changes its meaning, not when one comes."""
 
 
-def run_document(report: WorkflowReport) -> dict[str, Any]:
-    """The document of the run that a report is of, or of the last one of many.
+def run_documents(report: WorkflowReport, details: Details | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the page of a run shows, of many runs of the last one; and what it shows when it is asked for.
 
     Times are whole nanoseconds since `run.zero`, which JavaScript holds exactly; durations are seconds.
     """
-    run, figures = report.run, report.last
+    run, figures, known = report.run, report.last, details or Details()
     (told,) = to_json([report], run.source)["workflows"]
     last_run: dict[str, Any] = told.pop("last_run")
     zero, visits = visits_of(run, figures)
-    return {
+    errors, traces = errors_of(run, known)
+    document = {
         "version": VERSION,
         "run": _run(run, figures, zero),
         "figures": last_run,
         "over": told,
         "visits": visits,
         "flow": flow_of(run),
+        "errors": errors,
     }
+    return document, {
+        "run": _attributes(known.run),
+        "visits": {visit: _attributes(found) for visit, found in known.visits.items()},
+        "traces": traces,
+    }
+
+
+def _attributes(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: plain(value) for name, value in sorted(found.items())}
 
 
 def _run(run: Run, figures: RunFigures, zero: int) -> dict[str, Any]:
@@ -133,7 +148,7 @@ def _visit(visit: Visit, zero: int, ended: int) -> dict[str, Any]:
         "process": visit.process,
         "span": visit.span_id,
         "failed": [_attempt(each, zero) for each in visit.failed],
-        "waits": [_wait(each, zero, ended) for each in visit.waits],
+        "waits": [_wait(each, zero, ended) for each in (*visit.waits, *_between(visit, ended))],
         "versions": [[each.id, each.action] for each in visit.versions],
         "links": [_link(each) for each in visit.links],
     }
@@ -152,6 +167,18 @@ def _attempt(attempt: Attempt, zero: int) -> dict[str, Any]:
 def _wait(wait: Wait, zero: int, ended: int) -> dict[str, Any]:
     last = wait.ended if wait.ended is not None else ended
     return {"reason": wait.reason, "at": wait.started - zero, "end": max(wait.started, last) - zero}
+
+
+def _between(visit: Visit, ended: int) -> list[Wait]:
+    """The waiting between attempts, where the failed ones tell when it was: not where those of many items mix."""
+    failed = sorted(visit.failed, key=lambda each: each.started)
+    if not visit.retries or [each.number for each in failed] != list(range(1, len(failed) + 1)):
+        return []
+    waits = [Wait(RETRY, one.ended, other.started) for one, other in itertools.pairwise(failed)]
+    left = round(between_attempts(visit) * NANO) - sum((each.ended or 0) - each.started for each in waits)
+    if len(failed) == visit.retries and left > 0:  # The one that followed the last has not failed.
+        waits.append(Wait(RETRY, failed[-1].ended, min(failed[-1].ended + left, ended)))
+    return [each for each in waits if (each.ended or 0) > each.started]
 
 
 def _link(link: Link) -> dict[str, Any]:

@@ -9,11 +9,12 @@ import json
 import re
 from functools import cache
 from html import escape
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from ..recording.visible import visible
 
+_ASSETS = Path(__file__).with_name("assets")
 MOST_PLAIN = 1_000_000
 """Characters of data above which they are compressed."""
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([a-z_]+)\.js";\n', flags=re.MULTILINE)
@@ -25,7 +26,7 @@ def page(kind: str, document: Any, title: str, *, more: dict[str, Any] | None = 
     """The page of a document.
 
     Args:
-        kind: which page it is: its script is `assets/KIND.js`, its styles are base.css and, where there is one, KIND.css.
+        kind: which page it is: its script is `assets/KIND.js`, its styles are base.css and KIND.css, if there is one.
         document: what it shows, as JSON values.
         title: of the page.
         more: what it reads later than at its start, each by its name.
@@ -84,15 +85,18 @@ def _gather(name: str, found: dict[str, str], *, is_page: bool = True) -> None:
             _gather(other, found, is_page=False)
     exported = ", ".join(_EXPORT.findall(text))
     body = re.sub(r"^export ", "", _IMPORT.sub(r"const {\1} = \2_js;\n", text), flags=re.MULTILINE)
-    found[name] = f"{{\n{body}}}\n" if is_page else f"const {name}_js = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
+    if is_page:
+        found[name] = f"{{\n{body}}}\n"
+    else:
+        found[name] = f"const {name}_js = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
 
 
 def _asset(name: str) -> str:
-    return files(__package__).joinpath("assets", name).read_text("utf-8")
+    return (_ASSETS / name).read_text("utf-8")
 
 
 def _is_there(name: str) -> bool:
-    return files(__package__).joinpath("assets", name).is_file()
+    return (_ASSETS / name).is_file()
 
 
 def _hash(text: str) -> str:

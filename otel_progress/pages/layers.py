@@ -6,6 +6,7 @@ through places of their own, and the order within a layer follows that of its ne
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 _LAYER, _HEIGHT, _GAP, _MARGIN = 92, 38, 34, 16
@@ -14,7 +15,7 @@ _SWEEPS = 6
 
 
 def layered(nodes: list[dict[str, Any]], edges: list[dict[str, Any]]) -> tuple[int, int]:
-    """Give each node its place (`x` and `y` of its middle, `w`, `h`) and each edge its `points`; gives width and height.
+    """Give each node its place (`x`, `y` of its middle, `w`, `h`), each edge its `points`; gives width and height.
 
     An edge that goes back has `back`: its points go up.
     """
@@ -35,12 +36,15 @@ def layered(nodes: list[dict[str, Any]], edges: list[dict[str, Any]]) -> tuple[i
     x, width = _across(layer_of, [way for _, way in ways], widths)
     for node in nodes:
         node["x"], node["y"] = round(x[node["id"]]), _MARGIN + _HEIGHT // 2 + layer_of[node["id"]] * _LAYER
+    both = {(edge["from"], edge["to"]) for edge in edges}
     for edge, way in ways:
+        edge["beside"] = (edge["to"], edge["from"]) in both  # One goes down, and one back up.
         _draw(edge, way, x, layer_of, by_id)
     for edge in edges:
         if edge["from"] == edge["to"]:
             node = by_id[edge["from"]]
             right, y = node["x"] + node["w"] // 2, node["y"]
+            edge["beside"] = False
             edge["points"] = [[right, y - 9], [right + 26, y - 9], [right + 26, y + 9], [right, y + 9]]
     return round(width + 2 * _MARGIN), 2 * _MARGIN + _HEIGHT + max(layer_of.values(), default=0) * _LAYER
 
@@ -99,7 +103,7 @@ def _across(
     """Where each lies from left to right, and how wide it all is."""
     near: dict[str, list[list[str]]] = {each: [[], []] for each in layer_of}
     for way in ways:
-        for one, other in zip(way, way[1:], strict=False):
+        for one, other in itertools.pairwise(way):
             near[one][1].append(other)
             near[other][0].append(one)
     rows: list[list[str]] = [[] for _ in range(max(layer_of.values(), default=0) + 1)]
@@ -144,7 +148,7 @@ def _draw(
     by_id: dict[str, dict[str, Any]],
 ) -> None:
     """The points of an edge; those that go back keep to the right of those that go down."""
-    aside = 0.28 if edge["back"] else -0.1 if len(way) == 2 and edge["kind"] != "dead end" else 0.0
+    aside = 0.25 if edge["back"] else -0.25 if edge["beside"] else 0.0
     points: list[list[int]] = []
     for number, each in enumerate(way):
         node = by_id.get(each)

@@ -50,6 +50,8 @@ class SpanFact:
     links: tuple[tuple[str, str, Attributes], ...] = ()
     resource: Attributes = field(default_factory=dict[str, Any])
     """What is said of whatever made it, such as `service.version`."""
+    exceptions: tuple[Attributes, ...] = ()
+    """What its exceptions say of themselves."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,11 @@ def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact 
             for link in _objects(span.get("links"))
         ),
         resource.attributes,
+        tuple(
+            attributes(event.get("attributes"))
+            for event in _objects(span.get("events"))
+            if event.get("name") == names.EVENT_EXCEPTION
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from otel_progress.insight import Report
-from otel_progress.pages import page, run_document
+from otel_progress.pages import run_page
 from otel_progress.runs import Run
 
 from ..test_insight_path import run, visit
@@ -25,7 +25,7 @@ def html(*runs: Run) -> str:
     for each in runs:
         report.add(each)
     (made,) = report.workflows()
-    return page("run", run_document(made), made.figures.workflow)
+    return run_page(made)
 
 
 def small(**more: Any) -> Run:

@@ -137,7 +137,7 @@ function label(pen, colours, { scale, width }, visit, bar, y) {
   const said = [visit.open ? `${duration((visit.end - visit.at) / NANO)} so far` : duration((visit.end - visit.at) / NANO)];
   if (visit.number) said.push(`↻${visit.number}`);
   if (visit.revision) said.push(`rev ${visit.revision}`);
-  if (visit.attempts) said.push(`${visit.attempts} tries`);
+  if (visit.retries) said.push(`⟳${visit.retries}`);
   if (visit.state && visit.state !== "unknown") said.push(`${signOf(visit.state)} ${visit.state}`);
   else if (visit.result && visit.result !== "success") said.push(`${signOf(visit.result)} ${visit.result}`);
   if (bar.x > width || bar.x + bar.width < 0) return;

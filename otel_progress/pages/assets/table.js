@@ -2,8 +2,11 @@
 import { h } from "./dom.js";
 
 // Columns: {title, value: row => number or text or null, cell: row => what is shown, number: whether it stands on the
-// right, help: what it means}. What has no value is always last. `row` may add to the attributes of a row.
+// right, help: what it means, rare: whether it is left out where all of it is 0 or nothing}. What has no value is always last. `row` may add to the attributes of a row.
 export function sortable({ caption, columns, rows, by = 0, descending = false, row = () => ({}) }) {
+  const told = columns.filter((column, place) => place === 0 || !column.rare || rows.some((each) => column.value(each)));
+  by = Math.max(0, told.indexOf(columns[by]));
+  columns = told;
   const body = h("tbody", {});
   const heads = columns.map((column, place) =>
     h("th", { scope: "col", class: column.number && "number", title: column.help },

@@ -342,5 +342,5 @@ function legend() {
   const each = (kind, text) => h("li", {}, h("span", { class: `swatch ${kind}`, "aria-hidden": "true" }), text);
   return h("ul", { class: "legend", "aria-label": "What the bars mean" },
     each("critical", "critical path"), each("beside", "beside it"), each("waits", "waits"), each("failed", "failed attempt"),
-    h("li", {}, "↻2 a repeat"), h("li", {}, "✕ failed"), h("li", {}, h("span", { class: "swatch arrow", "aria-hidden": "true" }), "followed (of the chosen one)"));
+    h("li", {}, "↻2 a repeat"), h("li", {}, "⟳1 a retry"), h("li", {}, "✕ failed"), h("li", {}, h("span", { class: "swatch arrow", "aria-hidden": "true" }), "followed (of the chosen one)"));
 }
