@@ -11,7 +11,7 @@ export function flow(data, choose) {
   const table = h("details", {}, h("summary", {}, "What led to what, as a table"), tableOf(data.flow));
   if (!drawn) return section("flow", "The path that the flow took", h("p", { class: "dim" }, `${count(nodes.length, "stage")} are too many to draw.`), table);
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `The path as a graph: ${count(edges.length, "edge")}, which the table below tells` },
-    svg("defs", {}, ["edge", "dead"].map((kind) => svg("marker", { id: `arrow-${kind}`, class: `arrow ${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, markerUnits: "userSpaceOnUse", orient: "auto" }, svg("path", { d: "M0,0 L8,4 L0,8 z" })))),
+    svg("defs", {}, ["usual", "dead"].map((kind) => svg("marker", { id: `arrow-${kind}`, class: `arrow of-${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, markerUnits: "userSpaceOnUse", orient: "auto" }, svg("path", { d: "M0,0 L8,4 L0,8 z" })))),
     edges.map(edgeOf), nodes.map((node) => nodeOf(node, choose)));
   return section("flow", "The path that the flow took",
     !linked && h("p", { class: "dim" }, "What followed what was not recorded: only what lies in what is drawn."),
@@ -25,7 +25,7 @@ function edgeOf(edge) {
   const actions = Object.keys(edge.actions);
   const text = `${edge.count}×${actions.length ? ` ${actions.length > 2 ? `${actions.length} actions` : actions.join(", ")}` : ""}`;
   return svg("g", { class: `edge ${kind}`, "data-from": edge.from, "data-to": edge.to, "data-count": edge.count },
-    svg("path", { d: curve(edge.points), "marker-end": `url(#arrow-${kind === "dead" ? "dead" : "edge"})` }),
+    svg("path", { d: curve(edge.points), "marker-end": `url(#arrow-${kind === "dead" ? "dead" : "usual"})` }),
     svg("text", { x, y, class: edge.beside && !edge.back ? "left" : null }, short(text)), svg("title", {}, `${name(edge.from)} → ${name(edge.to)}, ${edge.count} times`));
 }
 
