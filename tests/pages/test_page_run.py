@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
 from playwright.sync_api import Page
 
 from otel_progress import names
@@ -425,9 +425,11 @@ def test_sorting(opened: Opens) -> None:
 def test_light_and_dark(opened: Opens) -> None:
     page = opened(html(small()), color_scheme="dark").page
     back = "getComputedStyle(document.body).backgroundColor"
-    corner = (
-        "[...document.querySelector('canvas').getContext('2d').getImageData(1, 60, 1, 1).data].slice(0, 3).join(', ')"
-    )
+    corner = """(() => {
+        const copy = new OffscreenCanvas(1, 1).getContext("2d");
+        copy.drawImage(document.querySelector("canvas"), -1, -60);
+        return [...copy.getImageData(0, 0, 1, 1).data].slice(0, 3).join(", ");
+    })()"""
     dark = page.evaluate(back)
     assert dark == f"rgb({page.evaluate(corner)})"
     page.get_by_role("button", name="Theme: auto").click()

@@ -36,7 +36,10 @@ place.replaceChildren(
   insights(data, choose),
   data.visits.length ? section("visits", "What went on when", bars.element) : h("p", { class: "dim" }, "No visit was recorded one by one."));
 bars.draw();
-requestAnimationFrame(() => setTimeout(rest)); // What is further below waits until this is seen.
+requestAnimationFrame(() => setTimeout(() => {
+  performance.mark("seen"); // What is further below waits for it.
+  rest();
+}));
 
 async function rest() {
   const wrong = errors(data, bars, later);
