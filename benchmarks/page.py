@@ -16,6 +16,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -84,7 +85,7 @@ def details_of(run: Run) -> Details:
 
 def measure(page: Page, address: str) -> str:
     """What loading the page and moving in it takes, in words."""
-    told = page.context.new_cdp_session(page)
+    told: Any = page.context.new_cdp_session(page)
     told.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.goto(address)
     page.wait_for_selector("html[data-drawn]")

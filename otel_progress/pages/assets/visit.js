@@ -14,6 +14,7 @@ export function chosenVisit(data, bars, later) {
     const from = (visit.links ?? []).filter((link) => bars.index(link.visit) >= 0);
     const outside = (visit.links ?? []).filter((link) => bars.index(link.visit) < 0);
     const to = bars.followers(visit.id);
+    element.classList.remove("nothing");
     place.replaceChildren(
       h("h3", {}, visit.stage || "(no name)", visit.number && ` ↻${visit.number}`),
       facts(visit, zero),
@@ -42,6 +43,7 @@ export function chosenVisit(data, bars, later) {
   }
 
   const element = section("visit", "The chosen visit", place);
+  element.classList.add("nothing"); // Nobody wants that on paper.
   return { element, show };
 }
 
