@@ -1,4 +1,4 @@
-"""Draws the pictures of the pages: python docs/preview/pages.py [FOLDER]. Needs a Chromium and the development packages.
+"""Draws the pictures of the pages: python docs/preview/pages.py [FOLDER]. Needs a Chromium and what tests need.
 
 Each shows the example as it has just run, three times, with the spans of its items.
 """
@@ -26,9 +26,14 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--force-color-profile=srgb"]
         )
-        draw(browser, file, folder / "page.png", "light", 1020)
+        draw(browser, file, folder / "page.png")
         chosen = "waterfall.select(waterfall.index(waterfall.rows().at(-2)))"
-        draw(browser, file, folder / "page-dark.png", "dark", 1020, chosen, "#visits")
+        draw(
+            browser,
+            file,
+            folder / "page-dark.png",
+            does=f"{chosen}; document.querySelector('#visits').scrollIntoView()",
+        )
         browser.close()
 
 
@@ -44,15 +49,14 @@ def recorded(work: Path) -> Path:
     return work / "page.html"
 
 
-def draw(browser: Browser, page: Path, target: Path, theme: str, height: int, does: str = "", at: str = "body") -> None:
-    """One picture: of what is there at first, or after a script, from an element on."""
-    size = {"width": 1180, "height": height}
-    shown = browser.new_page(viewport=size, color_scheme="dark" if theme == "dark" else "light")  # pyright: ignore[reportArgumentType]
+def draw(browser: Browser, page: Path, target: Path, *, does: str = "") -> None:
+    """One picture, of what is there at first or after a script; dark where its name says so."""
+    theme = "dark" if "dark" in target.stem else "light"
+    shown = browser.new_page(viewport={"width": 1180, "height": 1020}, color_scheme=theme)
     shown.goto(page.as_uri())
     shown.wait_for_selector("html[data-drawn]")
     if does:
         shown.evaluate(does)
-    shown.evaluate(f"document.querySelector('{at}').scrollIntoView()")
     shown.wait_for_timeout(300)
     shown.screenshot(path=target)
     print(f"{target}: {target.stat().st_size // 1024} KB")

@@ -7,7 +7,7 @@ import { duration, NANO, signOf } from "./words.js";
 export const ROW = 22;
 export const AXIS = 24;
 const FULL = 14; // Pixels of the critical path; what goes on beside it is thinner.
-const THIN = 8;
+const THIN = 8; // Also of waits and failed attempts, so that a path behind them is seen.
 const LEAST = 1; // Pixels that the shortest bar has.
 const FONT = "12px system-ui, -apple-system, 'Segoe UI', 'Noto Sans', sans-serif";
 const COLOURS = ["back", "panel", "text", "dim", "line", "critical", "beside", "edge", "failed", "wait", "arrow", "marked", "bad"];
@@ -86,7 +86,8 @@ function axis(pen, colours, { scale, height }) {
     pen.moveTo(x, 6);
     pen.lineTo(x, height);
     pen.stroke();
-    pen.fillText(tickText(at, step), x + 4, AXIS / 2);
+    const text = tickText(at, step);
+    if (x + 6 + pen.measureText(text).width <= scale.width()) pen.fillText(text, x + 4, AXIS / 2);
   }
   pen.beginPath();
   pen.moveTo(0, AXIS - 0.5);
@@ -113,8 +114,8 @@ function paintVisit(pen, colours, hatch, scene, visit, y, bars) {
     pen.setLineDash([]);
   }
   for (const [at, end] of visit.critical ?? []) fill(pen, colours.critical, note("critical", at, end, FULL), width);
-  for (const each of visit.waits ?? []) over(pen, colours, hatch.wait, note("wait", each.at, each.end, FULL), width);
-  for (const each of visit.failed ?? []) over(pen, colours, hatch.failed, note("failed", each.at, each.end, FULL), width);
+  for (const each of visit.waits ?? []) over(pen, colours, hatch.wait, note("wait", each.at, each.end, THIN), width);
+  for (const each of visit.failed ?? []) over(pen, colours, hatch.failed, note("failed", each.at, each.end, THIN), width);
   label(pen, colours, scene, visit, whole, y);
 }
 
