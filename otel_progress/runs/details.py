@@ -23,7 +23,7 @@ _TYPE, _MESSAGE, _TRACE = "exception.type", "exception.message", "exception.stac
 
 @dataclass(frozen=True)
 class Raised:
-    """An exception, as the span tells of it that it left."""
+    """An exception, as the span tells of it that it left, or a log record."""
 
     visit: str | None
     """The visit whose span it is, or that lies around it; None: it left the run, outside of every visit."""
@@ -52,11 +52,15 @@ def details_of(inputs: Iterable[Input], run: Run) -> Details:
     only = run.id.encode() if run.id.isascii() and run.id.isalnum() else None
     for each in inputs:
         if each.name in run.source:
-            each.read(collector, Problems(), only=only, growing=True)
+            for one in (each, each.logs()):
+                if one is not None:
+                    one.read(collector, Problems(), only=only, growing=True)
     return collector.done()
 
 
 class _Details(Collector):
+    exceptions = True
+
     def __init__(self, run: Run) -> None:
         super().__init__(_NoShelf(), visits=1)
         self._run = run
@@ -65,7 +69,8 @@ class _Details(Collector):
         self._found = Details()
         self._of_events: dict[str, Attributes] = {}
         self._parents: dict[str, str] = {}
-        self._raised: list[tuple[SpanFact, Attributes]] = []
+        self._attempts: dict[str, int] = {}
+        self._raised: list[tuple[str, Attributes]] = []
 
     def add(self, fact: Fact) -> None:
         """Enter a fact."""
@@ -73,11 +78,15 @@ class _Details(Collector):
             return
         if isinstance(fact, SpanFact):
             self._parents[fact.span_id] = fact.parent_id
-            self._raised += [(fact, each) for each in fact.exceptions]
+            self._raised += [(fact.span_id, each) for each in fact.exceptions]
+            if fact.kind == "attempt":
+                self._attempts[fact.span_id] = count(fact.attributes, names.STAGE_ATTEMPTS) or 1
             if fact.kind == "run":
                 self._found.run.update(fact.resource | fact.attributes)
             elif fact.kind == "stage" and (visit := self._visits_of_spans.get(fact.span_id)) is not None:
                 self._found.visits[visit] = fact.attributes
+        elif fact.name == names.EVENT_EXCEPTION:
+            self._raised.append((fact.span_id, fact.attributes))
         elif names.STAGE_NAME in fact.attributes:
             self._of_events.setdefault(visit_id(fact), {}).update(fact.attributes)
 
@@ -89,10 +98,12 @@ class _Details(Collector):
         for visit, found in self._of_events.items():
             if visit in self._known:
                 self._found.visits.setdefault(visit, found)
+        seen: set[tuple[str, str | None, str | None]] = set()
         for span, told in self._raised:
-            attempt = count(span.attributes, names.STAGE_ATTEMPTS) or 1 if span.kind == "attempt" else None
             said = text(told.get(_TYPE)), text(told.get(_MESSAGE)), text(told.get(_TRACE))
-            self._found.raised.append(Raised(self._around(span.span_id), attempt, *said))
+            if (span, said[0], said[2]) not in seen:  # It may be told by the span and by a log record.
+                seen.add((span, said[0], said[2]))
+                self._found.raised.append(Raised(self._around(span), self._attempts.get(span), *said))
         return self._found
 
     def _around(self, span: str) -> str | None:

@@ -8,9 +8,12 @@ import hashlib
 import html as html_module
 import itertools
 import json
+import os
 import random
 import re
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from otel_progress.pages import page, run_documents
 from otel_progress.pages.flow import MOST_STAGES, flow_of
 from otel_progress.pages.html import MOST_PLAIN, script_of, style_of
 from otel_progress.pages.layers import layered
-from otel_progress.runs import Attempt, Problems, Run, Stage
+from otel_progress.runs import Attempt, Problems, Run, Stage, Visit, read
 from otel_progress.runs.details import Raised, details_of
 from otel_progress.runs.reading import open_source
 
@@ -137,6 +140,21 @@ def test_attributes_and_exceptions_are_those_of_the_record(tmp_path: Path) -> No
         ("draft", None, "Timeout", 2),
     ]
     assert later["traces"][1] == "Traceback\nOSError: no\n"
+
+
+@pytest.mark.parametrize("signals", ["", "logs", "logs/dup"])
+def test_exceptions_are_found_where_the_program_has_them_recorded(signals: str, tmp_path: Path) -> None:
+    program = tmp_path / "app.py"
+    program.write_text("from otel_progress import stage\nwith stage('draft'):\n    raise KeyError('no')\n")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    env = {**kept, "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN": signals}
+    command = [sys.executable, "-m", "otel_progress", "run", "app.py"]
+    assert subprocess.run(command, check=False, cwd=tmp_path, env=env, capture_output=True).returncode == 1
+    source = open_source(tmp_path / ".otel-progress")
+    (made,) = read(tmp_path / ".otel-progress")
+    (raised,) = details_of(source.inputs, made).raised
+    assert (raised.visit, raised.type, raised.message) == (made.visits[0].id, "KeyError", "'no'")
+    assert "line 3, in <module>" in (raised.trace or "")
 
 
 def test_an_error_whose_exception_was_not_recorded_is_told_all_the_same() -> None:
@@ -273,3 +291,19 @@ def test_every_module_is_in_the_script_once() -> None:
     for name in ("data", "dom", "words", "theme", "table", "waterfall", "paint"):
         assert script.count(f"const {name}_js = (() => {{") == 1
     assert not re.search(r"^(import|export) ", script, flags=re.MULTILINE)
+
+
+def test_the_page_of_the_documentation_names_every_field() -> None:
+    text = (ASSETS.parents[2] / "docs" / "page.md").read_text("utf-8").partition("## The data")[2]
+    document, later = documents(random_run(3))
+    table, of_visits = text.partition("A visit has")[::2]
+    said = re.findall(r"^\| (`[^|]+`) \|", table, flags=re.MULTILINE)
+    assert [name for cell in said for name in re.findall("`(\\w+)`", cell)] == list(document)
+    assert set(document["run"]) <= set(re.findall(r"`(\w+)`", table))
+    own = {"at", "end", "open", "depth", "item", "span", "critical", "step"}
+    rows = re.findall(r"^\| (`[^|]+`) \|", of_visits, flags=re.MULTILINE)
+    assert {name for cell in rows for name in re.findall("`(\\w+)`", cell)} == own
+    of_model = {field.name for field in fields(Visit)}
+    for each in document["visits"]:
+        assert set(each) <= own | of_model
+    assert set(later) == {"run", "visits", "traces"}

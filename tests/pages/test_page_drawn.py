@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -156,3 +159,38 @@ def test_the_pixels_are_painted(browser: Browser, theme: Any) -> None:
         seen += len(points)
     context.close()
     assert seen > 25
+
+
+# How those see who lack a kind of cones: Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
+SEEN_BY = {
+    "all three": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+
+
+def lab(colour: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, float, float]:
+    """A colour in CIELAB, in which a distance of ten is plain to see."""
+    parts = [int(each) / 255 for each in re.findall(r"\d+", colour)]
+    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
+    red, green, blue = (min(1.0, max(0.0, sum(a * b for a, b in zip(row, linear, strict=True)))) for row in matrix)
+    x = (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505
+    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    z = (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.089
+    x, y, z = (each ** (1 / 3) if each > 0.008856 else 7.787 * each + 16 / 116 for each in (x, y, z))
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_colours_are_told_apart_by_every_eye(browser: Browser, theme: Any) -> None:
+    context = browser.new_context(color_scheme=theme)
+    page = context.new_page()
+    drawn(page, random_run(1))
+    colours = page.evaluate(
+        OF_THEME.replace('"critical", "beside", "back"', '"critical", "beside", "back", "wait", "failed"')
+    )
+    context.close()
+    for eye, matrix in SEEN_BY.items():
+        for (one, first), (other, second) in itertools.combinations(colours.items(), 2):
+            assert math.dist(lab(first, matrix), lab(second, matrix)) > 15, (eye, one, other)
