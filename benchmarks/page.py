@@ -123,10 +123,8 @@ def main() -> None:
     (made,) = report.workflows()
     figured = time.process_time()
     html = run_page(made, details_of(run))
-    print(
-        f"{len(run.visits)} visits: of the processor: figures {figured - begun:.2f} s, page {time.process_time() - figured:.2f} s"
-    )
-    print(f"{len(html) / 1e6:.2f} MB")
+    made_in = f"figures {figured - begun:.2f} s, page {time.process_time() - figured:.2f} s of the processor"
+    print(f"{len(run.visits)} visits: {made_in}; {len(html) / 1e6:.2f} MB")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder, "page.html")
         file.write_text(html, "utf-8")
