@@ -13,6 +13,8 @@ from .layers import layered
 MOST_STAGES = 200
 """Of more nobody could read a drawing; the table of what led to what is there all the same."""
 _START, _END = "start", "end"
+_OF_DEAD_END = 104
+"""Pixels that its words take."""
 _INSIDE, _FOLLOWS, _DEAD_END = "inside", "follows", "dead end"
 
 
@@ -31,10 +33,7 @@ def flow_of(run: Run) -> dict[str, Any]:
     counts, linked = _edges(run)
     visits = Counter(visit.stage for visit in run.visits)
     used = dict.fromkeys(end for one, other, _ in counts for end in (one, other))
-    nodes = [
-        {"id": each, "kind": _kind(each), "stage": each.partition(":")[2], "visits": visits[each.partition(":")[2]]}
-        for each in sorted(used, key=lambda each: (each != _START, each == _END))
-    ]
+    nodes = [_node(each, visits) for each in sorted(used, key=lambda each: (each != _START, each == _END))]
     edges: list[dict[str, Any]] = [
         {"from": one, "to": other, "kind": kind, "count": edge.count, "actions": dict(edge.actions)}
         for (one, other, kind), edge in counts.items()
@@ -44,8 +43,10 @@ def flow_of(run: Run) -> dict[str, Any]:
     return {"linked": linked, "drawn": drawn, "width": size[0], "height": size[1], "nodes": nodes, "edges": edges}
 
 
-def _kind(node: str) -> str:
-    return node if node in {_START, _END} else node.partition(":")[0]
+def _node(each: str, visits: Counter[str]) -> dict[str, Any]:
+    kind, _, stage = each.partition(":")
+    node = {"id": each, "kind": kind, "stage": stage, "visits": visits[stage] if kind == "stage" else 0}
+    return node | {"w": _OF_DEAD_END} if kind == _DEAD_END else node
 
 
 def _edges(run: Run) -> tuple[_Edges, bool]:

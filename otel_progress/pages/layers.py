@@ -17,11 +17,11 @@ _SWEEPS = 6
 def layered(nodes: list[dict[str, Any]], edges: list[dict[str, Any]]) -> tuple[int, int]:
     """Give each node its place (`x`, `y` of its middle, `w`, `h`), each edge its `points`; gives width and height.
 
-    An edge that goes back has `back`: its points go up.
+    A node that has `w` is at least as wide. An edge that goes back has `back`: its points go up.
     """
     by_id = {node["id"]: node for node in nodes}
     for node in nodes:
-        node["w"] = round(min(max(_LETTER * len(node["stage"]) + 34, _NARROW), _WIDE))
+        node["w"] = round(min(max(_LETTER * len(node["stage"]) + 34, node.get("w", _NARROW)), _WIDE))
         node["h"] = _HEIGHT
     _open_circles(nodes, edges)
     down = [(edge, *_downwards(edge)) for edge in edges if edge["from"] != edge["to"]]

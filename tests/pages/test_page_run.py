@@ -200,6 +200,11 @@ def test_the_path_of_the_flow(opened: Opens) -> None:
                 or other["bottom"] <= one["top"]
             )
             assert apart, (one, other)
+    words = page.locator("#flow .node text").evaluate_all(
+        "(all) => all.map((one) => "
+        "[one.getComputedTextLength(), one.parentNode.querySelector('rect').width.baseVal.value])"
+    )
+    assert all(long <= room for long, room in words), words
     page.locator("#flow summary").click()
     assert page.locator("#flow tbody tr").count() == len(edges)
 
