@@ -93,6 +93,12 @@ def frameworks_heavy(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """The pictures of the pages, in docs/pictures: needs a Chromium."""
+    session.run(sys.executable, "docs/preview/pages.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """What recording costs: three minutes; `nox -s bench -- --quick` for half a one."""
     session.run(sys.executable, "benchmarks/overhead.py", *session.posargs)

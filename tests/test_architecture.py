@@ -20,7 +20,7 @@ LAYERS = [
     {"runs"},
     {"compare", "insight"},
     {"report", "stack"},
-    {"live"},
+    {"live", "pages"},
     {"cli"},
     {"__init__", "__main__"},
 ]

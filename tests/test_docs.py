@@ -736,7 +736,7 @@ def test_contributing_lists_every_module() -> None:
 def test_the_layout_names_tests_that_there_are() -> None:
     (rows,) = tables_of(ROOT / "CONTRIBUTING.md", "Layout")
     said = {name for row in rows for name in code(row["tests"])}
-    assert said <= {path.stem for path in (ROOT / "tests").glob("test_*.py")}
+    assert said <= {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
     assert all(row["tests"] for row in rows)
 
 

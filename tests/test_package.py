@@ -63,7 +63,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.Path) -> No
         for name in wheel.root.namelist()
         if name.startswith("otel_progress/") and not name.startswith("otel_progress/_files/") and not name.endswith("/")
     )
-    beside = ("insight/report.schema.json", "py.typed")
+    assets = [path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / "pages" / "assets").iterdir()]
+    beside = ("insight/report.schema.json", "py.typed", *assets)
     assert inside == sorted([*(module.relative_to(PACKAGE).as_posix() for module in MODULES), *beside])
     assert info(wheel).joinpath("licenses", "LICENSE").is_file()
 

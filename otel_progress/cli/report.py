@@ -7,16 +7,19 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from ..insight import Report, RunFigures
+from ..insight import Report, RunFigures, WorkflowReport
 from ..insight.exports import to_json
+from ..pages import run_page
 from ..recording.visible import visible
 from ..report.bottlenecks import screen
 from ..report.formats import Trace, comma_separated, markdown
 from ..runs import Filter, Problems, Run, SourceError
+from ..runs.details import details_of
 from ..runs.index import Index
 from ..runs.place import FOLDER
 from ..runs.reading import Source
@@ -54,6 +57,7 @@ examples:
   otel-progress report 91a85411                 one run
   otel-progress report --workflow 'pr_*' --since 7d
   otel-progress report --format markdown >> "$GITHUB_STEP_SUMMARY"
+  otel-progress report 91a85411 --html run.html                a page to look at
   otel-progress report 91a85411 --format chrome > trace.json   for ui.perfetto.dev
   otel-progress report --from http://localhost:16686?service=content-studio
   zcat traces.jsonl.gz | otel-progress report --from -
@@ -65,7 +69,14 @@ def add_to(command: argparse.ArgumentParser) -> None:
     command.description, command.epilog = _HELP, _EXAMPLES
     command.add_argument("runs", nargs="*", metavar="RUN", help="ids, or how they begin (default: all runs)")
     add_choice_to(command)
-    command.add_argument(
+    how = command.add_mutually_exclusive_group()
+    how.add_argument(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="write a page to look at, which needs nothing else: of the run, or of the last one of several",
+    )
+    how.add_argument(
         "--format",
         choices=FORMATS,
         default="text",
@@ -97,9 +108,11 @@ def report(options: argparse.Namespace) -> int:
         ids, source = found
         problems.clear()
     collected, lines = _made(options, source, wanted, problems, ids)
-    if collected.runs:
+    if collected.runs and options.html is None:
         put(lines)
     say_problems(problems)
+    if collected.runs and options.html is not None and not _wrote(options.html, collected.workflows(), source):
+        return 2
     if not collected.runs and not problems:
         say("otel-progress: no run is there" + (" that is asked for" if _asks(options) else ""))
     return 0 if collected.runs else 2 if problems else 1
@@ -118,6 +131,8 @@ def _made(
                 trace.add(run, made)
             elif options.format == "csv":
                 figures.append(made)
+        if options.html is not None:
+            return collected, ()
         if options.format == "chrome":
             return collected, [(trace.dump(), "")]
         if options.format == "csv":
@@ -129,6 +144,26 @@ def _made(
     if options.format == "markdown":
         return collected, ((line, "") for line in markdown(workflows))
     return collected, _screens(workflows)
+
+
+def _wrote(file: Path, workflows: Sequence[WorkflowReport], source: Source) -> bool:
+    """Write the page of the workflow with the most runs; False where the file cannot be written."""
+    shown, *others = workflows
+    html = run_page(shown, details_of(source.inputs, shown.run))
+    try:
+        file.write_text(html, "utf-8")
+    except OSError as error:
+        say(f"otel-progress: {visible(str(file))}: {error.strerror or error}")
+        return False
+    name = visible(shown.figures.workflow) or "(no name)"
+    runs = "" if shown.figures.runs == 1 else f", the last of {shown.figures.runs}"
+    say(f"otel-progress: {visible(str(file))} shows the run {visible(shown.run.id[:8])} of {name}{runs}")
+    if others:
+        names = ", ".join(visible(each.figures.workflow) or "(no name)" for each in others[:10])
+        say(
+            f"otel-progress: and of {len(others)} more workflow{'s' * (len(others) > 1)} none: --workflow shows {names}"
+        )
+    return True
 
 
 def _screens(workflows: Any) -> Iterator[tuple[str, str]]:

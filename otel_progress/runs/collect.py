@@ -56,6 +56,9 @@ class Collector:
         self._ledgers: OrderedDict[str, Ledger] = OrderedDict()
         self._ended: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
+    exceptions = False
+    """Whether exceptions are of use that were recorded as log records."""
+
     @property
     def details(self) -> bool:
         """Whether spans are of use that only tell where others lie."""

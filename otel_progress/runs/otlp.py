@@ -50,6 +50,8 @@ class SpanFact:
     links: tuple[tuple[str, str, Attributes], ...] = ()
     resource: Attributes = field(default_factory=dict[str, Any])
     """What is said of whatever made it, such as `service.version`."""
+    exceptions: tuple[Attributes, ...] = ()
+    """What its exceptions say of themselves."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,11 @@ class Taken:
     wrong: list[str] = field(default_factory=list[str])
 
 
-def take(document: dict[str, Any], *, details: bool) -> Taken:
-    """The facts of a document; with `details` also spans that only tell where others lie."""
+def take(document: dict[str, Any], *, details: bool, exceptions: bool = False) -> Taken:
+    """The facts of a document; with `details` also spans that only tell where others lie.
+
+    With `exceptions` also the log records of exceptions, which are no events of a run.
+    """
     taken = Taken()
     for resource in _objects(document.get("resourceSpans")):
         of = _of_resource(resource)
@@ -93,7 +98,8 @@ def take(document: dict[str, Any], *, details: bool) -> Taken:
         for scope in _objects(resource.get("scopeLogs")):
             if _is_ours(scope):
                 for number, event in enumerate(_objects(scope.get("logRecords")), 1):
-                    _add(taken, f"log record {number}", lambda event=event, of=of: _event(event, of))
+                    make = _exception if exceptions and event.get("eventName") == names.EVENT_EXCEPTION else _event
+                    _add(taken, f"log record {number}", lambda event=event, of=of, make=make: make(event, of))
     return taken
 
 
@@ -183,6 +189,11 @@ def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact 
             for link in _objects(span.get("links"))
         ),
         resource.attributes,
+        tuple(
+            attributes(event.get("attributes"))
+            for event in _objects(span.get("events"))
+            if event.get("name") == names.EVENT_EXCEPTION
+        ),
     )
 
 
@@ -211,6 +222,15 @@ def _event(event: dict[str, Any], resource: _Resource) -> EventFact | None:
         resource.service,
         resource.process,
     )
+
+
+def _exception(record: dict[str, Any], resource: _Resource) -> EventFact | None:
+    found = attributes(record.get("attributes"))
+    run, span = text(found.get(names.RUN_ID)), text(record.get("spanId"))
+    if run is None or span is None:
+        return None
+    at, trace = _time(record, "timeUnixNano"), text(record.get("traceId")) or ""
+    return EventFact(names.EVENT_EXCEPTION, run, at, found, trace, span, resource.service, resource.process)
 
 
 def attributes(pairs: object) -> Attributes:

@@ -17,7 +17,7 @@ from .otlp import take
 from .problems import Problems, SourceError
 from .states import Processes, held_by_any, processes_of
 
-EVENTS, SPANS = "events.jsonl", "spans.jsonl"
+EVENTS, SPANS, LOGS = "events.jsonl", "spans.jsonl", "logs.jsonl"
 _CHUNK = 1024 * 1024
 _OTLP_ENDINGS = {".json", ".jsonl"}
 _OTLP_BEGINNINGS = (b'{"resourceSpans":', b'{"resourceLogs":', b'{"resourceMetrics":')
@@ -55,6 +55,10 @@ class Input:
         """The processes that write to it, as far as it tells."""
         _ = problems
         return Processes()
+
+    def logs(self) -> Input | None:
+        """What else it has that holds log records alone; the model needs none of them."""
+        return None
 
     def extent(self, name: str) -> Extent:
         """What one of its files is like now; one of no size where it is not there."""
@@ -118,7 +122,7 @@ class Input:
         if isinstance(answer, dict):  # As /api/v3 of Jaeger wraps it.
             document = cast("Document", answer)
         if any(kind in document for kind in ("resourceSpans", "resourceLogs", "resourceMetrics")):
-            taken = take(document, details=collector.details)
+            taken = take(document, details=collector.details, exceptions=collector.exceptions)
             for wrong in taken.wrong:
                 say(wrong)
             for fact in taken.facts:
@@ -139,6 +143,10 @@ class RecordInput(Input):
     def processes(self, problems: Problems) -> Processes:
         """The processes that write to it."""
         return processes_of(self._folder, problems)
+
+    def logs(self) -> Input | None:
+        """What the program has logged."""
+        return FileInput(self._folder / LOGS)
 
     def _shown(self, name: str) -> str:
         return str(self._folder / name)
