@@ -162,6 +162,19 @@ def test_the_tree_of_one_that_failed(folder: Path, capsys: pytest.CaptureFixture
     ]
 
 
+def test_one_item_is_no_items(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spans = [
+        span("stage a", "s1", "r1", takes=0.5, stage__items__done=1),
+        span("stage b", "s2", "r1", at=1, takes=0.5, stage__items__done=1, stage__items__total=1),
+    ]
+    record(here, spans=[*spans, span("run campaign", "r1", takes=2.0)])
+    assert run("show") == 0
+    assert [line.partition("  ")[2] for line in lines(capsys.readouterr().out)[5:]] == [
+        "500 ms  a  1 item",
+        "500 ms  b  1 of 1 items",
+    ]
+
+
 def test_the_tree_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", "bbb", "--json") == 0
     shown = json.loads(capsys.readouterr().out)

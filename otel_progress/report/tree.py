@@ -191,7 +191,7 @@ def _details(visit: Visit) -> Iterator[str]:
     if visit.items_done or visit.items_failed or visit.items_total:
         of = "" if visit.items_total is None else f" of {visit.items_total}"
         failed = f", {visit.items_failed} failed" if visit.items_failed else ""
-        yield f"{visit.items_done}{of} items{failed}"
+        yield f"{visit.items_done}{of} item{'' if visit.items_done == 1 and not of else 's'}{failed}"
     if visit.retries:
         again = "1 retry" if visit.retries == 1 else f"{visit.retries} retries"
         said = sum((wait.ended or wait.started) - wait.started for wait in visit.waits) / NANO
