@@ -41,13 +41,14 @@ in another one.
 When the program has ended, a table says for every stage how often it was
 visited, how long it took, its share of the time, and how it ended: the largest
 share is what to look at first. The record itself is a folder in
-.otel-progress/runs, which only you can read: in it, spans.jsonl is what Jaeger
-shows (Search > Upload).
+.otel-progress/runs, which only you can read: in it, spans.jsonl is what a
+Jaeger with a page shows (Search > Upload).
 
-Nothing is sent unless OTEL_EXPORTER_OTLP_ENDPOINT is set: then traces and
+Nothing is sent until OTEL_EXPORTER_OTLP_ENDPOINT says where to: then traces and
 metrics are exported there as well; that of a signal is for this signal alone.
-OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER ask for other exporters. A program that calls configure()
-or has OpenTelemetry providers of its own goes on exporting as it always does.
+OTEL_<SIGNAL>_EXPORTER (TRACES, METRICS, LOGS) asks for an exporter by its name,
+OTEL_CONFIG_FILE for those of a file. A program that calls configure() or has
+OpenTelemetry providers of its own goes on exporting as it always does.
 
 The program keeps its arguments, its standard output, its exit code, Ctrl-C and
 SIGTERM; otel-progress prints to standard error only. On a terminal it runs in a
