@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import re
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
@@ -18,11 +19,14 @@ from opentelemetry.semconv.attributes import exception_attributes
 from pocketflow import Node
 
 from otel_progress import ProgressTrackerNode, progress, stage, workflow
+from otel_progress.live import waiting
 from otel_progress.recording.settings import Settings
 from otel_progress.recording.stages import MOST_ITEMS
 from otel_progress.recording.store import LONGEST_NAME, MOST_NAMES, MOST_TOLD_APART, platforms_of, revision_of
 from otel_progress.recording.visible import LONGEST_TEXT, LONGEST_TRACE
-from otel_progress.report import table
+from otel_progress.report import table, totals
+from otel_progress.runs import logs
+from otel_progress.runs.present import MOST_OPEN
 from otel_progress.sinks.mirror import MirrorSink
 from otel_progress.telemetry import batches
 from otel_progress.telemetry.batches import in_parts
@@ -584,10 +588,15 @@ def test_the_page_says_the_bounds() -> None:
         "stages that are loaded": MOST_TOLD_APART,
         "the message": LONGEST_TEXT,
         "a stack trace": LONGEST_TRACE,
+        "`logs.jsonl`": logs.MOST_BYTES // 2**20,
         "a request": batches._MOST // 2**20,
         "data points": batches.MOST_POINTS,
+        "open visits": MOST_OPEN,
+        "events that wait": waiting._MOST,
         "the table": table._MOST_WORKFLOWS,
+        "the table | the slowest 20 workflows, and": table._MOST_ROWS,
+        "errors and ends": totals._MOST_COUNTED,
         "the totals": MOST_TOLD_APART,
     }.items():
         (row,) = [row for row in rows if row.startswith(f"| {what}")]
-        assert f"{bound:,}" in row.split("|")[2], row
+        assert re.search(rf"(?<![\d,]){bound:,}(?![\d,])", row.split("|")[2]), row
