@@ -338,6 +338,18 @@ def test_where_nothing_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(Path().iterdir()) == []  # To look makes nothing.
 
 
+@pytest.mark.parametrize("command", ["runs", "show", "watch", "report", "compare", "bench"])
+def test_control_c_while_a_command_is_being_imported_says_nothing(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("otel_progress.cli.main.import_module", interrupted)
+    assert main([command]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
 def test_what_is_damaged_is_said_beside_what_is_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = write(Path("t.jsonl"), ["no", *campaign()])
     assert run("runs", "--from", str(broken)) == 0

@@ -116,11 +116,11 @@ _READING = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser(arguments).parse_args(arguments)
     try:
+        options = _parser(arguments).parse_args(arguments)  # Which imports the command: that may take its time, too.
         return options.do(options)
     except KeyboardInterrupt:
-        if options.command in {"run", "stack"}:  # The program's, or said already.
+        if arguments[:1] in (["run"], ["stack"]):  # The program's, or said already.
             raise
         return 130
 
