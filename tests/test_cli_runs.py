@@ -338,6 +338,18 @@ def test_where_nothing_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(Path().iterdir()) == []  # To look makes nothing.
 
 
+@pytest.mark.parametrize("option", [["--workflow", "other"], ["--until", "2020-01-01"], ["--state", "stalled"]])
+def test_beside_a_torn_line_what_is_asked_for_may_be_no_run(
+    option: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with next(folder.glob("runs/*/spans.jsonl")).open("a") as file:
+        file.write('{"resourceSpans": [')
+    assert run("runs", *option) == 0
+    err = capsys.readouterr().err
+    assert "not JSON" in err
+    assert "no run is recorded there that is asked for" in err
+
+
 @pytest.mark.parametrize("command", ["runs", "show", "watch", "report", "compare", "bench"])
 def test_control_c_while_a_command_is_being_imported_says_nothing(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -23,7 +23,7 @@ from ..runs.details import details_of
 from ..runs.index import Index
 from ..runs.place import FOLDER
 from ..runs.reading import Source
-from ..runs.whole import whole_runs
+from ..runs.whole import is_wanted, whole_runs
 from .output import put, room, say_problems
 from .runs import add_choice_to, source_of
 from .said import say
@@ -107,24 +107,28 @@ def report(options: argparse.Namespace) -> int:
             return found
         ids, source = found
         problems.clear()
-    collected, lines = _made(options, source, wanted, problems, ids)
+    collected, lines, is_any_there = _made(options, source, wanted, problems, ids)
     if collected.runs and options.html is None:
         put(lines)
     say_problems(problems)
-    if collected.runs and options.html is not None and not _wrote(options.html, collected.workflows(), source):
+    if collected.runs:
+        return 2 if options.html is not None and not _wrote(options.html, collected.workflows(), source) else 0
+    if problems and not is_any_there:
         return 2
-    if not collected.runs and not problems:
-        say("otel-progress: no run is there" + (" that is asked for" if _asks(options) else ""))
-    return 0 if collected.runs else 2 if problems else 1
+    say("otel-progress: no run is there" + (" that is asked for" if _asks(options) else ""))
+    return 1
 
 
 def _made(
     options: argparse.Namespace, source: Source, wanted: Filter, problems: Problems, ids: set[str] | None
-) -> tuple[Report, Iterable[tuple[str, str]]]:
-    """All that was read, and the lines that show it."""
-    collected, trace, figures = Report(), Trace(), list[RunFigures]()
+) -> tuple[Report, Iterable[tuple[str, str]], bool]:
+    """All that is wanted of what was read, the lines that show it, and whether there is any run at all."""
+    collected, trace, figures, is_any_there = Report(), Trace(), list[RunFigures](), False
     with _Progress() as progress:
-        for run in _runs(source, wanted, problems, ids, progress):
+        for run in _runs(source, problems, ids, progress):
+            is_any_there = True
+            if not is_wanted(run, wanted):
+                continue
             made = collected.add(run)
             progress.tell(f"{collected.runs} runs")
             if options.format == "chrome":
@@ -132,18 +136,19 @@ def _made(
             elif options.format == "csv":
                 figures.append(made)
         if options.html is not None:
-            return collected, ()
+            return collected, (), is_any_there
         if options.format == "chrome":
-            return collected, [(trace.dump(), "")]
+            return collected, [(trace.dump(), "")], is_any_there
         if options.format == "csv":
-            return collected, [(comma_separated(figures).rstrip("\n"), "")]
+            return collected, [(comma_separated(figures).rstrip("\n"), "")], is_any_there
         progress.tell("what would help")
         workflows = collected.workflows()
     if options.format == "json":
-        return collected, [(json.dumps(to_json(workflows, options.source or FOLDER.name), indent=1), "")]
+        said = json.dumps(to_json(workflows, options.source or FOLDER.name), indent=1)
+        return collected, [(said, "")], is_any_there
     if options.format == "markdown":
-        return collected, ((line, "") for line in markdown(workflows))
-    return collected, _screens(workflows)
+        return collected, ((line, "") for line in markdown(workflows)), is_any_there
+    return collected, _screens(workflows), is_any_there
 
 
 def _wrote(file: Path, workflows: Sequence[WorkflowReport], source: Source) -> bool:
@@ -181,12 +186,9 @@ def _asks(options: argparse.Namespace) -> bool:
     return bool(options.workflow or options.state or options.since or options.until)
 
 
-def _runs(
-    source: Source, wanted: Filter, problems: Problems, ids: set[str] | None, progress: _Progress
-) -> Iterator[Run]:
+def _runs(source: Source, problems: Problems, ids: set[str] | None, progress: _Progress) -> Iterator[Run]:
     return whole_runs(
         source,
-        wanted,
         problems,
         visits=_MOST_VISITS,
         runs=None if ids is None else ids.__contains__,

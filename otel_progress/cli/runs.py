@@ -89,16 +89,17 @@ def runs(options: argparse.Namespace) -> int:
     with closing(Index(None if source is None else source.index)) as index:
         index.update([] if source is None else source.inputs, problems)
         found = index.runs(wanted, None if limit is None else limit + 1)
+        is_readable = bool(found or index.runs(Filter(), 1)) or not problems
     if options.json:
         put([(json.dumps([_json(run) for run in found[:limit]], indent=1), "")])
     elif found:
         put(listing(found[:limit], time.time_ns(), room()))
     say_problems(problems)
-    if not found and not options.json and not problems:
+    if not found and not options.json and is_readable:
         say(f"otel-progress: no run {'is recorded' if options.source is None else 'is'} there" + _advice(options))
     if limit is not None and len(found) > limit:
         say(f"otel-progress: there are more than these {limit}; --limit 0 shows all")
-    return 2 if problems and not found else 0
+    return 0 if is_readable else 2
 
 
 def source_of(named: str | None, wanted: Filter) -> Source | None:

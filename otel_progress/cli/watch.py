@@ -19,7 +19,7 @@ from ..recording.visible import visible
 from ..report import table
 from ..report.lines import Lines
 from ..report.recorded import totals_of
-from ..runs import Filter, Problems, SourceError
+from ..runs import Problems, SourceError
 from ..runs.collect import fields_of
 from ..runs.following import Follower
 from ..runs.happenings import Happening
@@ -277,7 +277,7 @@ class _Plain:
             return
         problems = Problems()
         if run is None:
-            runs = whole_runs(source, Filter(), problems, visits=_MOST_VISITS)
+            runs = whole_runs(source, problems, visits=_MOST_VISITS)
         else:
             runs = [source.run(run, problems, visits=_MOST_VISITS)]
         console = table.console(sys.stdout)

@@ -25,18 +25,16 @@ class _TooManyError(Exception):
 
 def whole_runs(
     source: Source,
-    wanted: Filter,
     problems: Problems,
     *,
     visits: int,
     runs: Callable[[str], bool] | None = None,
     tell: Callable[[int], None] | None = None,
 ) -> Iterator[Run]:
-    """The runs of `source` that are wanted, the oldest first, each with at most so many visits.
+    """The runs of `source`, the oldest first, each with at most so many visits.
 
     Args:
         source: what to read.
-        wanted: which runs.
         problems: takes what is wrong with the source.
         visits: how many of each run.
         runs: whether a run is wanted, by its id; None: all.
@@ -51,12 +49,12 @@ def whole_runs(
         problems.clear()
         reading = Reading(source, visits)
         for run in reading:
-            if (runs is None or runs(run.id)) and is_wanted(run, wanted):
+            if runs is None or runs(run.id):
                 yield run
         for problem in reading.problems.found:
             problems.add(problem.source, problem.line, problem.text)
         return
-    yield from (run for run in memory.runs() if is_wanted(run, wanted))
+    yield from memory.runs()
 
 
 def is_wanted(run: Run, wanted: Filter) -> bool:
