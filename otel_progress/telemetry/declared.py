@@ -8,6 +8,7 @@ As the specification has it, what the file says stands, and the other `OTEL_*` v
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _TELL_KEYS = ("required", "additionalProperties", "unevaluatedProperties")
 """Rules of the schema whose messages name keys of the file, and no values, which may be passwords."""
+
+_LOADER = logging.getLogger("opentelemetry.configuration.file._loader")
+"""Logs each error before it raises it, with lines of the file, which may hold passwords. We say it once, without."""
 
 
 def config_file() -> str | None:
@@ -38,11 +42,18 @@ def load(path: str) -> OpenTelemetryConfiguration | None:
             "%s is set, and what reads it is not installed (%s): nothing is exported", OTEL_CONFIG_FILE, hint
         )
         return None
+    _LOADER.addFilter(_is_no_error)
     try:
         return load_config_file(path)
     except Exception as error:
         logger.warning("%s: %s cannot be used, and nothing is exported: %s", OTEL_CONFIG_FILE, path, _why(error))
         return None
+    finally:
+        _LOADER.removeFilter(_is_no_error)
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
 
 
 def apply(config: OpenTelemetryConfiguration, path: str) -> None:
