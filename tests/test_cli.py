@@ -402,6 +402,21 @@ def test_a_collector_that_refuses_is_said_and_the_record_is_kept(tmp_path: Path)
     assert recorded(tmp_path) == ["run campaign", "stage draft"]
 
 
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_spans_that_were_taken_are_said_so_whatever_happened_to_the_metrics(
+    tmp_path: Path, receiver: otlp.Receiver, quiet: list[str]
+) -> None:
+    program = otlp.write(tmp_path, STAGES)
+    addresses = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{receiver.http}/v1/traces"}
+    with otlp.refusing() as endpoint:
+        addresses["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] = f"{endpoint}/v1/metrics"
+        ended = otlp.run(tmp_path, [*RUN, *quiet, str(program)], **addresses)
+    assert receiver.names() == ["run campaign", "stage draft"]
+    assert "the last telemetry is lost" in ended.stderr
+    assert "did not take" not in ended.stderr.replace("the collector did not take everything", "")
+    assert ended.stderr.count(f"Exported: 2 spans to {receiver.http}/v1/traces\n") == (not quiet)
+
+
 @pytest.mark.parametrize("signal_of_it", ["traces", "metrics"])
 def test_a_signal_of_which_no_address_is_named_is_not_sent(
     tmp_path: Path, receiver: otlp.Receiver, signal_of_it: str

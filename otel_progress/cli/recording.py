@@ -182,7 +182,7 @@ class Recording(CountingSink):
         telemetry = process.telemetry
         if telemetry is not None:
             for exporter in telemetry.exporters:
-                if exporter.endpoint is not None and (exporter.failed or not telemetry.complete):
+                if exporter.endpoint is not None and (exporter.failed or not exporter.ended):
                     say(f"otel-progress: {exporter.endpoint} did not take all spans, only {exporter.exported}")
 
     def _look(self, run: str) -> str:
@@ -194,7 +194,7 @@ class Recording(CountingSink):
             if exporter.endpoint is None:
                 continue
             done = "Exported" if exporter.reads_answers else "Sent"
-            if telemetry.complete and not exporter.failed:
+            if exporter.ended and not exporter.failed:
                 console.print(f"{done}: {exporter.exported} spans to {exporter.endpoint}", style="dim")
             else:
                 what = f"{done}: {exporter.exported} spans to {exporter.endpoint}, which did not take the rest"

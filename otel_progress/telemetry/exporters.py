@@ -164,6 +164,8 @@ class Exporter(SpanExporter):
         self.failed = 0
         self.exported_at = 0.0
         """When it last succeeded, on the monotonic clock."""
+        self.ended = False
+        """Whether it was shut down, which comes behind the last export: nothing waits for it any more."""
 
     def _own(self) -> Any:
         pid = os.getpid()
@@ -204,6 +206,7 @@ class Exporter(SpanExporter):
 
     def shutdown(self) -> None:
         """Shut down."""
+        self.ended = True
         self._own().shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

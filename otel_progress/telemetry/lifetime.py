@@ -83,8 +83,6 @@ class Telemetry:
         """What is flushed and shut down. The metric readers come last."""
         self._workers: list[Worker] = []
         self._done = False
-        self.complete = True
-        """Whether everything could be exported, as far as that is known after `shutdown`."""
 
     def set_up(
         self,
@@ -172,9 +170,7 @@ class Telemetry:
         default.get().close()
         self._done = True
         atexit.unregister(self.shutdown)
-        self.complete = False  # Until it is known: the wait may be interrupted.
-        self.complete = self._each("shutdown", self.exit_timeout, self.exit_timeout * _MOST_EXIT_TIMEOUTS)
-        if not self.complete:
+        if not self._each("shutdown", self.exit_timeout, self.exit_timeout * _MOST_EXIT_TIMEOUTS):
             logger.warning(
                 "the collector did not take everything within %g s: the last telemetry is lost", self.exit_timeout
             )
