@@ -17,6 +17,7 @@ import threading
 import webbrowser
 from collections.abc import Callable
 
+from ..names import OTEL_PROGRESS_UI_TOKEN as TOKEN
 from ..recording.visible import visible
 from ..runs import SourceError
 from ..runs.place import FOLDER
@@ -26,7 +27,6 @@ from .said import say
 
 INSTALL = "pip install 'otel-progress[ui]'"
 PORT = 8765
-TOKEN = "OTEL_PROGRESS_UI_TOKEN"  # noqa: S105 - the name of the variable
 _NEXT = 20
 """Ports after the usual one that are tried where it is taken."""
 _SHORTEST = 16
