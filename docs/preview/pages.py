@@ -1,6 +1,7 @@
 """Draws the pictures of the pages: python docs/preview/pages.py [FOLDER]. Needs a Chromium and what tests need.
 
-Each shows the example as it has just run, three times, with the spans of its items; the list, as it has run more often.
+Each shows the example as it has just run, three times, with the spans of its items; that of the list, as it was
+recorded before and after a change, and a run that goes on.
 """
 
 from __future__ import annotations
@@ -62,9 +63,8 @@ def recorded(work: Path) -> Path:
 def draw_list(browser: Browser, work: Path, target: Path) -> None:
     """The picture of the list, as `otel-progress ui` serves it, with a run that goes on."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    for name in (*["pr_campaign"] * 6, "plain_flow"):
-        command = [*COMMAND, "run", str(ROOT / "examples" / f"{name}.py")]
-        subprocess.run(command, check=True, cwd=work, env=kept, capture_output=True)
+    work /= "studio"
+    shutil.copytree(ROOT / "examples" / "recorded", work / ".otel-progress")
     (work / "nightly.py").write_text(NIGHTLY)
     command = [*COMMAND, "run", "-q", "nightly.py"]
     program = subprocess.Popen(command, cwd=work, env=kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -76,8 +76,9 @@ def draw_list(browser: Browser, work: Path, target: Path) -> None:
         program.stdout.readline()
         shown = browser.new_page(viewport={"width": 1180, "height": 1020}, color_scheme="light")
         shown.goto(server.stdout.readline().strip())
-        shown.get_by_role("img").first.wait_for()
-        shown.screenshot(path=target)
+        shown.locator("#trends[data-read='24']").wait_for()
+        shown.evaluate("document.querySelector('header p').textContent = '/home/ada/studio/.otel-progress'")
+        shown.screenshot(path=target, full_page=True)
         print(f"{target}: {target.stat().st_size // 1024} KB")
         shown.close()
     finally:

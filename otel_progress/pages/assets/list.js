@@ -41,16 +41,21 @@ function addressWith(changes) {
   return text ? `/?${text}` : "/";
 }
 
-async function go(address) {
+function go(address) {
   history.pushState(null, "", address);
-  await fetched();
+  load();
 }
 
+function load() {
+  fetched().catch(() => tell("lost")); // The server has ended.
+}
+
+let searched = location.search;
 let latest = 0; // Of answers that come out of order the last question's counts.
 
 async function fetched() {
   const mine = ++latest;
-  const search = location.search;
+  const search = (searched = location.search);
   const found = await asked(`/data/list${search}`);
   if (mine !== latest || search !== location.search) return;
   data = found;
@@ -61,12 +66,13 @@ async function fetched() {
 function goOn(event) {
   if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // A new tab.
   event.preventDefault();
-  void go(event.currentTarget.getAttribute("href"));
+  go(event.currentTarget.getAttribute("href"));
 }
 
 // --- the parts ----------------------------------------------------------------------------------------------------------
 
 const live = h("span", { class: "live", role: "status" });
+const tell = tellIn(live);
 const workflow = h("input", { id: "workflow", name: "workflow", list: "workflows", autocomplete: "off", spellcheck: "false", placeholder: "all; * and ? as in file names" });
 const names = h("datalist", { id: "workflows" });
 const times = ["since", "until"].map((name) => h("input", { id: name, name, autocomplete: "off", spellcheck: "false", size: 12, placeholder: name === "since" ? "7d" : "2026-11-26", title: TIMES }));
@@ -74,24 +80,25 @@ const states = h("div", { class: "states", role: "group", "aria-label": "states 
   h("button", { type: "button", "data-state": state, click: () => toggle(state) }, `${signOf(state)} ${state}`)));
 const form = h("form", { role: "search", "aria-label": "which runs", submit: (event) => {
   event.preventDefault();
-  void go(addressWith({ workflow: workflow.value.trim(), since: times[0].value.trim(), until: times[1].value.trim(), page: null }));
+  go(addressWith({ workflow: workflow.value.trim(), since: times[0].value.trim(), until: times[1].value.trim(), page: null }));
 } },
   h("div", {}, h("label", { for: "workflow" }, "Workflow "), workflow, names),
   h("div", {}, h("label", { for: "since" }, "Since "), times[0]),
   h("div", {}, h("label", { for: "until" }, "Until "), times[1]),
   h("button", { type: "submit" }, "Show"),
-  h("a", { href: "/", click: goOn }, "All runs"));
+  h("a", { href: "/", click: goOn }, "All runs"),
+  h("a", { href: "#trends" }, "Trends"));
 const problems = h("div", { class: "problems" });
 const total = h("p", { role: "status", class: "dim" });
 const heads = h("tr", {});
 const body = h("tbody", {});
 const table = h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "runs" }, h("table", { class: "runs" }, h("thead", {}, heads), body));
 const pager = h("nav", { "aria-label": "pages of the list", class: "pager" });
-const shownTrends = trends((name) => void go(addressWith({ trend: name })));
+const shownTrends = trends((name) => go(addressWith({ trend: name })));
 
 function toggle(state) {
   const on = data.asked.state;
-  void go(addressWith({ state: on.includes(state) ? on.filter((each) => each !== state) : [...on, state], page: null }));
+  go(addressWith({ state: on.includes(state) ? on.filter((each) => each !== state) : [...on, state], page: null }));
 }
 
 function headOf([title, order, help, isNumber]) {
@@ -99,7 +106,7 @@ function headOf([title, order, help, isNumber]) {
   const [by, isDown] = [data.asked.sort.replace(/^-/, ""), data.asked.sort.startsWith("-")];
   const next = by === order ? `${isDown ? "" : "-"}${order}` : order === "workflow" || order === "state" ? order : `-${order}`;
   return h("th", { scope: "col", class: isNumber && "number", title: help || null, "aria-sort": by !== order ? "none" : isDown ? "descending" : "ascending" },
-    h("button", { type: "button", "data-order": order, click: () => void go(addressWith({ sort: next === "-started" ? null : next, page: null })) }, title));
+    h("button", { type: "button", "data-order": order, click: () => go(addressWith({ sort: next === "-started" ? null : next, page: null })) }, title));
 }
 
 const rows = new Map();
@@ -177,7 +184,7 @@ document.getElementById("page").replaceChildren(
   h("header", {}, h("div", { class: "top" }, h("h1", {}, "Runs"), h("div", { class: "tools" }, live, " ", themeButton(() => {}))), h("p", { class: "dim" }, data.source)),
   form, states, problems, total, table, pager, shownTrends.part);
 show();
-addEventListener("popstate", () => void fetched());
+addEventListener("popstate", () => location.search !== searched && load());
 setInterval(() => document.hidden || showRows(), 1000);
-follow("/events/list", fetched, tellIn(live));
+follow("/events/list", fetched, tell);
 document.documentElement.dataset.drawn = "yes";
