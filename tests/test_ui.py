@@ -156,6 +156,27 @@ def test_where_nothing_is_recorded_yet_it_comes(tmp_path: Path) -> None:
             assert running.ids() == "cba"
 
 
+def test_a_record_alone_is_served_and_moves(tmp_path: Path) -> None:
+    with going_on(tmp_path) as program:
+        (place,) = (tmp_path / ".otel-progress" / "runs").iterdir()
+        with serving(tmp_path, "--from", str(place)) as running:
+            (listed,) = running.data("/data/list")["runs"]
+            with running.events(f"/events/runs/{listed['id']}") as of_run:
+                of_run()
+                type_in(program)
+                told_until(of_run, lambda: len(running.data(f"/data/runs/{listed['id']}")["visits"]) == 2)
+
+
+def test_a_file_that_grows_is_served_and_moves(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl.txt"
+    file.write_text(event("run.started", run="a" * 32) + "\n")
+    with serving(tmp_path, "--from", file.name) as running, running.events(f"/events/runs/{'a' * 32}") as of_run:
+        of_run()
+        with file.open("a") as end:
+            end.write(event("run.ended", at=5.0, run="a" * 32, result="success") + "\n")
+        told_until(of_run, lambda: running.data(f"/data/runs/{'a' * 32}")["run"]["result"] == "success")
+
+
 def test_a_file_is_served_too(folder: Path, tmp_path: Path) -> None:
     lines = "".join(file.read_text("utf-8") for file in sorted(folder.rglob("spans.jsonl")))
     (tmp_path / "traces.jsonl").write_text(lines, "utf-8")
@@ -384,6 +405,9 @@ def test_a_token_is_compared_in_a_time_that_tells_nothing(monkeypatch: pytest.Mo
     with pytest.raises(guard.RefusedError):
         Rules(SECRET).check(Request(scope))
     assert [one for one, _ in compared] == [b"abc", b"def", b"ghi"]
+    right = [(b"host", b"studio"), (b"authorization", b"Bearer " + SECRET.encode())]
+    assert Rules(SECRET).check(Request({**scope, "query_string": b"", "headers": right})) is None
+    assert compared[-1] == (SECRET.encode(), SECRET.encode())  # Also where they are the same.
 
 
 # --- what changes -----------------------------------------------------------------------------------------------------
@@ -424,6 +448,33 @@ def test_a_run_whose_program_is_killed_is_told_to_have_crashed(tmp_path: Path) -
             program.wait()
             told_until(of_run, lambda: running.data(f"/data/runs/{run}")["run"]["state"] == "crashed")
             told_until(of_list, lambda: running.data("/data/list")["runs"][0]["state"] == "crashed")
+
+
+def test_what_cannot_be_looked_at_is_looked_at_again() -> None:
+    import asyncio
+
+    from otel_progress.ui.streams import Watched
+
+    answers: list[int | Exception] = [1, ValueError("once"), ValueError("again"), 1, 2]
+
+    class Look:
+        async def __call__(self) -> int:
+            answer = answers.pop(0) if answers else 2
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        def close(self) -> None:
+            pass
+
+    async def watch() -> list[int]:
+        watched = Watched(Look(), lambda: 0.0)
+        told = [await watched.after(0), await watched.after(1)]
+        watched.stop()
+        return told
+
+    assert asyncio.run(watch()) == [1, 2]
+    assert answers == []
 
 
 def test_who_reads_nothing_holds_nobody_up(tmp_path: Path) -> None:

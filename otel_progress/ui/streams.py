@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
+from ..recording.faults import logger
+
 MOST = 100
 """Pages that are told of changes at once."""
 _BEAT = 15.0
@@ -59,10 +61,16 @@ class Watched:
         return self.number
 
     async def _watch(self) -> None:
+        is_well = True
         while True:
-            # What cannot be looked at now may be there again: a folder that somebody moves.
-            with contextlib.suppress(OSError):
+            try:
                 told = await self._look()
+            except Exception:
+                if is_well:  # What cannot be looked at now may be there again: a folder that somebody moves.
+                    logger.warning("what a page watches cannot be looked at", exc_info=True)
+                is_well = False
+            else:
+                is_well = True
                 if told != self._told:
                     self._told, self.number = told, self.number + 1
                     self._changed.set()
