@@ -284,6 +284,22 @@ def test_what_was_zoomed_and_closed_stays_so(tmp_path: Path, serve: Serve, visit
         assert (view["from"], view["to"]) == (1_000_000, 5_000_000)
 
 
+def test_while_text_is_selected_the_page_stays(tmp_path: Path, serve: Serve, visiting: Opens) -> None:
+    with going_on(tmp_path) as program:
+        running = serve(tmp_path)
+        (run,) = running.data("/data/list")["runs"]
+        page = visiting(running, f"/runs/{run['id']}")
+        expect(page.get_by_text("▶ live")).to_be_visible()
+        page.evaluate("getSelection().selectAllChildren(document.querySelector('h1'))")
+        with page.expect_response(lambda answer: "/data/runs/" in answer.url and b"load" in answer.body()):
+            type_in(program)
+        page.evaluate("new Promise((done) => setTimeout(() => requestAnimationFrame(done)))")
+        assert page.evaluate("getSelection().toString()") == "nightly"
+        assert page.evaluate("window.waterfall.rows().length") == 1
+        page.evaluate("getSelection().removeAllRanges()")
+        until(page, "window.waterfall.rows().length === 2")
+
+
 def test_a_page_that_is_drawn_anew_keeps_nothing_of_the_old_one(tmp_path: Path, serve: Serve, visiting: Opens) -> None:
     with going_on(tmp_path):
         running = serve(tmp_path)
