@@ -16,6 +16,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).parents[2]
+_LISTED = 14
+"""Recorded runs that the picture of the list has."""
 NIGHTLY = """
 import sys
 from otel_progress import stage, workflow
@@ -64,7 +66,8 @@ def draw_list(browser: Browser, work: Path, target: Path) -> None:
     """The picture of the list, as `otel-progress ui` serves it, with a run that goes on."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     work /= "studio"
-    shutil.copytree(ROOT / "examples" / "recorded", work / ".otel-progress")
+    for record in sorted((ROOT / "examples" / "recorded" / "runs").iterdir())[-_LISTED:]:
+        shutil.copytree(record, work / ".otel-progress" / "runs" / record.name)
     (work / "nightly.py").write_text(NIGHTLY)
     command = [*COMMAND, "run", "-q", "nightly.py"]
     program = subprocess.Popen(command, cwd=work, env=kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -76,7 +79,7 @@ def draw_list(browser: Browser, work: Path, target: Path) -> None:
         program.stdout.readline()
         shown = browser.new_page(viewport={"width": 1180, "height": 1020}, color_scheme="light")
         shown.goto(server.stdout.readline().strip())
-        shown.locator("#trends[data-read='24']").wait_for()
+        shown.locator(f"#trends[data-read='{_LISTED}']").wait_for()
         shown.evaluate("document.querySelector('header p').textContent = '/home/ada/studio/.otel-progress'")
         shown.screenshot(path=target, full_page=True)
         print(f"{target}: {target.stat().st_size // 1024} KB")
