@@ -1,6 +1,7 @@
 """Draws the pictures of the pages: python docs/preview/pages.py [FOLDER]. Needs a Chromium and what tests need.
 
-Each shows the example as it has just run, three times, with the spans of its items.
+Each shows the example as it has just run, three times, with the spans of its items; that of the list, as it was
+recorded before and after a change, and a run that goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,17 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).parents[2]
+_LISTED = 14
+"""Recorded runs that the picture of the list has."""
+NIGHTLY = """
+import sys
+from otel_progress import stage, workflow
+with workflow("nightly_import"):
+    with stage("extract"): pass
+    with stage("load"):
+        print("loads", flush=True)
+        sys.stdin.readline()
+"""
 COMMAND = [sys.executable, "-m", "otel_progress"]
 
 
@@ -34,6 +46,7 @@ def main() -> None:
             folder / "page-dark.png",
             does=f"{chosen}; document.querySelector('#visits').scrollIntoView()",
         )
+        draw_list(browser, Path(work), folder / "ui.png")
         browser.close()
 
 
@@ -47,6 +60,34 @@ def recorded(work: Path) -> Path:
         )
     subprocess.run([*COMMAND, "report", "--html", "page.html"], check=True, cwd=work)
     return work / "page.html"
+
+
+def draw_list(browser: Browser, work: Path, target: Path) -> None:
+    """The picture of the list, as `otel-progress ui` serves it, with a run that goes on."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    work /= "studio"
+    for record in sorted((ROOT / "examples" / "recorded" / "runs").iterdir())[-_LISTED:]:
+        shutil.copytree(record, work / ".otel-progress" / "runs" / record.name)
+    (work / "nightly.py").write_text(NIGHTLY)
+    command = [*COMMAND, "run", "-q", "nightly.py"]
+    program = subprocess.Popen(command, cwd=work, env=kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [*COMMAND, "ui", "--port", "0", "--no-browser"]
+    server = subprocess.Popen(command, cwd=work, env=kept, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert program.stdout is not None
+        assert server.stdout is not None
+        program.stdout.readline()
+        shown = browser.new_page(viewport={"width": 1180, "height": 1020}, color_scheme="light")
+        shown.goto(server.stdout.readline().strip())
+        shown.locator(f"#trends[data-read='{_LISTED}']").wait_for()
+        shown.evaluate("document.querySelector('header p').textContent = '/home/ada/studio/.otel-progress'")
+        shown.screenshot(path=target, full_page=True)
+        print(f"{target}: {target.stat().st_size // 1024} KB")
+        shown.close()
+    finally:
+        for process in (server, program):
+            process.kill()
+            process.communicate()
 
 
 def draw(browser: Browser, page: Path, target: Path, *, does: str = "") -> None:
