@@ -23,6 +23,7 @@ from ..pages import page
 from ..pages.html import policy_of, script_of, style_of
 from ..recording.visible import visible
 from .asked import asked
+from .comparing import compared
 from .following import REST, ListLook, RunLook
 from .guard import Guard, Rules
 from .listing import list_document
@@ -49,6 +50,7 @@ class Site:
         routes: dict[str, Callable[[Request], Awaitable[Any]]] = {
             "/": self._list,
             "/runs/{run:path}": self._run,
+            "/compare": self._compare,
             "/data/list": self._list_data,
             "/data/trends": self._trends_data,
             "/data/runs/{run:path}": self._run_data,
@@ -133,6 +135,12 @@ class Site:
         if len(found) > 1:
             raise HTTPException(404, "Several runs have ids that begin so.")
         return found[0]
+
+    # --- two sets of runs ---------------------------------------------------------------------------------------------
+
+    async def _compare(self, request: Request) -> Response:
+        base, new = (request.query_params.get(name, "") for name in ("base", "new"))
+        return await self._page(request, "comparison", await compared(self._records, base, new), "Comparison")
 
     # --- how it is answered -------------------------------------------------------------------------------------------
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from ..runs import Problems, Run
+from ..runs import Filter, Problems, Run
 from ..runs.index import Index
 from ..runs.place import FOLDER
 from ..runs.reading import Source, folder_of_records, open_source
 from ..runs.sources import Input, is_record
+from ..runs.whole import whole_runs
 from .workers import Workers
 
 T = TypeVar("T")
@@ -79,6 +80,11 @@ class Records:
     def run_in(self, run: str, names: set[str]) -> Run:
         """A run, from the records that tell of it. For a reading thread."""
         return self._source.run(run, Problems(), visits=MOST_VISITS, names=names)
+
+    def runs_in(self, names: set[str], ids: set[str], visits: int = MOST_VISITS) -> Iterator[Run]:
+        """Some runs, from the records that tell of them. For a reading thread."""
+        source = Source(self.inputs_of(names))
+        return whole_runs(source, Filter(), Problems(), visits=visits, runs=ids.__contains__)
 
     def inputs_of(self, names: set[str]) -> list[Input]:
         """The inputs with these names."""

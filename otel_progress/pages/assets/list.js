@@ -181,7 +181,7 @@ function showTrends() {
 }
 
 document.getElementById("page").replaceChildren(
-  h("header", {}, h("div", { class: "top" }, h("h1", {}, "Runs"), h("div", { class: "tools" }, live, " ", themeButton(() => {}))), h("p", { class: "dim" }, data.source)),
+  h("header", {}, h("div", { class: "top" }, h("h1", {}, "Runs"), h("div", { class: "tools" }, live, " ", themeButton(() => {}))), h("p", { class: "dim" }, data.source, " · ", h("a", { href: "/compare" }, "Compare two sets of runs"))),
   form, states, problems, total, table, pager, shownTrends.part);
 show();
 addEventListener("popstate", () => location.search !== searched && load());
