@@ -1,7 +1,6 @@
 """Draws the pictures of the pages: python docs/preview/pages.py [FOLDER]. Needs a Chromium and what tests need.
 
-Each shows the example as it has just run, three times, with the spans of its items; that of the list, as it was
-recorded before and after a change, and a run that goes on.
+Each shows the example as it was recorded before and after a change; that of the list also a run that goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def main() -> None:
     """Draw them."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "pictures"
     with tempfile.TemporaryDirectory() as work, sync_playwright() as playwright:
-        file = recorded(Path(work))
+        file = written(Path(work), "report")
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--force-color-profile=srgb"]
         )
@@ -46,20 +45,18 @@ def main() -> None:
             folder / "page-dark.png",
             does=f"{chosen}; document.querySelector('#visits').scrollIntoView()",
         )
+        compared = written(Path(work), "compare", "service.version=1.3.0", "service.version=1.4.0")
+        draw(browser, compared, folder / "comparison.png")
         draw_list(browser, Path(work), folder / "ui.png")
         browser.close()
 
 
-def recorded(work: Path) -> Path:
-    """The page of the example, which has run in a folder of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    for _ in range(3):
-        command = [*COMMAND, "run", str(ROOT / "examples" / "pr_campaign.py")]
-        subprocess.run(
-            command, check=True, cwd=work, env={**kept, "OTEL_PROGRESS_DETAIL": "items"}, capture_output=True
-        )
-    subprocess.run([*COMMAND, "report", "--html", "page.html"], check=True, cwd=work)
-    return work / "page.html"
+def written(work: Path, *command: str) -> Path:
+    """The page that a command writes of what is recorded in the examples."""
+    file = work / f"{command[0]}.html"
+    told = [*COMMAND, *command, "--from", str(ROOT / "examples" / "recorded"), "--html", str(file)]
+    subprocess.run(told, check=True, cwd=work, capture_output=True)
+    return file
 
 
 def draw_list(browser: Browser, work: Path, target: Path) -> None:

@@ -18,6 +18,7 @@ from .conftest import Opened
 pytestmark = pytest.mark.browser
 
 Opens = Callable[..., Page]
+RECORDED = Path(__file__).parents[2] / "examples" / "recorded"
 Serve = Callable[[Path], Served]
 
 
@@ -354,3 +355,25 @@ def test_axe_finds_nothing_and_nothing_is_cut(served: Served, visiting: Opens, t
     assert page.evaluate("document.documentElement.scrollWidth") == width
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(255, 255, 255)" if theme == "light" else "rgb(18, 22, 27)")
+
+
+def test_two_sets_are_asked_for_in_fields_and_stand_in_the_address(
+    visiting: Opens, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with serving(tmp_path_factory.mktemp("studio"), "--from", str(RECORDED)) as served:
+        shown = visiting(served)
+        shown.get_by_role("link", name="Compare two sets of runs").click()
+        shown.get_by_role("textbox", name="Base").fill("service.version=1.3.0")
+        shown.get_by_role("textbox", name="New").fill("service.version=9")
+        shown.get_by_role("button", name="Compare").click()
+        assert shown.get_by_role("alert").inner_text() == "there is no run in new"
+        shown.get_by_role("textbox", name="New").fill("service.version=1.4.0")
+        shown.get_by_role("button", name="Compare").click()
+        shown.locator(".said").wait_for()
+        assert shown.locator(".said").inner_text().startswith("NEW is faster: the run")
+        assert "new=service.version%3D1.4.0" in shown.url
+        shown.reload()
+        assert shown.get_by_role("textbox", name="Base").input_value() == "service.version=1.3.0"
+        assert Axe().run(shown).response["violations"] == []
+        shown.go_back()
+        assert shown.get_by_role("alert").inner_text() == "there is no run in new"
