@@ -68,9 +68,9 @@ def campaign(version: str, seed: str) -> int:
 
 def record(version: str, seed: str, folder: Path) -> None:
     """Run one in a process of its own, recorded in a folder."""
-    environment = {**os.environ, "OTEL_RESOURCE_ATTRIBUTES": f"service.version={version}"}
+    settings = {"OTEL_RESOURCE_ATTRIBUTES": f"service.version={version}", "OTEL_PROGRESS_DETAIL": "items"}
     command = ["-m", "otel_progress", "run", "--quiet", "--service-name", "content-studio", __file__, version, seed]
-    subprocess.run([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL, cwd=folder, check=True)
+    subprocess.run([sys.executable, *command], env={**os.environ, **settings}, stdout=subprocess.DEVNULL, cwd=folder, check=True)
 
 
 def main() -> None:
