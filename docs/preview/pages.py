@@ -77,7 +77,7 @@ def draw_list(browser: Browser, work: Path, target: Path) -> None:
         shown = browser.new_page(viewport={"width": 1180, "height": 1020}, color_scheme="light")
         shown.goto(server.stdout.readline().strip())
         shown.locator(f"#trends[data-read='{_LISTED}']").wait_for()
-        shown.evaluate("document.querySelector('header p').textContent = '/home/ada/studio/.otel-progress'")
+        shown.evaluate("document.querySelector('header p').firstChild.textContent = '/home/ada/studio/.otel-progress'")
         shown.screenshot(path=target, full_page=True)
         print(f"{target}: {target.stat().st_size // 1024} KB")
         shown.close()
