@@ -69,14 +69,7 @@ def _read(file: Path, visits: int) -> str:
 
 
 def _list(folder: Path, count: int) -> None:
-    """Records of one run each, as `otel-progress run` leaves them."""
-    lines = _many_runs()
-    for number in range(count):
-        made = folder / "runs" / f"20250828T104500Z-app-{number:06x}"
-        made.mkdir(parents=True)
-        (made / "spans.jsonl").write_text("".join(f"{line}\n" for line in itertools.islice(lines, 5)))
-        told = {"pid": 1, "boot_id": "x", "ended": 1, "exit_code": 0}
-        (made / "process-1-abcdef.json").write_text(json.dumps(told))
+    write_records(folder, count)
     command = [sys.executable, "-m", "otel_progress", "runs", "--from", str(folder), "--limit", "0"]
     for what, arguments in (("first, which reads all", []), ("again", []), ("again, as JSON", ["--json"])):
         begun = time.perf_counter()
@@ -85,6 +78,17 @@ def _list(folder: Path, count: int) -> None:
         assert len(done.stdout.splitlines()) > count
         print(f"list of {count} runs, {what}: {took:.2f} s")
     print(f"of which CPU of all: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.1f} s")
+
+
+def write_records(folder: Path, count: int) -> None:
+    """Records of one run each, as `otel-progress run` leaves them."""
+    lines = _many_runs()
+    for number in range(count):
+        made = folder / "runs" / f"20250828T104500Z-app-{number:06x}"
+        made.mkdir(parents=True)
+        (made / "spans.jsonl").write_text("".join(f"{line}\n" for line in itertools.islice(lines, 5)))
+        told = {"pid": 1, "boot_id": "x", "ended": 1, "exit_code": 0}
+        (made / "process-1-abcdef.json").write_text(json.dumps(told))
 
 
 def _fill(file: Path, lines: Iterator[str], size: int) -> Path:

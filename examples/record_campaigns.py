@@ -68,9 +68,10 @@ def campaign(version: str, seed: str) -> int:
 
 def record(version: str, seed: str, folder: Path) -> None:
     """Run one in a process of its own, recorded in a folder."""
-    environment = {**os.environ, "OTEL_RESOURCE_ATTRIBUTES": f"service.version={version}"}
-    command = ["-m", "otel_progress", "run", "--quiet", "--service-name", "content-studio", __file__, version, seed]
-    subprocess.run([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL, cwd=folder, check=True)
+    own = {"OTEL_RESOURCE_ATTRIBUTES": f"service.version={version}", "OTEL_PROGRESS_DETAIL": "items"}
+    run = [sys.executable, "-m", "otel_progress", "run", "--quiet", "--service-name", "content-studio"]
+    command = [*run, __file__, version, seed]
+    subprocess.run(command, env={**os.environ, **own}, stdout=subprocess.DEVNULL, cwd=folder, check=True)
 
 
 def main() -> None:

@@ -276,6 +276,8 @@ OTEL_PROGRESS_LIVE: Final = "OTEL_PROGRESS_LIVE"
 """`true` shows the progress of the process, in a notebook or on standard error. Default: `false`."""
 OTEL_PROGRESS_RECORD: Final = "OTEL_PROGRESS_RECORD"
 """The folder of a record that this process's events go to. `otel-progress run` sets it, for children."""
+OTEL_PROGRESS_UI_TOKEN: Final = "OTEL_PROGRESS_UI_TOKEN"  # noqa: S105 - the name of a variable
+"""The token that `otel-progress ui` asks for. Default: a new one where other machines are let in, else none."""
 ENVIRONMENT: Final = (
     OTEL_PROGRESS_MIRROR,
     OTEL_PROGRESS_DETAIL,
@@ -291,3 +293,6 @@ ENVIRONMENT: Final = (
     OTEL_PROGRESS_LIVE,
     OTEL_PROGRESS_RECORD,
 )
+"""What settings of recording are read from."""
+COMMAND_ENVIRONMENT: Final = (OTEL_PROGRESS_UI_TOKEN,)
+"""What commands read, and no program that is recorded does."""

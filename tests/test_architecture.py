@@ -21,6 +21,7 @@ LAYERS = [
     {"compare", "insight"},
     {"report", "stack"},
     {"live", "pages"},
+    {"ui"},
     {"cli"},
     {"__init__", "__main__"},
 ]

@@ -306,7 +306,7 @@ def test_what_is_wrong_is_said_and_told_by_the_exit_code(
 
 
 @pytest.mark.parametrize("width", [40, 60, 200])
-@pytest.mark.parametrize("command", ["", "run", "runs", "show", "report", "stack"])
+@pytest.mark.parametrize("command", ["", "run", "runs", "show", "report", "stack", "ui"])
 def test_the_prose_of_help_is_no_wider_than_the_terminal(
     command: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +318,7 @@ def test_the_prose_of_help_is_no_wider_than_the_terminal(
     assert all(len(line) <= width for part in prose if "\n  " not in part for line in part.splitlines())
 
 
-@pytest.mark.parametrize("command", ["runs", "show"])
+@pytest.mark.parametrize("command", ["runs", "show", "ui"])
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert run(command, "--help") == 0

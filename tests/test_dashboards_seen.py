@@ -47,7 +47,8 @@ def test_every_dashboard_has_a_picture() -> None:
     shown = re.findall(r"!\[[^]]+\]\((pictures/[a-z]+\.png)\)", text)
     assert sorted(shown) == sorted(f"pictures/{uid.removeprefix('otel-progress-')}.png" for uid in DASHBOARDS)
     pictures = sorted((ROOT / "docs" / "pictures").iterdir())
-    of_pages = re.findall(r"!\[[^]]+\]\((pictures/[a-z-]+\.png)\)", (ROOT / "docs" / "page.md").read_text("utf-8"))
+    pages = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("page.md", "ui.md"))
+    of_pages = re.findall(r"!\[[^]]+\]\((pictures/[a-z-]+\.png)\)", pages)
     assert {path.name for path in pictures} == {"readme.png", *(Path(name).name for name in [*shown, *of_pages])}
     assert all(path.stat().st_size < 300_000 for path in pictures)
 

@@ -140,7 +140,7 @@ def test_a_page_says_no_name_that_the_code_lacks(page: Path) -> None:
     for name in re.findall(r"\botel_progress(?:\.[a-z_]+)+", text):
         assert name in known or name in modules or name.removesuffix(".py") in modules, name
     for name in re.findall(r"\bOTEL_PROGRESS_[A-Z_]*[A-Z]", text):
-        assert name in names.ENVIRONMENT, name
+        assert name in (*names.ENVIRONMENT, *names.COMMAND_ENVIRONMENT), name
     translated = {metric.prometheus for metric in names.METRICS} | {names.label(name) for name in attribute_names()}
     for name in re.findall(r"\botel_progress(?:_[a-z]+)+", text):
         series = re.sub("_(bucket|sum|count)$", "", name)
@@ -540,6 +540,7 @@ def parameters(function: Callable[..., Any]) -> dict[str, Any]:
         ("run", REFERENCE, "Command line"),
         *((name, REFERENCE, f"`otel-progress {name}`") for name in ("runs", "show", "watch", "report")),
         *((name, COMPARE, f"`otel-progress {name}`") for name in ("compare", "bench")),
+        ("ui", ROOT / "docs" / "ui.md", "`otel-progress ui`"),
     ],
 )
 def test_the_options_of_the_command_line(command: str, page: Path, heading: str, tmp_path: Path) -> None:

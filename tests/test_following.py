@@ -210,3 +210,28 @@ def test_a_clock_that_is_set_changes_no_order(tmp_path: Path) -> None:
     waiting = Waiting()
     waiting.add(data.encode())
     assert names_of(waiting.take()) == told
+
+
+def test_what_happened_before_is_passed_over(tmp_path: Path) -> None:
+    follower = Follower(tmp_path)
+    follower.skip()  # There is nothing yet.
+    append(tmp_path, event("run.started") + "\n")
+    assert names_of(follower.read()) == ["started"]
+    follower.close()
+    later = Follower(tmp_path)
+    append(tmp_path, visit_event("started", "check", "7.1")[:-5])
+    later.skip()  # In the middle of a line: that is lost with what is before.
+    append(tmp_path, visit_event("started", "check", "7.1")[-5:] + "\n" + event("run.ended", at=1.0) + "\n")
+    assert names_of(later.read()) == ["ended"]
+    later.close()
+
+
+def test_a_follower_that_is_closed_keeps_no_file_open(tmp_path: Path) -> None:
+    append(tmp_path, event("run.started") + "\n")
+    follower = Follower(tmp_path)
+    follower.read()
+    opened = follower._descriptor
+    follower.close()
+    follower.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened)

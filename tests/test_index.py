@@ -7,7 +7,7 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +286,64 @@ def test_a_run_that_went_on_elsewhere_is_one_line(tmp_path: Path) -> None:
     assert (one.state, one.result, one.seconds, one.visits, one.retries) == ("done", "success", 9.0, 1, 2)
     assert one.source == f"{named(0)}, {named(1)}"
     assert listed(folder, limit=1) == [one]
+
+
+@pytest.fixture
+def index(folder: Path) -> Iterator[Index]:
+    """The index of four runs, of which one goes on in another record and one has no end."""
+    record(folder, named(3), events=[event("run.started", at=500.0, run="d" * 32, workflow__name="other")])
+    lines = [event("run.started", at=150.0, run="b" * 32, joined=True), event("run.ended", at=160.0, run="b" * 32)]
+    record(folder, named(4), events=lines)
+    source = open_source(folder)
+    with contextlib.closing(Index(source.index)) as made:
+        made.update(source.inputs, Problems())
+        yield made
+
+
+def test_an_order_and_a_part_of_the_list(index: Index) -> None:
+    def ordered(**how: Any) -> str:
+        return "".join(run.id[0] for run in index.runs(Filter(), **how))
+
+    assert ordered() == "dcba"
+    assert ordered(rising=True) == "abcd"
+    assert ordered(order="workflow", rising=True) == "cbad"
+    assert ordered(order="seconds")[-1] == ordered(order="seconds", rising=True)[-1] == "d"  # It has no end.
+    assert [run.id[0] for run in index.runs(Filter(), 2, skip=1)] == ["c", "b"]
+
+
+def test_how_many_there_are_each_counted_once(index: Index) -> None:
+    assert (index.count(Filter()), index.count(Filter(states=["failure"]))) == (4, 1)
+    assert index.workflows(10) == [("campaign", 4), ("other", 1)]  # Of a record each, where one goes on in another.
+    assert index.workflows(1) == [("campaign", 4)]
+
+
+def test_what_the_runs_of_a_workflow_took(index: Index) -> None:
+    took = index.durations("campaign")
+    assert [(start - START) / SECOND for start, _ in took] == [0.0, 200.0]
+    assert index.durations("other") == index.durations("camp*") == []
+    assert [run[0] for run in index.ended("campaign", Filter(states=["success"]), 10)] == ["c", "a"]
+    assert [run[0] for run in index.ended("campaign", Filter(), 1)] == ["c"]
+    assert index.ended("camp*", Filter(), 10) == []
+
+
+def test_the_pulse_is_another_where_anything_is_shown_otherwise(index: Index, folder: Path) -> None:
+    seen = [index.pulse()]
+
+    def look() -> None:
+        source = open_source(folder)
+        index.update(source.inputs, Problems())
+        seen.append(index.pulse())
+
+    look()
+    assert seen[1] == seen[0]
+    path = folder / "runs" / named(3) / "events.jsonl"
+    for line in (
+        visit_event("started", "draft", "v1", at=501.0, run="d" * 32, workflow__name="other"),
+        event("run.ended", at=510.0, run="d" * 32, workflow__name="other"),
+    ):
+        with path.open("a") as file:
+            file.write(line + "\n")
+        look()
+    record(folder, named(5), spans=campaign("e" * 32, at=600.0))
+    look()
+    assert len(set(seen)) == 4

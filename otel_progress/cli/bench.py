@@ -11,13 +11,13 @@ from ..compare.samples import Sample
 from ..compare.summary import summaries_of
 from ..recording.visible import visible
 from ..report.comparison import summary_lines, summary_markdown
-from ..runs import Problems, SourceError
+from ..runs import Problems, Run, SourceError
 from ..runs.place import FOLDER, writable
 from ..runs.reading import open_source
 from .compare import add_gate_to, is_installed, show
 from .output import put, room, say_problems
 from .said import say
-from .sets import samples_of
+from .sets import runs_of, samples_of
 from .turns import BASE, NEW, Turns, Version, versions_of
 
 _TIMES = 20
@@ -77,6 +77,9 @@ def bench(options: argparse.Namespace) -> int:
     alone = options.against is None and not options.expect_same
     if not alone and not is_installed():
         return 2
+    if alone and options.html is not None:
+        say("otel-progress: --html shows a comparison: it needs --against or --expect-same")
+        return 2
     try:
         versions = versions_of(program, options.against, twice=options.expect_same)
     except ValueError as error:
@@ -91,7 +94,11 @@ def bench(options: argparse.Namespace) -> int:
         say(f"otel-progress: {visible(turns.failed)}")
         return 2
     sets = {version.name: _samples(turns, version) for version in versions}
-    code = _show_alone(sets[NEW], options) if alone else show(sets[BASE], sets[NEW], options)
+
+    def runs(ids: set[str]) -> dict[str, Run]:
+        return runs_of([open_source(turns.folder / version.name) for version in versions], ids)
+
+    code = _show_alone(sets[NEW], options) if alone else show(sets[BASE], sets[NEW], options, runs)
     again = "" if alone else f", again: otel-progress compare {turns.folder / BASE} {turns.folder / NEW}"
     say(f"Records: {turns.folder}{again}")
     return code if complete else 130

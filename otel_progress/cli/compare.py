@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from ..compare import Comparison, MissingLibraryError, Sample, compare_samples
 from ..compare.library import stats
+from ..pages import comparison_document, page
 from ..recording.visible import visible
 from ..report.comparison import comparison_lines, markdown
-from ..runs import SourceError
+from ..runs import Run, SourceError
 from .output import put, room, say_problems
 from .said import say
 from .sets import SETS_HELP, Sets
@@ -38,6 +41,7 @@ examples:
   otel-progress compare since=14d,until=7d since=7d
   otel-progress compare service.version=1.3.0 service.version=1.4.0
   otel-progress compare --fail-above 10% --format markdown ci/base ci/new
+  otel-progress compare 'ci/base-*' 'ci/new-*' --html changed.html
   otel-progress compare --format json base.jsonl new.jsonl | jq '.workflows[].rows'
 
 It ends with 0; with 1 on a regression that --fail-above does not let pass; with
@@ -79,7 +83,14 @@ def add_gate_to(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="both are the same code: say how noisy this machine is, and end with 1 where anything seems to differ",
     )
-    command.add_argument("--format", choices=FORMATS, default="text", help="text, markdown for a comment, or json")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="also write a page to look at, which needs nothing else: how the runs are spread, and one of each side",
+    )
+    how.add_argument("--format", choices=FORMATS, default="text", help="text, markdown for a comment, or json")
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -96,7 +107,7 @@ def compare(options: argparse.Namespace) -> int:
     if both := {each.id for each in base} & {each.id for each in new}:
         say(f"otel-progress: {len(both)} of the runs are in both sets: name sets that have none in common")
         return 2
-    return show(base, new, options)
+    return show(base, new, options, sets.runs)
 
 
 def is_installed() -> bool:
@@ -109,8 +120,13 @@ def is_installed() -> bool:
     return True
 
 
-def show(base: list[Sample], new: list[Sample], options: argparse.Namespace) -> int:
-    """Compare two sets and print what is found; gives the exit code."""
+def show(
+    base: list[Sample],
+    new: list[Sample],
+    options: argparse.Namespace,
+    runs: Callable[[set[str]], Mapping[str, Run]],
+) -> int:
+    """Compare two sets and print what is found; gives the exit code. `runs` gives those of some ids, to be drawn."""
     for name, side in (("BASE", base), ("NEW", new)):
         if not side:
             say(f"otel-progress: there is no run in {name}")
@@ -128,7 +144,23 @@ def show(base: list[Sample], new: list[Sample], options: argparse.Namespace) -> 
         put([(markdown(comparison, same_code=options.expect_same), "")])
     else:
         put(comparison_lines(comparison, room(), same_code=options.expect_same))
+    if options.html is not None:
+        document = comparison_document(comparison, base, new, runs, same_code=options.expect_same)
+        title = "Comparison of " + ", ".join(each.workflow or "(no name)" for each in comparison.workflows[:3])
+        if not wrote(options.html, page("comparison", document, title)):
+            return 2
+        say(f"otel-progress: {visible(str(options.html))} shows it")
     return _exit_code(comparison, options)
+
+
+def wrote(file: Path, html: str) -> bool:
+    """Write a page; False, and it is said why, where that cannot be."""
+    try:
+        file.write_text(html, "utf-8")
+    except OSError as error:
+        say(f"otel-progress: {visible(str(file))}: {error.strerror or error}")
+        return False
+    return True
 
 
 def _exit_code(comparison: Comparison, options: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ examples:
   otel-progress show
   otel-progress watch
   otel-progress report
+  otel-progress ui
   otel-progress compare since=14d,until=7d since=7d
   otel-progress bench -n 20 --against ../main -- app.py
   otel-progress run --help
@@ -109,6 +110,7 @@ _READING = {
     "watch": "follow a run that goes on, or the next to start, from another terminal",
     "report": "say where the time of runs went, and what would help most",
     "compare": "say whether one set of runs is slower than another",
+    "ui": "show the runs in a browser, and what runs now",
     "bench": "run a program often, by turns with another version, and compare",
 }
 

@@ -24,6 +24,7 @@ from ..runs.index import Index
 from ..runs.place import FOLDER
 from ..runs.reading import Source
 from ..runs.whole import is_wanted, whole_runs
+from .compare import wrote
 from .output import put, room, say_problems
 from .runs import add_choice_to, source_of
 from .said import say
@@ -154,11 +155,7 @@ def _made(
 def _wrote(file: Path, workflows: Sequence[WorkflowReport], source: Source) -> bool:
     """Write the page of the workflow with the most runs; False where the file cannot be written."""
     shown, *others = workflows
-    html = run_page(shown, details_of(source.inputs, shown.run))
-    try:
-        file.write_text(html, "utf-8")
-    except OSError as error:
-        say(f"otel-progress: {visible(str(file))}: {error.strerror or error}")
+    if not wrote(file, run_page(shown, details_of(source.inputs, shown.run))):
         return False
     name = visible(shown.figures.workflow) or "(no name)"
     runs = "" if shown.figures.runs == 1 else f", the last of {shown.figures.runs}"

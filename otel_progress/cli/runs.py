@@ -6,15 +6,14 @@ import argparse
 import json
 import time
 from contextlib import closing
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
 from ..names import Result
-from ..recording.times import NANO, timestamp
+from ..recording.times import timestamp
 from ..recording.visible import visible
 from ..report.listing import listing
-from ..runs import Filter, Listed, Problems, SourceError, State
+from ..runs import Filter, Listed, Problems, SourceError, State, listed
 from ..runs.index import Index
 from ..runs.place import FOLDER
 from ..runs.reading import Source, open_source
@@ -44,7 +43,6 @@ SOURCE_HELP = (
     "a folder of records, a record, a collector's file or folder of files, a saved `shared` as JSON, the address of a "
     "Jaeger, or - for standard input (default: .otel-progress)"
 )
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def add_choice_to(command: argparse.ArgumentParser) -> None:
@@ -140,13 +138,9 @@ def _json(run: Listed) -> dict[str, Any]:
 def moment(text: str) -> int:
     """Nanoseconds since the Unix epoch of what people write for a time: a date, a time, or how long ago."""
     try:
-        if text[-1:] in _UNITS and text[:-1].isdecimal():
-            return max(
-                1, time.time_ns() - round(timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]]).total_seconds()) * NANO
-            )
-        return round(datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone().timestamp() * NANO)
-    except (ValueError, OverflowError, OSError):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a time nor how long ago, such as 7d") from None
+        return listed.moment(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def count(text: str) -> int:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import glob
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..compare import Sample, sample_of
+from ..compare.chosen import Chosen, chosen, matches
 from ..runs import Filter, Problems, Run, SourceError
 from ..runs.attributes import attributes_of
 from ..runs.place import FOLDER
 from ..runs.reading import STANDARD_INPUT, Reading, Source, open_source
-from .runs import moment
+from ..runs.whole import whole_runs
 
 _VISITS = 1000
 """Of a run, for the times of platforms."""
+_ALL_VISITS = 1_000_000
+"""Of a run that is drawn."""
 _WEB = ("http://", "https://")
 SETS_HELP = """\
 BASE and NEW each name runs:
@@ -30,14 +30,6 @@ BASE and NEW each name runs:
   service.version=1.4.*          and attributes of the resource or the run; what
                                  is joined by commas must all be so
 The last two are looked for in --from."""
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """Which runs of a source are asked for."""
-
-    filter: Filter
-    attributes: dict[str, str]
 
 
 class Sets:
@@ -57,14 +49,18 @@ class Sets:
         """
         found = self._samples(named)
         if self._workflow is not None:
-            found = [each for each in found if _matches(each.workflow, self._workflow)]
+            found = [each for each in found if matches(each.workflow, self._workflow)]
         return found
+
+    def runs(self, ids: set[str]) -> dict[str, Run]:
+        """Runs of what was read, by their ids, with all their visits."""
+        return runs_of([source for source, _ in self._read.values()], ids)
 
     def _samples(self, named: str) -> list[Sample]:
         if named == STANDARD_INPUT or named.startswith(_WEB) or Path(named).exists():
             return self._all(named, lambda: open_source(named))[1]
         if "=" in named:
-            return self._chosen(_wanted(named))
+            return self._chosen(chosen(named))
         if any(sign in named for sign in "*?["):
             return self._all(named, lambda: _matching(named))[1]
         found = [each for each in self._default()[1] if named and each.id.startswith(named)]
@@ -73,20 +69,10 @@ class Sets:
             raise SourceError(f"{named}: {what}")
         return found
 
-    def _chosen(self, wanted: _Wanted) -> list[Sample]:
+    def _chosen(self, wanted: Chosen) -> list[Sample]:
         source, samples = self._default(wanted.filter)
         known = attributes_of(source.inputs) if wanted.attributes else {}
-        return [
-            each
-            for each in samples
-            if (wanted.filter.since is None or each.started >= wanted.filter.since)
-            and (wanted.filter.until is None or each.started < wanted.filter.until)
-            and (wanted.filter.workflow is None or _matches(each.workflow, wanted.filter.workflow))
-            and all(
-                key in known.get(each.id, {}) and _matches(str(known[each.id][key]), value)
-                for key, value in wanted.attributes.items()
-            )
-        ]
+        return [each for each in samples if wanted.takes(each, known.get(each.id, {}))]
 
     def _default(self, wanted: Filter = Filter()) -> tuple[Source, list[Sample]]:  # noqa: B008 - it is frozen
         source = self._from or str(FOLDER)
@@ -113,6 +99,15 @@ def samples_of(source: Source, problems: Problems) -> list[Sample]:
     return found
 
 
+def runs_of(sources: Iterable[Source], ids: set[str]) -> dict[str, Run]:
+    """The runs of these ids, with all their visits. What is wrong with the sources was said before."""
+    found: dict[str, Run] = {}
+    for source in sources:
+        whole = whole_runs(source, Problems(), visits=_ALL_VISITS, runs=ids.__contains__)
+        found.update((run.id, run) for run in whole)
+    return found
+
+
 def _matching(pattern: str) -> Source:
     inputs = [
         each
@@ -122,27 +117,3 @@ def _matching(pattern: str) -> Source:
     if not inputs:
         raise SourceError(f"{pattern}: nothing matches")
     return Source(list({each.name: each for each in inputs}.values()))
-
-
-def _wanted(named: str) -> _Wanted:
-    times: dict[str, int] = {}
-    workflow: str | None = None
-    attributes: dict[str, str] = {}
-    for part in named.split(","):
-        key, sign, value = (each.strip() for each in part.partition("="))
-        if not (key and sign and value):
-            raise SourceError(f"{named}: {part!r} is not a name, = and a value")
-        if key in ("since", "until"):
-            try:
-                times[key] = moment(value)
-            except argparse.ArgumentTypeError as error:
-                raise SourceError(f"{named}: {error}") from None
-        elif key == "workflow":
-            workflow = value
-        else:
-            attributes[key] = value
-    return _Wanted(Filter(workflow, (), times.get("since"), times.get("until")), attributes)
-
-
-def _matches(text: str, pattern: str) -> bool:
-    return fnmatchcase(text, pattern.replace("[", "[[]"))

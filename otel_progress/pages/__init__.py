@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from ..insight import WorkflowReport
 from ..runs.details import Details
+from .comparing import comparison_document
 from .document import run_documents
 from .html import page
 
-__all__ = ["page", "run_documents", "run_page"]
+__all__ = ["comparison_document", "page", "run_documents", "run_page"]
 
 
 def run_page(report: WorkflowReport, details: Details | None = None) -> str:

@@ -26,7 +26,7 @@ def page(kind: str, document: Any, title: str, *, more: dict[str, Any] | None = 
     """The page of a document.
 
     Args:
-        kind: which page it is: its script is `assets/KIND.js`, its styles are base.css and KIND.css, if there is one.
+        kind: which page it is: its script is `assets/KIND.js`, its styles are those of the modules that it imports.
         document: what it shows, as JSON values.
         title: of the page.
         more: what it reads later than at its start, each by its name.
@@ -73,8 +73,10 @@ def script_of(kind: str) -> str:
 
 @cache
 def style_of(kind: str) -> str:
-    """The styles of a page."""
-    return "\n" + "".join(_asset(name) for name in ("base.css", f"{kind}.css") if _is_there(name))
+    """The styles of a page: those of every module that its script imports, and its own."""
+    found: dict[str, str] = {}
+    _gather(kind, found)
+    return "\n" + "".join(_asset(f"{name}.css") for name in ("base", *found) if _is_there(f"{name}.css"))
 
 
 def _gather(name: str, found: dict[str, str], *, is_page: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from time import time_ns  # The program's tests may put another one into `time`.
@@ -55,6 +56,18 @@ class Follower:
             return []
         self._offset += len(data)
         return list(happenings(self._lines(data)))
+
+    def skip(self) -> None:
+        """Pass over all that happened until now."""
+        with contextlib.suppress(OSError):  # There is no such file yet: then nothing happened.
+            self._open()
+            self._offset = os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._is_open():
+            os.close(self._descriptor)
+        self._descriptor = -1
 
     def processes(self, *, besides: int | None = None) -> Processes:
         """The processes that write to it, but for the one with this id, and what became of them.

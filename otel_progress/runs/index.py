@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..recording.times import NANO
 from .assemble import run_of
 from .collect import Collector
 from .ledger import Ledger
@@ -44,12 +45,25 @@ CREATE TABLE runs (
 ) WITHOUT ROWID;
 CREATE INDEX by_start ON runs (started);
 CREATE INDEX by_id ON runs (id);
+CREATE INDEX by_workflow ON runs (workflow, started, ended, state, result);
 """
 _ASIDE = """
 CREATE TEMP TABLE aside (input TEXT NOT NULL, run TEXT NOT NULL, ledger TEXT NOT NULL);
 CREATE INDEX temp.by_run ON aside (run, input);
 """
 """What is known of visits, of more runs at once than is to be in memory."""
+_ORDERS = {
+    "started": "started",
+    "workflow": "workflow",
+    "seconds": "ended - started",
+    "state": "CASE state WHEN 'done' THEN result ELSE state END",
+    "stages": "stages",
+    "visits": "visits",
+    "revision": "revision",
+    "retries": "retries",
+}
+ORDERS = tuple(_ORDERS)
+"""What runs can be ordered by."""
 _LISTED = "id, workflow, started, ended, state, note, result, stages, visits, revision, retries, source, owned"
 
 
@@ -92,13 +106,54 @@ class Index:
             problems.clear()
             self._update(inputs, problems)
 
-    def runs(self, wanted: Filter, limit: int | None = None) -> list[Listed]:
-        """The runs that are wanted, the newest first."""
+    def runs(
+        self, wanted: Filter, limit: int | None = None, *, skip: int = 0, order: str = "started", rising: bool = False
+    ) -> list[Listed]:
+        """The runs that are wanted but for the first `skip`, the newest first or in another of the `ORDERS`.
+
+        What has nothing to be ordered by comes last.
+        """
         where, values = conditions(wanted)
-        asked = f"SELECT {_LISTED} FROM runs {where} ORDER BY started DESC, id LIMIT ?"  # noqa: S608 - our own words
-        rows = [Listed(*row) for row in self._database.execute(asked, (*values, -1 if limit is None else limit))]
+        by, way = _ORDERS[order], "ASC" if rising else "DESC"
+        last = "" if order == "started" else f"{by} IS NULL, "
+        ordered = f"ORDER BY {last}{by} {way}, started DESC, id LIMIT ? OFFSET ?"
+        asked = f"SELECT {_LISTED} FROM runs {where} {ordered}"  # noqa: S608 - our own words
+        most = -1 if limit is None else limit
+        rows = [Listed(*row) for row in self._database.execute(asked, (*values, most, skip))]
         several = "SELECT id FROM runs GROUP BY id HAVING count(*) > 1"
         return joined(rows, {run for (run,) in self._database.execute(several)}, self._parts)
+
+    def count(self, wanted: Filter) -> int:
+        """How many runs are wanted."""
+        where, values = conditions(wanted)
+        asked = f"SELECT count(*) FROM (SELECT DISTINCT id FROM runs {where})"  # noqa: S608
+        return self._database.execute(asked, values).fetchone()[0]
+
+    def workflows(self, most: int) -> list[tuple[str, int]]:
+        """The workflows with the most runs, at most so many, and of each how many."""
+        asked = "SELECT workflow, count(*) FROM runs GROUP BY workflow ORDER BY count(*) DESC, workflow LIMIT ?"
+        return self._database.execute(asked, (most,)).fetchall()
+
+    def ended(self, workflow: str, wanted: Filter, most: int) -> list[str]:
+        """The ids of the last runs of the workflow with this name, not only with such a one, that are wanted."""
+        where, values = conditions(wanted)
+        also = f"{where} AND workflow = ?" if where else "WHERE workflow = ?"
+        asked = f"SELECT DISTINCT id FROM runs {also} ORDER BY started DESC, id LIMIT ?"  # noqa: S608
+        return [run for (run,) in self._database.execute(asked, (*values, workflow, most))]
+
+    def durations(self, workflow: str) -> list[tuple[int, float]]:
+        """Of the runs of a workflow that ended with success or fallback: start, and seconds; the oldest first."""
+        asked = (
+            "SELECT started, ended FROM runs WHERE workflow = ? AND state = 'done' "
+            "AND result IN ('success', 'fallback') AND started > 0 AND ended IS NOT NULL ORDER BY started"
+        )
+        return [(start, max(0, end - start) / NANO) for start, end in self._database.execute(asked, (workflow,))]
+
+    def pulse(self) -> tuple[Any, ...]:
+        """What is another where a list shows anything else."""
+        asked = "SELECT count(*), max(started), max(ended), total(visits), total(retries) FROM runs"
+        open_ones = "SELECT id, state, visits, stages, revision FROM runs WHERE state != 'done' ORDER BY input, id"
+        return (*self._database.execute(asked).fetchone(), tuple(self._database.execute(open_ones).fetchall()))
 
     def ids(self, prefix: str) -> list[str]:
         """The ids that begin with `prefix`, at most a few."""

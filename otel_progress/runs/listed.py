@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..recording.times import NANO
@@ -13,6 +15,7 @@ from .model import Run, State
 from .states import Processes
 
 _GOING_ON = ("running", "waiting", "stalled")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,25 @@ class Filter:
     """Nanoseconds since the Unix epoch, of the start."""
 
 
+def moment(text: str, now: int | None = None) -> int:
+    """Nanoseconds since the Unix epoch of what people write for a time: a date, a time, or how long ago.
+
+    Args:
+        text: such as `2026-11-26`, `2026-11-26T14:30` or `7d`.
+        now: nanoseconds since the Unix epoch; None: by the clock.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        if text[-1:] in _UNITS and text[:-1].isdecimal():
+            ago = round(timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]]).total_seconds()) * NANO
+            return max(1, (time.time_ns() if now is None else now) - ago)
+        return round(datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone().timestamp() * NANO)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"{text!r} is neither a time nor how long ago, such as 7d") from None
+
+
 def conditions(wanted: Filter) -> tuple[str, list[Any]]:
     """The condition of an SQL query, and its values."""
     found: list[str] = []
@@ -84,10 +106,10 @@ def conditions(wanted: Filter) -> tuple[str, list[Any]]:
         marks = ", ".join("?" * len(wanted.states))
         found.append(f"(state IN ({marks}) OR (state = 'done' AND result IN ({marks})))")
         values += [*wanted.states, *wanted.states]
-    for sign, time in ((">=", wanted.since), ("<", wanted.until)):
-        if time is not None:
+    for sign, instant in ((">=", wanted.since), ("<", wanted.until)):
+        if instant is not None:
             found.append(f"started {sign} ?")
-            values.append(time)
+            values.append(instant)
     return (f"WHERE {' AND '.join(found)}" if found else ""), values
 
 

@@ -33,6 +33,19 @@ function filled(element, attributes, children) {
   return element;
 }
 
+let drawing = new AbortController();
+
+// For listeners of what is no part of the page: they end when the page is drawn anew.
+export function lasting() {
+  return { signal: drawing.signal };
+}
+
+// The page is about to be drawn anew.
+export function drawnAnew() {
+  drawing.abort();
+  drawing = new AbortController();
+}
+
 // A part of the page with a heading; `name` is its id and its address.
 export function section(name, title, ...children) {
   return h("section", { id: name, "aria-labelledby": `${name}-title` }, h("h2", { id: `${name}-title` }, title), children);

@@ -1,5 +1,5 @@
 // Light or dark: as the machine has it, or as chosen on the page.
-import { h } from "./dom.js";
+import { h, lasting } from "./dom.js";
 
 const CHOICES = ["auto", "light", "dark"];
 const KEPT = "otel-progress-theme";
@@ -19,8 +19,8 @@ export function themeButton(changed) {
     button.textContent = `Theme: ${choice}`;
   }
   apply();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
-  matchMedia("print").addEventListener("change", changed);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed, lasting());
+  matchMedia("print").addEventListener("change", changed, lasting());
   return button;
 }
 

@@ -1,6 +1,6 @@
 // The visits of a run over its time: names on the left as elements, bars on the right on a canvas. Both hold only what
 // is in view, so that there may be very many of them.
-import { h, shown } from "./dom.js";
+import { h, lasting, shown } from "./dom.js";
 import { AXIS, painter, ROW } from "./paint.js";
 import { rowsOf, treeOf } from "./rows.js";
 import { scaleOf } from "./scale.js";
@@ -302,7 +302,7 @@ export function waterfall(visits, { name = "waterfall", seconds = 0, chosen = ()
     arrange();
     brush.recolour();
     draw();
-  });
+  }, lasting());
   arrange();
 
   return {
@@ -316,6 +316,16 @@ export function waterfall(visits, { name = "waterfall", seconds = 0, chosen = ()
     rows: () => rows.map((index) => visits[index].id),
     view: () => ({ ...scale.view, width: scale.width(), selected: visits[selected]?.id ?? null, marked }),
     show: (from, to) => { scale.show(from, to); draw(); },
+    // What somebody has made of it, and the same made of one that is drawn anew, of the run as it is then.
+    kept: () => ({ view: { ...scale.view }, whole: last, closed: [...closed].map((index) => visits[index].id), selected: visits[selected]?.id, top: chart.scrollTop }),
+    keep: (before) => {
+      for (const id of before.closed) if (byId.has(id)) closed.add(byId.get(id));
+      if (before.view.from > 0 || before.view.to < before.whole) scale.show(before.view.from, before.view.to);
+      arrange();
+      if (byId.has(before.selected)) select(byId.get(before.selected));
+      chart.scrollTop = before.top;
+      draw();
+    },
   };
 }
 
