@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..runs.present import RunNow
+from .numbers import quantile
+from .pace import Pace
+from .pasts import Keys, Past, Standing, standing_of
+
+MOST_RUNS = 200
+"""Earlier runs that count: the newest."""
+FEWEST_RUNS = 5
+"""Of fewer nothing can be said."""
+LONG = 0.95
+_LIKE = 15
+"""Earlier runs that stood where a run stands, below which what they have in common with it is less."""
+_NEAREST = 40
+_LEFT = 5
+_TRIED = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Of its way, where each earlier run is held against what was expected of it then."""
+_JUDGED = 150
+_SOONEST = 0.001
 
 
 @dataclass(frozen=True)
@@ -19,10 +40,172 @@ class Expected:
     """The share of the earlier runs that took less than this one already did, where that is at least 0.95."""
 
 
+class _Known:
+    """An earlier run, as long as it would take today."""
+
+    __slots__ = ("at", "number", "past", "scores")
+
+    def __init__(self, past: Past, number: int) -> None:
+        self.past = past
+        self.number = number
+        self.at: Sequence[float] = past.at
+        self.scores: list[tuple[float, float]] = []
+
+
 class Earlier:
     """Earlier runs of one workflow."""
 
+    def __init__(self, pasts: Iterable[Past] = ()) -> None:
+        self._runs: deque[_Known] = deque()
+        self._number = 0
+        self._where: tuple[dict[int, list[tuple[_Known, int]]], ...] = ({}, {}, {}, {})
+        self._seconds: list[float] = []
+        self._scores: list[tuple[float, float]] = []
+        self._pace = Pace()
+        for past in pasts:
+            self.add(past)
+
+    def add(self, past: Past) -> None:
+        """Take in a run that ended after all others that were taken in."""
+        known = _Known(past, self._number)
+        self._number += 1
+        known.scores = [score for part in _TRIED if (score := self._score(past, part)) is not None]
+        for score in known.scores:
+            insort(self._scores, score)
+        self._runs.append(known)
+        for number, keys in enumerate(past.keys):
+            for table, key in zip(self._where, keys, strict=True):
+                table.setdefault(key, []).append((known, number))
+        if len(self._runs) > MOST_RUNS:
+            self._forget(self._runs.popleft())
+        changed = self._pace.add(past)
+        if changed:
+            for each in list(self._runs)[-changed:]:
+                self._unscore(each)
+        if changed or self._pace.moved():
+            for each in self._runs:
+                each.at = self._pace.today(each.past)
+        self._seconds = sorted(each.at[-1] for each in self._runs)
+
+    def _unscore(self, known: _Known) -> None:
+        for score in known.scores:
+            del self._scores[bisect_left(self._scores, score)]
+        known.scores = []
+
+    def _forget(self, known: _Known) -> None:
+        self._unscore(known)
+        for keys in known.past.keys:
+            for table, key in zip(self._where, keys, strict=True):
+                found = table.get(key)
+                if found and found[0][0] is known:
+                    del found[0]
+                    if not found:
+                        del table[key]
+
     def expected(self, run: RunNow, now_ns: int) -> Expected | None:
         """When `run` will end, as of `now_ns` (nanoseconds since the Unix epoch); None where there is no ground."""
-        _ = run, now_ns
-        return None
+        return self.from_standing(standing_of(run, now_ns))
+
+    def from_standing(self, standing: Standing) -> Expected | None:
+        """The same, from where a run stands."""
+        left = self._left(standing)
+        if not left:
+            return None
+        p50, p90 = self._levels(_part(standing.elapsed, left))
+        first = max(0.0, _at_level(left, p50))
+        second = max(first, _at_level(left, p90))
+        share = bisect_right(self._seconds, standing.elapsed) / len(self._seconds)
+        return Expected(first, second, share if share >= LONG else None)
+
+    # --- what earlier runs still took ---------------------------------------------------------------------------------
+
+    def _left(self, standing: Standing) -> list[float]:
+        """What earlier runs still took that stood where this one stands, in order."""
+        if len(self._runs) < FEWEST_RUNS:
+            return []
+        found = self._alike(standing.keys, standing.elapsed - standing.age)
+        before, age = standing.elapsed - standing.age, standing.age
+        left: list[tuple[float, float]] = []
+        for known, number, off in found:
+            at = known.at
+            now = at[known.past.anchors[number]] + age
+            if now < at[number + 1]:
+                left.append((off, at[-1] - now))
+        if len(left) < min(_LEFT, len(found)):
+            left = _overdue(found, age)
+        left.sort()
+        _ = before
+        return sorted(seconds for _, seconds in left[: max(_NEAREST, len(left) // 2)])
+
+    def _alike(self, keys: Keys, before: float) -> list[tuple[_Known, int, float]]:
+        """Moments of earlier runs, of each at most one, and how far each is from `before`, which is when its own began."""
+        enough = min(_LIKE, max(FEWEST_RUNS, len(self._runs) // 2))
+        for table, key in zip(self._where, keys, strict=True):
+            found = table.get(key, ())
+            if len(found) < enough:
+                continue
+            best: dict[int, tuple[_Known, int, float]] = {}
+            for known, number in found:
+                off = abs(math.log((known.at[known.past.anchors[number]] + 0.01) / (before + 0.01)))
+                other = best.get(known.number)
+                if other is None or off < other[2]:
+                    best[known.number] = known, number, off
+            if len(best) >= enough:
+                return list(best.values())
+        return [(known, len(known.past.keys) - 1, 0.0) for known in self._runs]
+
+    # --- how well that was known of them ------------------------------------------------------------------------------
+
+    def _score(self, past: Past, part: float) -> tuple[float, float] | None:
+        standing = past.standing(past.seconds * part)
+        left = self._left(standing)
+        if not left:
+            return None
+        return _part(standing.elapsed, left), _level_of(left, past.seconds - standing.elapsed)
+
+    def _levels(self, part: float) -> tuple[float, float]:
+        """At which levels half and nine of ten earlier runs ended that were as far on their way."""
+        scores = self._scores
+        place = bisect_left(scores, (part, 0.0))
+        low = max(0, min(place - _JUDGED // 2, len(scores) - _JUDGED))
+        judged = sorted(level for _, level in scores[low : low + _JUDGED])
+        if len(judged) < 20:
+            return 0.5, 0.9
+        count = len(judged)
+        return quantile(judged, 0.5), judged[min(count - 1, math.ceil(0.9 * (count + 1)) - 1)]
+
+
+def _part(elapsed: float, left: Sequence[float]) -> float:
+    """How far on its way a run is, by half of what is left of it."""
+    total = elapsed + quantile(left, 0.5)
+    return elapsed / total if total > 0 else 1.0
+
+
+def _overdue(found: Iterable[tuple[_Known, int, float]], age: float) -> list[tuple[float, float]]:
+    """What is left where it has taken longer than nearly all earlier ones: those that took longest, and a tenth."""
+    lasted: list[tuple[float, float, float]] = []
+    for known, number, off in found:
+        at = known.at
+        lasted.append((at[number + 1] - at[known.past.anchors[number]], off, at[-1] - at[number + 1]))
+    lasted.sort(reverse=True)
+    return [(off, max(0.0, took - age) + age / 10 + rest) for took, off, rest in lasted[:_LEFT]]
+
+
+def _at_level(left: Sequence[float], level: float) -> float:
+    """The quantile of what is left; above 1.0 so many times the most of it, below 0.0 as much less than the least."""
+    if level > 1.0:
+        return max(left[-1], _SOONEST) * level
+    if level < 0.0:
+        return left[0] * max(0.0, 1.0 + level)
+    return quantile(left, level)
+
+
+def _level_of(left: Sequence[float], seconds: float) -> float:
+    """The least level at which `seconds` are enough."""
+    if seconds > left[-1]:
+        return max(seconds / max(left[-1], _SOONEST), 1.0)
+    if seconds <= left[0]:
+        return seconds / left[0] - 1.0 if left[0] > 0 else 0.0
+    high = bisect_left(left, seconds)
+    between = left[high] - left[high - 1]
+    return (high - 1 + (seconds - left[high - 1]) / between) / (len(left) - 1)
