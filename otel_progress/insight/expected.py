@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,14 @@ LONG = 0.95
 _LIKE = 15
 """Earlier runs that stood where a run stands, below which what they have in common with it is less."""
 _NEAREST = 40
-_LEFT = 5
-_TRIED = (0.1, 0.3, 0.5, 0.7, 0.9)
+_SAME = 0.02
+_LEFT = 3
+_PARTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Of its way, where each earlier run is held against what was expected of it then."""
-_JUDGED = 150
+_JUDGED = 20
+_ROUNDS = 3
 _SOONEST = 0.001
+_MOST_BEYOND = 2.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Expected:
     """The share of the earlier runs that took less than this one already did, where that is at least 0.95."""
 
 
+_Score = tuple[tuple[int, int, float], float]
+
+
 class _Known:
     """An earlier run, as long as it would take today."""
 
@@ -49,7 +55,7 @@ class _Known:
         self.past = past
         self.number = number
         self.at: Sequence[float] = past.at
-        self.scores: list[tuple[float, float]] = []
+        self.scores: list[_Score | None] = []
 
 
 class Earlier:
@@ -60,7 +66,7 @@ class Earlier:
         self._number = 0
         self._where: tuple[dict[int, list[tuple[_Known, int]]], ...] = ({}, {}, {}, {})
         self._seconds: list[float] = []
-        self._scores: list[tuple[float, float]] = []
+        self._levels: tuple[list[float], list[float]] | None = None
         self._pace = Pace()
         for past in pasts:
             self.add(past)
@@ -69,9 +75,8 @@ class Earlier:
         """Take in a run that ended after all others that were taken in."""
         known = _Known(past, self._number)
         self._number += 1
-        known.scores = [score for part in _TRIED if (score := self._score(past, part)) is not None]
-        for score in known.scores:
-            insort(self._scores, score)
+        if len(self._runs) >= _LIKE:
+            known.scores = [self._score(past, part) for part in _PARTS]
         self._runs.append(known)
         for number, keys in enumerate(past.keys):
             for table, key in zip(self._where, keys, strict=True):
@@ -81,19 +86,14 @@ class Earlier:
         changed = self._pace.add(past)
         if changed:
             for each in list(self._runs)[-changed:]:
-                self._unscore(each)
+                each.scores = []
         if changed or self._pace.moved():
             for each in self._runs:
                 each.at = self._pace.today(each.past)
         self._seconds = sorted(each.at[-1] for each in self._runs)
-
-    def _unscore(self, known: _Known) -> None:
-        for score in known.scores:
-            del self._scores[bisect_left(self._scores, score)]
-        known.scores = []
+        self._levels = None
 
     def _forget(self, known: _Known) -> None:
-        self._unscore(known)
         for keys in known.past.keys:
             for table, key in zip(self._where, keys, strict=True):
                 found = table.get(key)
@@ -111,9 +111,12 @@ class Earlier:
         left = self._left(standing)
         if not left:
             return None
-        p50, p90 = self._levels(_part(standing.elapsed, left))
-        first = max(0.0, _at_level(left, p50))
-        second = max(first, _at_level(left, p90))
+        if self._levels is None:
+            self._levels = self._judged(0.5), self._judged(0.9)
+        low, high, over = _place(_part(standing.elapsed, left))
+        p50, p90 = (levels[low] + (levels[high] - levels[low]) * over for levels in self._levels)
+        first = max(0.0, _at_level(left, p50, standing.elapsed))
+        second = max(first, _at_level(left, p90, standing.elapsed))
         share = bisect_right(self._seconds, standing.elapsed) / len(self._seconds)
         return Expected(first, second, share if share >= LONG else None)
 
@@ -123,56 +126,77 @@ class Earlier:
         """What earlier runs still took that stood where this one stands, in order."""
         if len(self._runs) < FEWEST_RUNS:
             return []
-        found = self._alike(standing.keys, standing.elapsed - standing.age)
-        before, age = standing.elapsed - standing.age, standing.age
-        left: list[tuple[float, float]] = []
+        age = standing.age
+        found = self._alike(standing.keys, standing.elapsed - age)
+        if not found:
+            left = [each.at[-1] - standing.elapsed for each in self._runs if each.at[-1] > standing.elapsed]
+            return sorted(left) if len(left) >= _LEFT else [standing.elapsed / 10] * _LEFT
+        nearby: list[tuple[float, float]] = []
         for known, number, off in found:
             at = known.at
             now = at[known.past.anchors[number]] + age
             if now < at[number + 1]:
-                left.append((off, at[-1] - now))
-        if len(left) < min(_LEFT, len(found)):
-            left = _overdue(found, age)
-        left.sort()
-        _ = before
-        return sorted(seconds for _, seconds in left[: max(_NEAREST, len(left) // 2)])
+                nearby.append((off, at[-1] - now))
+        if len(nearby) < min(_LEFT, len(found)):
+            nearby = _overdue(found, age)
+        farthest = sorted(off for off, _ in nearby)[: max(_NEAREST, len(nearby) // 2)][-1]
+        return sorted(seconds for off, seconds in nearby if off <= farthest + _SAME)
 
     def _alike(self, keys: Keys, before: float) -> list[tuple[_Known, int, float]]:
         """Moments of earlier runs, of each at most one, and how far each is from `before`, which is when its own began."""
         enough = min(_LIKE, max(FEWEST_RUNS, len(self._runs) // 2))
+        best: dict[int, tuple[_Known, int, float]] = {}
         for table, key in zip(self._where, keys, strict=True):
             found = table.get(key, ())
-            if len(found) < enough:
+            if len(found) < max(_LEFT, len(best)):
                 continue
-            best: dict[int, tuple[_Known, int, float]] = {}
+            best = {}
             for known, number in found:
                 off = abs(math.log((known.at[known.past.anchors[number]] + 0.01) / (before + 0.01)))
                 other = best.get(known.number)
                 if other is None or off < other[2]:
                     best[known.number] = known, number, off
             if len(best) >= enough:
-                return list(best.values())
-        return [(known, len(known.past.keys) - 1, 0.0) for known in self._runs]
+                break
+        return list(best.values())
 
     # --- how well that was known of them ------------------------------------------------------------------------------
 
-    def _score(self, past: Past, part: float) -> tuple[float, float] | None:
+    def _score(self, past: Past, part: float) -> _Score | None:
         standing = past.standing(past.seconds * part)
         left = self._left(standing)
         if not left:
             return None
-        return _part(standing.elapsed, left), _level_of(left, past.seconds - standing.elapsed)
+        return _place(_part(standing.elapsed, left)), _level_of(left, past.seconds - standing.elapsed, standing.elapsed)
 
-    def _levels(self, part: float) -> tuple[float, float]:
-        """At which levels half and nine of ten earlier runs ended that were as far on their way."""
-        scores = self._scores
-        place = bisect_left(scores, (part, 0.0))
-        low = max(0, min(place - _JUDGED // 2, len(scores) - _JUDGED))
-        judged = sorted(level for _, level in scores[low : low + _JUDGED])
-        if len(judged) < 20:
-            return 0.5, 0.9
-        count = len(judged)
-        return quantile(judged, 0.5), judged[min(count - 1, math.ceil(0.9 * (count + 1)) - 1)]
+    def _judged(self, share: float) -> list[float]:
+        """For each part of the way the level at which so large a share of the earlier runs ended."""
+        levels = [share] * len(_PARTS)
+        judged = [
+            [score for each in self._runs if each.scores and (score := each.scores[place]) is not None]
+            for place in range(len(_PARTS))
+        ]
+        for _ in range(_ROUNDS):
+            for place, scores in enumerate(judged):
+                if len(scores) >= _JUDGED:
+                    found = sorted(
+                        [
+                            level - levels[low] - (levels[high] - levels[low]) * over
+                            for (low, high, over), level in scores
+                        ]
+                    )
+                    level = levels[place] + quantile(found, min(1.0, share * (len(found) + 1) / len(found)))
+                    levels[place] = max(-1.0, min(level, 1.0 + _MOST_BEYOND))
+        return levels
+
+
+def _place(part: float) -> tuple[int, int, float]:
+    """Between which of the parts of the way one is, and how far."""
+    high = bisect_right(_PARTS, part)
+    if high in {0, len(_PARTS)}:
+        high = min(high, len(_PARTS) - 1)
+        return high, high, 0.0
+    return high - 1, high, (part - _PARTS[high - 1]) / (_PARTS[high] - _PARTS[high - 1])
 
 
 def _part(elapsed: float, left: Sequence[float]) -> float:
@@ -191,19 +215,19 @@ def _overdue(found: Iterable[tuple[_Known, int, float]], age: float) -> list[tup
     return [(off, max(0.0, took - age) + age / 10 + rest) for took, off, rest in lasted[:_LEFT]]
 
 
-def _at_level(left: Sequence[float], level: float) -> float:
-    """The quantile of what is left; above 1.0 so many times the most of it, below 0.0 as much less than the least."""
+def _at_level(left: Sequence[float], level: float, elapsed: float) -> float:
+    """The quantile of what is left. Above 1.0 it is the most of it and so much of the whole run more, below 0.0 less."""
     if level > 1.0:
-        return max(left[-1], _SOONEST) * level
+        return left[-1] + (level - 1.0) * (elapsed + left[-1])
     if level < 0.0:
-        return left[0] * max(0.0, 1.0 + level)
+        return left[0] * (1.0 + level)
     return quantile(left, level)
 
 
-def _level_of(left: Sequence[float], seconds: float) -> float:
+def _level_of(left: Sequence[float], seconds: float, elapsed: float) -> float:
     """The least level at which `seconds` are enough."""
     if seconds > left[-1]:
-        return max(seconds / max(left[-1], _SOONEST), 1.0)
+        return 1.0 + min(_MOST_BEYOND, (seconds - left[-1]) / max(elapsed + left[-1], _SOONEST))
     if seconds <= left[0]:
         return seconds / left[0] - 1.0 if left[0] > 0 else 0.0
     high = bisect_left(left, seconds)

@@ -119,13 +119,13 @@ class _Regime:
 
     def changed(self) -> int:
         """How many of the last runs came after a change, which is the clearest; 0 where there is none."""
-        clearest, found = _CLEAR, 0
+        clearest, found = 1.0, 0
         for stage in self.logs:
             logs = self.logs[stage]
             if len(logs) < 2 * _LEAST:
                 continue
             values = [each for _, each in logs]
-            spread = _spread(values)
+            spread = _spread(values) * _CLEAR * (1 + 8 / len(values))
             for look in _LOOKS:
                 if look > len(values) - _LEAST:
                     break
