@@ -1,15 +1,20 @@
-"""Histories of runs as workflows make them, by chance that a seed fixes; and each run as it was at a moment."""
+"""Histories of runs as workflows make them, by chance that a seed fixes; and how well the end of each was expected."""
 
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from otel_progress import names
+from otel_progress.insight.expected import MOST_RUNS, Earlier
+from otel_progress.insight.numbers import quantile
+from otel_progress.insight.pasts import past_of
 from otel_progress.recording.times import NANO
 from otel_progress.runs.happenings import Happening
 from otel_progress.runs.model import Run, Visit
-from otel_progress.runs.otlp import EventFact
 from otel_progress.runs.present import RunNow, StageNow, VisitNow
 
 START = 1_756_377_900 * NANO
@@ -65,7 +70,9 @@ class Course:
         """The run, at its end."""
         ended = START + round(self.now * NANO)
         visits = tuple(sorted(self.visits, key=lambda each: each.started))
-        return Run(f"{number:032x}", WORKFLOW, "", started=START, ended=ended, state="done", result="success", visits=visits)
+        return Run(
+            f"{number:032x}", WORKFLOW, "", started=START, ended=ended, state="done", result="success", visits=visits
+        )
 
 
 USUAL = {"load": 2.0, "outline": 5.0, "draft": 9.0, "check": 3.0, "render": 6.0, "publish": 4.0, "notify": 1.0}
@@ -122,6 +129,14 @@ def drifting(course: Course, number: int) -> None:
         course.visit(stage, course.takes(usual * slower * (step if stage in {"draft", "render", "check"} else 1.0)))
 
 
+def stepping(course: Course, number: int, step: float) -> None:
+    """Some stages take another time at once: from the run of this number on."""
+    for stage, usual in USUAL.items():
+        changed = step if number >= BEFORE_STEP and stage in {"draft", "render", "check"} else 1.0
+        course.visit(stage, course.takes(usual * changed))
+
+
+BEFORE_STEP = 60
 KINDS: dict[str, Callable[[Course, int], None]] = {
     "stationary": stationary,
     "bimodal": bimodal,
@@ -155,7 +170,8 @@ def as_of(run: Run, now: int) -> RunNow:
                 stage.last = _happened(names.EVENT_STAGE_ENDED, visit.ended, run, visit)
         else:
             stage.open += 1
-            found.open[visit.id] = VisitNow(_happened(names.EVENT_STAGE_STARTED, visit.started, run, visit), visit.parent)
+            began = _happened(names.EVENT_STAGE_STARTED, visit.started, run, visit)
+            found.open[visit.id] = VisitNow(began, visit.parent)
     for visit in found.open.values():
         if visit.parent is not None:
             found.inside[visit.parent] = found.inside.get(visit.parent, 0) + 1
@@ -166,6 +182,78 @@ def as_of(run: Run, now: int) -> RunNow:
 
 
 def _happened(name: str, at: int, run: Run, visit: Visit | None) -> Happening:
-    fact = EventFact(name, run.id, "", None, "", "", at, {}) if False else None
     stage, key = (None, "") if visit is None else (visit.stage, visit.id)
-    return Happening(name, at, run.id, run.workflow, stage, key, True, b"", fact)
+    return Happening(name, at, run.id, run.workflow, stage, key, True, b"", None)
+
+
+PARTS = (0.1, 0.5, 0.9)
+"""Of the way of a run, where its end is expected."""
+
+
+def _each(value: float = 0.0) -> dict[float, float]:
+    return dict.fromkeys(PARTS, value)
+
+
+@dataclass
+class Held:
+    """How well the end of runs was expected, at each part of their way."""
+
+    runs: int = 0
+    p90: dict[float, float] = field(default_factory=_each)
+    """Runs that ended no later than that."""
+    p50: dict[float, float] = field(default_factory=_each)
+    width: dict[float, float] = field(default_factory=_each)
+    """Seconds from the p50 to the p90, of all runs together."""
+    plain: dict[float, float] = field(default_factory=_each)
+    """The same of the quantiles of whole runs that took longer than had elapsed."""
+
+    @property
+    def ratio(self) -> float:
+        """The mean width, as a part of that of the plain quantiles."""
+        return sum(self.width.values()) / sum(self.plain.values())
+
+    def holds(self) -> bool:
+        """Whether of 1,000 runs the p90 held in 870 to 930, at each part of the way."""
+        return all(0.87 * self.runs <= held <= 0.93 * self.runs for held in self.p90.values())
+
+    def add(self, earlier: Earlier, seconds: list[float], run: Run) -> None:
+        """Expect the end of a run at each part of its way; `seconds` are those of the earlier runs, in order."""
+        whole = run.seconds or 0.0
+        self.runs += 1
+        for part in PARTS:
+            now = START + round(whole * part * NANO)
+            expected = earlier.expected(as_of(run, now), now)
+            assert expected is not None
+            left = whole - (now - START) / NANO
+            self.p90[part] += left <= expected.p90_seconds
+            self.p50[part] += left <= expected.p50_seconds
+            self.width[part] += expected.p90_seconds - expected.p50_seconds
+            longer = seconds[bisect_right(seconds, whole * part) :] or [whole * part]
+            self.plain[part] += quantile(longer, 0.9) - quantile(longer, 0.5)
+
+
+def replayed(kind: str, seed: int, runs: int, before: int = MOST_RUNS) -> Held:
+    """How well the ends of runs of a kind are expected, each from those before it."""
+    earlier, seconds, held = Earlier(), deque[float](maxlen=MOST_RUNS), Held()
+    for number, run in enumerate(runs_of(KINDS[kind], seed, before + runs)):
+        if number >= before:
+            held.add(earlier, sorted(seconds), run)
+        past = past_of(run)
+        assert past is not None
+        earlier.add(past)
+        seconds.append(past.seconds)
+    return held
+
+
+def after_step(step: float, seed: int, histories: int, after: int = 10) -> Held:
+    """The same of one run in each of many histories: the one that follows so many runs behind a change."""
+    held = Held()
+    for number in range(histories):
+
+        def changing(course: Course, of_run: int) -> None:
+            stepping(course, of_run, step)
+
+        *runs, last = runs_of(changing, seed * 100_000 + number, BEFORE_STEP + after + 1)
+        pasts = [past for run in runs if (past := past_of(run)) is not None]
+        held.add(Earlier(pasts), sorted(past.seconds for past in pasts), last)
+    return held

@@ -79,17 +79,18 @@ class Earlier:
             known.scores = [self._score(past, part) for part in _PARTS]
         self._runs.append(known)
         for number, keys in enumerate(past.keys):
+            moment = known, number
             for table, key in zip(self._where, keys, strict=True):
-                table.setdefault(key, []).append((known, number))
+                table.setdefault(key, []).append(moment)
         if len(self._runs) > MOST_RUNS:
             self._forget(self._runs.popleft())
-        changed = self._pace.add(past)
-        if changed:
-            for each in list(self._runs)[-changed:]:
-                each.scores = []
-        if changed or self._pace.moved():
-            for each in self._runs:
-                each.at = self._pace.today(each.past)
+            self._pace.forget()
+        after = self._pace.add(past)
+        for number in range(1, after + 1):  # They were held against a workflow that was no more.
+            self._runs[-number].scores = []
+        if self._pace.moved():
+            for each, at in zip(self._runs, self._pace.today(), strict=True):
+                each.at = at
         self._seconds = sorted(each.at[-1] for each in self._runs)
         self._levels = None
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..recording.times import NANO
@@ -73,14 +72,20 @@ def past_of(run: Run) -> Past | None:
     """An earlier run, where it can be compared with: it came to its end, with success, and its visits are known."""
     if run.seconds is None or run.started is None or run.result not in _FINE or run.seconds < 0:
         return None
-    past = Past(run.seconds)
     if run.visits_left_out or len(run.visits) > MOST_VISITS or any(visit.ended is None for visit in run.visits):
-        past.keys.append(keys_of(0, 0, 0, 0, ""))
-        past.anchors.append(0)
-        past.of.append("")
-        past.at.append(past.seconds)
-        return past
+        return whole_time(run.seconds)
+    past = Past(run.seconds)
     _walk(past, run, run.started)
+    return past
+
+
+def whole_time(seconds: float) -> Past:
+    """An earlier run of which nothing else is known."""
+    past = Past(seconds)
+    past.keys.append(keys_of(0, 0, 0, 0, ""))
+    past.anchors.append(0)
+    past.of.append("")
+    past.at.append(seconds)
     return past
 
 
@@ -166,7 +171,3 @@ def open_part(stage: str) -> int:
     """What an open visit adds to the sum of these."""
     return hash(("open", stage)) & _BITS
 
-
-def worked(done: Mapping[str, tuple[int, float]]) -> float:
-    """Seconds of all visits."""
-    return sum(seconds for _, seconds in done.values())
