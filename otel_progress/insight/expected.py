@@ -26,7 +26,7 @@ _LEFT = 3
 _PARTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Of its way, where each earlier run is held against what was expected of it then."""
 _JUDGED = 20
-_ROUNDS = 3
+_ROUNDS = 6
 _SOONEST = 0.001
 _MOST_BEYOND = 2.0
 
@@ -91,7 +91,7 @@ class Earlier:
         if self._pace.moved():
             for each, at in zip(self._runs, self._pace.today(), strict=True):
                 each.at = at
-        self._seconds = sorted(each.at[-1] for each in self._runs)
+        self._seconds = sorted(each.past.seconds for each in self._runs)
         self._levels = None
 
     def _forget(self, known: _Known) -> None:

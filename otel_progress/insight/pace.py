@@ -16,13 +16,19 @@ from .pasts import Past
 
 _LEAST = 6
 """Runs with a stage on either side of a change that is seen."""
-_CLEAR = 4.0
+_CLEAR = 3.5
 """Standard errors by which they differ; of few runs more, as the error itself is not well known of them."""
 _FEW = 8.0
 _SMALLEST = 0.05
 """Of a duration. What changes by less is not looked at."""
-_LOOKS = (6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 30, 40, 60)
+_LOOKS = (*range(_LEAST, 25), 27, 30, 35, 40, 50, 60)
 """How many runs ago a change is looked for."""
+_SAME = 0.6
+"""As part of what is clear: a stage that changed by less is taken to be as it was before."""
+_WEIGHT = 12
+"""Runs as which that counts."""
+_YOUNG = 20
+"""Runs after a change with each of which it is looked at again: whether it was one, and where."""
 _SETTLED = 30
 """Runs after a change from which it is known well."""
 _SHORTEST = 1e-6
@@ -36,12 +42,18 @@ class Pace:
 
     def add(self, past: Past) -> int:
         """Take in a run. Gives how many of the last runs are known from now on to have come after a change, or 0."""
+        known = False
+        if len(self._regimes) > 1 and len(self._regimes[-1].runs) < _YOUNG:
+            last = self._regimes.pop()
+            for each in last.runs:
+                self._regimes[-1].add(each)
+            known = True
         regime = self._regimes[-1]
         regime.add(past)
         after = regime.changed()
         if after:
             self._regimes.append(regime.split(after))
-        return after
+        return 0 if known else after
 
     def forget(self) -> None:
         """Forget the first run."""
@@ -71,22 +83,21 @@ class Pace:
 class _Series:
     """One stage in the runs of a regime: the logarithm of how long its visits took on average."""
 
-    __slots__ = ("_before", "_differences", "_total", "runs", "values")
+    __slots__ = ("_before", "_differences", "_total", "_weight", "runs", "values")
 
-    def __init__(self, before: float | None) -> None:
+    def __init__(self, before: float = 0.0, weight: int = 0) -> None:
         self.runs: deque[Past] = deque()
         self.values: deque[float] = deque()
-        self._before = before
+        self._before, self._weight = before, weight
         self._total = 0.0
         self._differences = 0.0
         """The sum of the squares of what each differs from the one before it."""
 
     @property
     def level(self) -> float:
-        """The mean; what it was before a change counts as one run."""
-        if self._before is None:
-            return self._total / len(self.values) if self.values else 0.0
-        return (self._total + self._before) / (len(self.values) + 1)
+        """The mean; what it was before counts as so many runs, where it did not change."""
+        weight = self._weight if self.values else max(1, self._weight)
+        return (self._total + self._before * weight) / (len(self.values) + weight)
 
     def add(self, past: Past, value: float) -> None:
         if self.values:
@@ -109,41 +120,41 @@ class _Series:
         if self.values:
             self._differences -= (value - self.values[-1]) ** 2
 
-    def change(self) -> tuple[float, Past | None]:
-        """How clearly it has changed, 1.0 being clear enough, and the first run after that."""
+    def changes(self) -> list[tuple[float, Past]]:
+        """How clearly it has changed with each of the last runs, 1.0 being clear enough."""
         count = len(self.values)
         if count < 2 * _LEAST:
-            return 0.0, None
+            return []
         # A change adds to one of the differences alone, so it hides itself less than in the variance.
         spread = math.sqrt(max(0.0, self._differences) / 2 / (count - 1))
         limit = _CLEAR * (1 + _FEW / count) * spread
-        clearest, first, late, seen = 0.0, None, 0.0, 0
-        last = list(self.values)[: -1 - min(count - _LEAST, _LOOKS[-1]) : -1]
+        found: list[tuple[float, Past]] = []
+        values, runs = (list(each)[: -1 - _LOOKS[-1] : -1] for each in (self.values, self.runs))
+        late, seen = 0.0, 0
         for look in _LOOKS:
-            if look > len(last):
+            if look > count - _LEAST:
                 break
-            late += sum(last[seen:look])
+            late += sum(values[seen:look])
             seen = look
             apart = abs(late / look - (self._total - late) / (count - look))
-            clear = apart / (limit * math.sqrt(1 / look + 1 / (count - look)) + 1e-9)
-            if apart > _SMALLEST and clear > clearest:
-                clearest, first = clear, self.runs[-look]
-        return clearest, first
+            if apart > _SMALLEST:
+                found.append((apart / (limit * math.sqrt(1 / look + 1 / (count - look)) + 1e-9), runs[look - 1]))
+        return found
 
 
 class _Regime:
     """Runs between two changes."""
 
-    def __init__(self, before: dict[str, float]) -> None:
+    def __init__(self, series: dict[str, _Series]) -> None:
         self.runs: deque[Past] = deque()
-        self.series = {stage: _Series(level) for stage, level in before.items()}
+        self.series = series
 
     def add(self, past: Past) -> None:
         self.runs.append(past)
         for stage, (visits, seconds) in past.worked.items():
             series = self.series.get(stage)
             if series is None:
-                series = self.series[stage] = _Series(None)
+                series = self.series[stage] = _Series()
             series.add(past, math.log(max(seconds / visits, _SHORTEST)))
 
     def forget(self) -> None:
@@ -153,26 +164,37 @@ class _Regime:
 
     def split(self, after: int) -> _Regime:
         """Cut off the last runs, which are another regime."""
+        same = {stage for stage, series in self.series.items() if not _is_changed(series.changes())}
         last = [self.runs.pop() for _ in range(after)]
         for past in last:
             for stage in past.worked:
                 self.series[stage].pop()
-        found = _Regime({stage: series.level for stage, series in self.series.items()})
+        found = _Regime(
+            {stage: _Series(each.level, _WEIGHT if stage in same else 0) for stage, each in self.series.items()}
+        )
         for past in reversed(last):
             found.add(past)
         return found
 
     def changed(self) -> int:
-        """How many of the last runs came after a change, that of the stage where it is clearest; 0 where there is none."""
-        clearest, first = max((series.change() for series in self.series.values()), key=_clear, default=(0.0, None))
-        if clearest <= 1.0 or first is None:
+        """How many of the last runs came after a change; 0 where there is none.
+
+        That there is one is said by the stage where it is clearest, and where it is by all that changed.
+        """
+        found = [changes for series in self.series.values() if _is_changed(changes := series.changes())]
+        if not any(clear > 1.0 for changes in found for clear, _ in changes):
             return 0
+        together: dict[Past, float] = {}
+        for changes in found:
+            for clear, past in changes:
+                together[past] = together.get(past, 0.0) + clear * clear
+        first = max(together, key=together.__getitem__)
         after = next(number for number, past in enumerate(reversed(self.runs), 1) if past is first)
         return after if after <= len(self.runs) - _LEAST else 0
 
 
-def _clear(change: tuple[float, Past | None]) -> float:
-    return change[0]
+def _is_changed(changes: list[tuple[float, Past]]) -> bool:
+    return any(clear > _SAME for clear, _ in changes)
 
 
 def _stretched(past: Past, factors: dict[str, float]) -> list[float]:
