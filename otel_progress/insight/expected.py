@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -18,17 +17,25 @@ MOST_RUNS = 200
 FEWEST_RUNS = 5
 """Of fewer nothing can be said."""
 LONG = 0.95
+"""The share of the earlier runs from which on it is said that a run took longer than them."""
 _LIKE = 15
-"""Earlier runs that stood where a run stands, below which what they have in common with it is less."""
+"""Earlier runs that are to have stood where a run stands; of fewer, less is asked to be the same."""
+_FEWEST_LIKE = 3
+"""Of fewer nothing is taken."""
 _NEAREST = 40
-_SAME = 0.02
-_LEFT = 3
+"""Of these so many, or half of them, that took about as long to come there."""
+_ABOUT = 0.02
+"""How much more of a difference in that is none."""
+_SOON = 0.01
+"""Seconds that are no difference."""
 _PARTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Of its way, where each earlier run is held against what was expected of it then."""
 _JUDGED = 20
+"""Earlier runs that are needed for that."""
 _ROUNDS = 6
-_SOONEST = 0.001
 _MOST_BEYOND = 2.0
+"""By how many times the whole time of a run more is expected than ever was, at most."""
+_SHORTEST = 0.001
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Expected:
 
 
 _Score = tuple[tuple[int, int, float], float]
+"""How far on its way a run seemed to be, and the level at which what was expected of it was just enough."""
 
 
 class _Known:
@@ -70,13 +78,14 @@ class Earlier:
         self._pace = Pace()
         for past in pasts:
             self.add(past)
+        self._judge()
 
     def add(self, past: Past) -> None:
         """Take in a run that ended after all others that were taken in."""
         known = _Known(past, self._number)
         self._number += 1
         if len(self._runs) >= _LIKE:
-            known.scores = [self._score(past, part) for part in _PARTS]
+            known.scores = self._scores(known)
         self._runs.append(known)
         for number, keys in enumerate(past.keys):
             moment = known, number
@@ -85,12 +94,13 @@ class Earlier:
         if len(self._runs) > MOST_RUNS:
             self._forget(self._runs.popleft())
             self._pace.forget()
-        after = self._pace.add(past)
-        for number in range(1, after + 1):  # They were held against a workflow that was no more.
-            self._runs[-number].scores = []
-        if self._pace.moved():
+        changed = self._pace.add(past)
+        if changed or self._pace.moves():
             for each, at in zip(self._runs, self._pace.today(), strict=True):
                 each.at = at
+        if changed:  # What was expected of runs before says little of what would be now.
+            for each in self._runs:
+                each.scores = self._scores(each)
         self._seconds = sorted(each.past.seconds for each in self._runs)
         self._levels = None
 
@@ -112,10 +122,9 @@ class Earlier:
         left = self._left(standing)
         if not left:
             return None
-        if self._levels is None:
-            self._levels = self._judged(0.5), self._judged(0.9)
+        levels = self._levels or self._judge()
         low, high, over = _place(_part(standing.elapsed, left))
-        p50, p90 = (levels[low] + (levels[high] - levels[low]) * over for levels in self._levels)
+        p50, p90 = (each[low] + (each[high] - each[low]) * over for each in levels)
         first = max(0.0, _at_level(left, p50, standing.elapsed))
         second = max(first, _at_level(left, p90, standing.elapsed))
         share = bisect_right(self._seconds, standing.elapsed) / len(self._seconds)
@@ -123,52 +132,70 @@ class Earlier:
 
     # --- what earlier runs still took ---------------------------------------------------------------------------------
 
-    def _left(self, standing: Standing) -> list[float]:
+    def _left(self, standing: Standing, besides: _Known | None = None) -> list[float]:
         """What earlier runs still took that stood where this one stands, in order."""
         if len(self._runs) < FEWEST_RUNS:
             return []
         age = standing.age
-        found = self._alike(standing.keys, standing.elapsed - age)
+        found = self._alike(standing.keys, standing.elapsed - age, besides)
         if not found:
-            left = [each.at[-1] - standing.elapsed for each in self._runs if each.at[-1] > standing.elapsed]
-            return sorted(left) if len(left) >= _LEFT else [standing.elapsed / 10] * _LEFT
+            left = [
+                each.at[-1] - standing.elapsed
+                for each in self._runs
+                if each.at[-1] > standing.elapsed and each is not besides
+            ]
+            return sorted(left) if len(left) >= _FEWEST_LIKE else [standing.elapsed / 10] * _FEWEST_LIKE
         nearby: list[tuple[float, float]] = []
         for known, number, off in found:
             at = known.at
             now = at[known.past.anchors[number]] + age
             if now < at[number + 1]:
                 nearby.append((off, at[-1] - now))
-        if len(nearby) < min(_LEFT, len(found)):
+        if len(nearby) < min(_FEWEST_LIKE, len(found)):
             nearby = _overdue(found, age)
         farthest = sorted(off for off, _ in nearby)[: max(_NEAREST, len(nearby) // 2)][-1]
-        return sorted(seconds for off, seconds in nearby if off <= farthest + _SAME)
+        return sorted(seconds for off, seconds in nearby if off <= farthest + _ABOUT)
 
-    def _alike(self, keys: Keys, before: float) -> list[tuple[_Known, int, float]]:
-        """Moments of earlier runs, of each at most one, and how far each is from `before`, which is when its own began."""
+    def _alike(self, keys: Keys, before: float, besides: _Known | None) -> list[tuple[_Known, int, float]]:
+        """Moments of earlier runs, at most one of each, and how unlike `before` the time before its open visit was."""
         enough = min(_LIKE, max(FEWEST_RUNS, len(self._runs) // 2))
         best: dict[int, tuple[_Known, int, float]] = {}
+        since = before + _SOON
         for table, key in zip(self._where, keys, strict=True):
             found = table.get(key, ())
-            if len(found) < max(_LEFT, len(best)):
+            if len(found) < max(_FEWEST_LIKE, len(best)):
                 continue
-            best = {}
+            these: dict[int, tuple[_Known, int, float]] = {}
             for known, number in found:
-                off = abs(math.log((known.at[known.past.anchors[number]] + 0.01) / (before + 0.01)))
-                other = best.get(known.number)
+                if known is besides:
+                    continue
+                then = known.at[known.past.anchors[number]] + _SOON
+                off = then / since if then > since else since / then
+                other = these.get(known.number)
                 if other is None or off < other[2]:
-                    best[known.number] = known, number, off
+                    these[known.number] = known, number, off
+            if len(these) > len(best):
+                best = these
             if len(best) >= enough:
                 break
         return list(best.values())
 
     # --- how well that was known of them ------------------------------------------------------------------------------
 
-    def _score(self, past: Past, part: float) -> _Score | None:
-        standing = past.standing(past.seconds * part)
-        left = self._left(standing)
-        if not left:
-            return None
-        return _place(_part(standing.elapsed, left)), _level_of(left, past.seconds - standing.elapsed, standing.elapsed)
+    def _scores(self, known: _Known) -> list[_Score | None]:
+        """What was expected of an earlier run at parts of its way, by others, against what it took."""
+        found: list[_Score | None] = []
+        whole = known.at[-1]
+        for part in _PARTS:
+            standing = known.past.standing(whole * part, known.at)
+            left = self._left(standing, known)
+            level = _level_of(left, whole - standing.elapsed, standing.elapsed) if left else 0.0
+            found.append((_place(_part(standing.elapsed, left)), level) if left else None)
+        return found
+
+    def _judge(self) -> tuple[list[float], list[float]]:
+        self._levels = self._judged(0.5), self._judged(0.9)
+        return self._levels
 
     def _judged(self, share: float) -> list[float]:
         """For each part of the way the level at which so large a share of the earlier runs ended."""
@@ -213,11 +240,11 @@ def _overdue(found: Iterable[tuple[_Known, int, float]], age: float) -> list[tup
         at = known.at
         lasted.append((at[number + 1] - at[known.past.anchors[number]], off, at[-1] - at[number + 1]))
     lasted.sort(reverse=True)
-    return [(off, max(0.0, took - age) + age / 10 + rest) for took, off, rest in lasted[:_LEFT]]
+    return [(off, max(0.0, took - age) + age / 10 + rest) for took, off, rest in lasted[:_FEWEST_LIKE]]
 
 
 def _at_level(left: Sequence[float], level: float, elapsed: float) -> float:
-    """The quantile of what is left. Above 1.0 it is the most of it and so much of the whole run more, below 0.0 less."""
+    """The quantile of what is left. Above 1.0: the most of it, and so much of the whole run more; below 0.0 less."""
     if level > 1.0:
         return left[-1] + (level - 1.0) * (elapsed + left[-1])
     if level < 0.0:
@@ -228,7 +255,7 @@ def _at_level(left: Sequence[float], level: float, elapsed: float) -> float:
 def _level_of(left: Sequence[float], seconds: float, elapsed: float) -> float:
     """The least level at which `seconds` are enough."""
     if seconds > left[-1]:
-        return 1.0 + min(_MOST_BEYOND, (seconds - left[-1]) / max(elapsed + left[-1], _SOONEST))
+        return 1.0 + min(_MOST_BEYOND, (seconds - left[-1]) / max(elapsed + left[-1], _SHORTEST))
     if seconds <= left[0]:
         return seconds / left[0] - 1.0 if left[0] > 0 else 0.0
     high = bisect_left(left, seconds)

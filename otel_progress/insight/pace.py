@@ -29,6 +29,8 @@ _WEIGHT = 12
 """Runs as which that counts."""
 _YOUNG = 20
 """Runs after a change with each of which it is looked at again: whether it was one, and where."""
+_AGAIN = (10, 20)
+"""Runs after a change at which it is known better."""
 _SETTLED = 30
 """Runs after a change from which it is known well."""
 _SHORTEST = 1e-6
@@ -40,20 +42,23 @@ class Pace:
     def __init__(self) -> None:
         self._regimes: deque[_Regime] = deque([_Regime({})])
 
-    def add(self, past: Past) -> int:
-        """Take in a run. Gives how many of the last runs are known from now on to have come after a change, or 0."""
-        known = False
-        if len(self._regimes) > 1 and len(self._regimes[-1].runs) < _YOUNG:
+    def add(self, past: Past) -> bool:
+        """Take in a run. Gives whether another change is known from now on, or one is known better or no more."""
+        before = len(self._regimes)
+        if before > 1 and self.since < _YOUNG:
             last = self._regimes.pop()
             for each in last.runs:
                 self._regimes[-1].add(each)
-            known = True
         regime = self._regimes[-1]
         regime.add(past)
-        after = regime.changed()
-        if after:
+        if after := regime.changed():
             self._regimes.append(regime.split(after))
-        return 0 if known else after
+        return len(self._regimes) != before or (before > 1 and self.since in _AGAIN)
+
+    @property
+    def since(self) -> int:
+        """Runs since the last change."""
+        return len(self._regimes[-1].runs)
 
     def forget(self) -> None:
         """Forget the first run."""
@@ -61,10 +66,9 @@ class Pace:
         if not self._regimes[0].runs and len(self._regimes) > 1:
             self._regimes.popleft()
 
-    def moved(self) -> bool:
+    def moves(self) -> bool:
         """Whether runs before a change are to be stretched anew, as more is known of what came after it."""
-        after = len(self._regimes[-1].runs)
-        return len(self._regimes) > 1 and (after < _SETTLED or after % 10 == 0)
+        return len(self._regimes) > 1 and (self.since < _SETTLED or self.since % 10 == 0)
 
     def today(self) -> list[Sequence[float]]:
         """For each run when its moments would begin today, in seconds from its start."""
@@ -129,7 +133,8 @@ class _Series:
         spread = math.sqrt(max(0.0, self._differences) / 2 / (count - 1))
         limit = _CLEAR * (1 + _FEW / count) * spread
         found: list[tuple[float, Past]] = []
-        values, runs = (list(each)[: -1 - _LOOKS[-1] : -1] for each in (self.values, self.runs))
+        values = list(self.values)[: -1 - _LOOKS[-1] : -1]
+        runs = list(self.runs)[: -1 - _LOOKS[-1] : -1]
         late, seen = 0.0, 0
         for look in _LOOKS:
             if look > count - _LEAST:

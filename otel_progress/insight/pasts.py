@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..recording.times import NANO
@@ -52,11 +53,11 @@ class Past:
         self.worked: dict[str, tuple[int, float]] = {}
         """Visits and seconds of each stage."""
 
-    def standing(self, elapsed: float) -> Standing:
-        """Where it stood so long after its start."""
-        number = max(0, bisect_right(self.at, elapsed) - 1)
-        number = min(number, len(self.keys) - 1)
-        return Standing(self.keys[number], elapsed, elapsed - self.at[self.anchors[number]])
+    def standing(self, elapsed: float, at: Sequence[float] | None = None) -> Standing:
+        """Where it stood so long after its start; `at` is when its moments began, where they are stretched."""
+        at = self.at if at is None else at
+        number = max(0, min(bisect_right(at, elapsed), len(self.keys)) - 1)
+        return Standing(self.keys[number], elapsed, elapsed - at[self.anchors[number]])
 
 
 @dataclass(slots=True)
@@ -170,4 +171,3 @@ def over_part(stage: str) -> int:
 def open_part(stage: str) -> int:
     """What an open visit adds to the sum of these."""
     return hash(("open", stage)) & _BITS
-

@@ -30,7 +30,8 @@ _PLAIN = re.compile(
     rb'.*?\{"key":"otel_progress\.stage\.visit_id","value":\{"stringValue":"([^"\\]+)")?'
 )
 _COUNTS = re.compile(
-    rb'"otel_progress\.stage\.(retries|revision|platform_count|items\.done|items\.failed|items\.total)","value":\{"intValue":"(\d{1,18})"'
+    rb'"otel_progress\.stage\.(retries|revision|platform_count|items\.done|items\.failed|items\.total)"'
+    rb',"value":\{"intValue":"(\d{1,18})"'
 )
 _VISIT_ID, _OF_PARENT = b'.visit_id","value"', b"otel_progress.parent"
 _PARENT = re.compile(rb'otel_progress\.parent\.visit_id","value":\{"stringValue":"([^"\\]+)"')
