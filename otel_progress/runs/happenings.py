@@ -88,7 +88,7 @@ class Happening:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Of a visit: retries, revision, platforms and items, by the ends of their attributes' names; those that are told."""
+        """Of a visit: retries, revision, platforms and items, by the ends of their attributes' names; what is told."""
         if self._fact is None:
             told = _COUNTS.findall(self._line, max(0, self._line.rfind(_DURATION)))  # They stand behind it.
             return {name.decode(): int(value) for name, value in told} if told else _NOTHING
