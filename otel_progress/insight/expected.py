@@ -199,7 +199,7 @@ class Earlier:
 
     def _judged(self, share: float) -> list[float]:
         """For each part of the way the level at which so large a share of the earlier runs ended."""
-        levels = [share] * len(_PARTS)
+        levels = [_level_for(share, max(2, len(self._runs)))] * len(_PARTS)
         judged = [
             [score for each in self._runs if each.scores and (score := each.scores[place]) is not None]
             for place in range(len(_PARTS))
@@ -213,9 +213,14 @@ class Earlier:
                             for (low, high, over), level in scores
                         ]
                     )
-                    level = levels[place] + quantile(found, min(1.0, share * (len(found) + 1) / len(found)))
+                    level = levels[place] + quantile(found, min(1.0, _level_for(share, len(found))))
                     levels[place] = max(-1.0, min(level, 1.0 + _MOST_BEYOND))
         return levels
+
+
+def _level_for(share: float, count: int) -> float:
+    """The quantile of so many values that one more does not exceed with the probability `share`."""
+    return (share * (count + 1) - 1) / (count - 1)
 
 
 def _place(part: float) -> tuple[int, int, float]:
