@@ -76,6 +76,7 @@ class Earlier:
         self._seconds: list[float] = []
         self._levels: tuple[list[float], list[float]] | None = None
         self._pace = Pace()
+        self._changed = False
         for past in pasts:
             self.add(past)
         self._judge()
@@ -98,9 +99,7 @@ class Earlier:
         if changed or self._pace.moves():
             for each, at in zip(self._runs, self._pace.today(), strict=True):
                 each.at = at
-        if changed:  # What was expected of runs before says little of what would be now.
-            for each in self._runs:
-                each.scores = self._scores(each)
+        self._changed = self._changed or changed
         self._seconds = sorted(each.past.seconds for each in self._runs)
         self._levels = None
 
@@ -194,6 +193,10 @@ class Earlier:
         return found
 
     def _judge(self) -> tuple[list[float], list[float]]:
+        if self._changed:  # What was expected of runs before it says little of what would be now.
+            self._changed = False
+            for each in self._runs:
+                each.scores = self._scores(each)
         self._levels = self._judged(0.5), self._judged(0.9)
         return self._levels
 
