@@ -32,6 +32,10 @@ _PARTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Of its way, where each earlier run is held against what was expected of it then."""
 _JUDGED = 20
 """Earlier runs that are needed for that."""
+_MOST_JUDGED = 100
+"""The last of them, so that what is wrong of late is soon put right."""
+_COUNTS_LESS = 3
+"""Of runs before a change so many count as one: what they would take now is itself known from few."""
 _ROUNDS = 6
 _MOST_BEYOND = 2.0
 """By how many times the whole time of a run more is expected than ever was, at most."""
@@ -203,8 +207,9 @@ class Earlier:
     def _judged(self, share: float) -> list[float]:
         """For each part of the way the level at which so large a share of the earlier runs ended."""
         levels = [_level_for(share, max(2, len(self._runs)))] * len(_PARTS)
+        last = list(self._runs)[-_MOST_JUDGED:]
         judged = [
-            [score for each in self._runs if each.scores and (score := each.scores[place]) is not None]
+            [score for each in last if each.scores and (score := each.scores[place]) is not None]
             for place in range(len(_PARTS))
         ]
         for _ in range(_ROUNDS):
@@ -216,7 +221,9 @@ class Earlier:
                             for (low, high, over), level in scores
                         ]
                     )
-                    level = levels[place] + quantile(found, min(1.0, _level_for(share, len(found))))
+                    before = max(0, len(found) - self._pace.since)
+                    enough = _level_for(share, len(found) - before + before // _COUNTS_LESS)
+                    level = levels[place] + quantile(found, min(1.0, enough))
                     levels[place] = max(-1.0, min(level, 1.0 + _MOST_BEYOND))
         return levels
 
