@@ -45,10 +45,10 @@ class Histories:
 
         It never waits, and never raises.
         """
-        if run.workflow not in self._known:
-            self._ask(run)
-        earlier = self._known.get(run.workflow)
         try:
+            if run.workflow not in self._known:
+                self._ask(run)
+            earlier = self._known.get(run.workflow)
             return earlier and earlier.expected(run, now_ns)
         except Exception as error:
             self._known[run.workflow] = None
