@@ -109,7 +109,7 @@ def pasts_in(folder: Path, workflow: str, besides: str = "") -> list[Past]:
         inputs = _small_enough(listed, index, {each.name: each for each in source.inputs})
     ids = {each.id for each in listed if each.id in inputs}
     taken = {each.name: each for of_run in inputs.values() for each in of_run}
-    runs = whole_runs(Source(list(taken.values())), Filter(), Problems(), visits=MOST_VISITS, runs=ids.__contains__)
+    runs = whole_runs(Source(list(taken.values())), Problems(), visits=MOST_VISITS, runs=ids.__contains__)
     found = {run.id: past for run in runs if (past := past_of(run)) is not None}
     whole = {each.id: whole_time(each.seconds) for each in listed if each.id not in ids and each.seconds is not None}
     return [past for each in reversed(listed) if (past := found.get(each.id) or whole.get(each.id)) is not None]
