@@ -30,7 +30,8 @@ _PLAIN = re.compile(
     rb'.*?\{"key":"otel_progress\.stage\.visit_id","value":\{"stringValue":"([^"\\]+)")?'
 )
 _COUNTS = re.compile(
-    rb'"otel_progress\.stage\.(retries|revision|items\.done|items\.failed|items\.total)","value":\{"intValue":"(\d{1,18})"'
+    rb'"otel_progress\.stage\.(retries|revision|platform_count|items\.done|items\.failed|items\.total)"'
+    rb',"value":\{"intValue":"(\d{1,18})"'
 )
 _VISIT_ID, _OF_PARENT = b'.visit_id","value"', b"otel_progress.parent"
 _PARENT = re.compile(rb'otel_progress\.parent\.visit_id","value":\{"stringValue":"([^"\\]+)"')
@@ -87,7 +88,7 @@ class Happening:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Of a visit: retries, revision and items, by the ends of their attributes' names; those that are told."""
+        """Of a visit: retries, revision, platforms and items, by the ends of their attributes' names; what is told."""
         if self._fact is None:
             told = _COUNTS.findall(self._line, max(0, self._line.rfind(_DURATION)))  # They stand behind it.
             return {name.decode(): int(value) for name, value in told} if told else _NOTHING
@@ -98,6 +99,7 @@ class Happening:
 _COUNTED = {
     "retries": names.STAGE_RETRY_COUNT,
     "revision": names.STAGE_REVISION,
+    "platform_count": names.STAGE_PLATFORM_COUNT,
     "items.done": names.STAGE_ITEMS_DONE,
     "items.failed": names.STAGE_ITEMS_FAILED,
     "items.total": names.STAGE_ITEMS_TOTAL,

@@ -36,6 +36,8 @@ class StageNow:
     """The end that was told last."""
     retries: int = 0
     revision: int | None = None
+    platforms: int = 0
+    """The most that a visit knew of."""
     items_done: int = 0
     items_failed: int = 0
     items_total: int | None = None
@@ -238,3 +240,5 @@ class Present:
                 stage.items_total = (stage.items_total or 0) + told["items.total"]
             if "revision" in told:
                 stage.revision = max(stage.revision or 0, told["revision"])
+            if "platform_count" in told:
+                stage.platforms = max(stage.platforms, told["platform_count"])
