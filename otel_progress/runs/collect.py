@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 from .. import names
 from ..recording.times import NANO
 from .ledger import Fields, Ledger, Part
-from .otlp import Attributes, EventFact, Fact, SpanFact, count, optional_count, seconds, text, texts
+from .otlp import Attributes, EventFact, Fact, SpanFact, count, number, optional_count, seconds, text, texts, time
 
 _HELD = 1000
 _MOST_KEPT = 20_000
@@ -328,21 +328,9 @@ def _often(value: object) -> str | None:
     return _once(text(value))
 
 
-def _number(value: Any) -> int | None:
-    """A number; 0 where it is none that anything can have, None where nothing is told."""
-    return count({"": value}, "") if type(value) is int else None
-
-
-def _number_or_none(value: Any) -> int | None:
-    return count({"": value}, "") or None
-
-
-def _seconds(value: Any) -> float | None:
-    return seconds({"": value}, "") or None
-
-
-def _texts(value: object) -> list[str] | None:
-    return list(texts(value)) or None
+def _number(value: object) -> int | None:
+    """A number; 0 where it is none that anything can have, None where it is none at all."""
+    return number(value) if type(value) is int else None
 
 
 _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
@@ -350,11 +338,11 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     names.STAGE_VISIT: ("number", _number),
     names.STAGE_ACTION: ("action", text),
     names.STAGE_REVISION: ("revision", _number),
-    names.STAGE_PLATFORMS: ("platforms", _texts),
-    names.STAGE_PLATFORM_COUNT: ("platform_count", _number_or_none),
+    names.STAGE_PLATFORMS: ("platforms", lambda value: list(texts(value)) or None),
+    names.STAGE_PLATFORM_COUNT: ("platform_count", lambda value: number(value) or None),
     names.ITEM_PLATFORM: ("item_platform", text),
-    names.STAGE_ATTEMPTS: ("attempts", _number_or_none),
-    names.STAGE_BUDGET: ("budget", _seconds),
+    names.STAGE_ATTEMPTS: ("attempts", lambda value: number(value) or None),
+    names.STAGE_BUDGET: ("budget", lambda value: time(value) or None),
     names.CODE_FUNCTION_NAME: ("function", _often),
     names.STAGE_ITEMS_DONE: ("items_done", _number),
     names.STAGE_ITEMS_FAILED: ("items_failed", _number),

@@ -117,9 +117,9 @@ def _add(
 
 
 def _objects(value: object) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not value:
         return []
-    return [cast("dict[str, Any]", each) for each in cast("list[object]", value) if isinstance(each, dict)]
+    return [each for each in value if isinstance(each, dict)]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _is_ours(scope: dict[str, Any]) -> bool:
@@ -321,7 +321,11 @@ def text(value: object) -> str | None:
 
 def count(found: Attributes, name: str) -> int:
     """A number of something; 0 where it is none."""
-    value = found.get(name)
+    return number(found.get(name))
+
+
+def number(value: object) -> int:
+    """`value`, if it is a number of something; else 0."""
     return value if type(value) is int and 0 < value < _LATEST else 0
 
 
@@ -332,7 +336,11 @@ def optional_count(found: Attributes, name: str) -> int | None:
 
 def seconds(found: Attributes, name: str) -> float:
     """A duration; 0.0 where it is none."""
-    value = found.get(name)
+    return time(found.get(name))
+
+
+def time(value: object) -> float:
+    """`value`, if it is a duration in seconds; else 0.0."""
     return float(value) if isinstance(value, (int, float)) and 0 < value < _LATEST / NANO else 0.0
 
 
