@@ -153,28 +153,35 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
             inside.setdefault(visit, ([], [], []))[2].append(Wait(**fields))
     visits: list[Visit] = []
     for key, fields in (*ledger.kept.items(), *ledger.open.items()):
-        # What nobody told of a visit is not looked at: that is most of what could be, and there are many visits.
-        known: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+        known = _told(fields, spans)
         around: str | None = known.pop("parent_span", None)
         known["parent"] = known.get("parent") or (around and _around(ledger, spans, around))
-        known["state"], known["note"] = _state_of(known, processes)
-        if "process" in known:
-            known["process"] = pid_of(known["process"])
-        if "platforms" in known:
-            known["platforms"] = tuple(known["platforms"])
-        if "versions" in known:
-            known["versions"] = tuple(Version(*each) for each in known["versions"])
-        if "links" in known or "follows" in known:
-            known["links"] = _links(known.get("links", ()), known.pop("follows", ()), spans)
+        known["state"], known["note"] = _state_of(fields, processes)
         attempts, items, waits = inside.get(key, _NOTHING)
         if attempts:
             known["failed"] = tuple(sorted(attempts, key=lambda each: (each.started, each.number)))
         if items:
             known["items"] = tuple(sorted(items, key=lambda each: each.started))
-        if told := [Wait(*each) for each in known.get("waits", ())] or waits:
+        if told := known.get("waits") or waits:
             known["waits"] = tuple(sorted(told, key=lambda each: each.started))
+        if "process" in known:
+            known["process"] = pid_of(known["process"])
         visits.append(Visit(key, **known))
     return _with_kinds(tuple(sorted(visits, key=lambda visit: visit.started)))
+
+
+def _told(fields: Fields, spans: dict[str, str]) -> Fields:
+    """What was told of a visit, as the model has it. What was not is not looked at: that is most of what could be."""
+    known: Fields = {name: value for name, value in fields.items() if value is not None}
+    if "platforms" in known:
+        known["platforms"] = tuple(known["platforms"])
+    if "versions" in known:
+        known["versions"] = tuple(Version(*each) for each in known["versions"])
+    if "links" in known or "follows" in known:
+        known["links"] = _links(known.get("links", ()), known.pop("follows", ()), spans)
+    if "waits" in known:
+        known["waits"] = [Wait(*each) for each in known["waits"]]
+    return known
 
 
 def _with_kinds(visits: tuple[Visit, ...]) -> tuple[Visit, ...]:

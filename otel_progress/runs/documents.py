@@ -124,7 +124,7 @@ def parse(data: bytes) -> Document:
         text = data.decode()
         document, end = _decode(text)
         if type(document) is dict and (end == len(text) or text[end:] == "\n"):
-            return document
+            return cast("Document", document)
     except (ValueError, RecursionError):
         pass  # In another encoding, with a mark before it, or damaged: then it is said how.
     try:

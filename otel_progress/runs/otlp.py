@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -29,7 +29,7 @@ class MalformedError(ValueError):
     """A span or an event that lacks what it must have."""
 
 
-@dataclass(slots=True, eq=False)  # Not frozen: there is one for each span, and that alone would take a tenth of the time.
+@dataclass(slots=True, eq=False)  # Not frozen: to make so many would take a tenth of the time of reading.
 class SpanFact:
     """A span that has ended."""
 
@@ -248,9 +248,9 @@ def attributes(pairs: object) -> Attributes:
         for pair in cast("list[dict[str, dict[str, Any]]]", pairs):
             value = pair["value"]
             (kind,) = value
-            key: object = pair["key"]
-            if type(key) is not str:
-                return _attributes(pairs)
+            key = pair["key"]
+            if type(key) is not str:  # pyright: ignore[reportUnnecessaryComparison] - in JSON it may be anything
+                return attributes_of_any(pairs)
             inner = value[kind]
             if kind == "stringValue" and type(inner) is str:
                 found[key] = inner
@@ -261,11 +261,11 @@ def attributes(pairs: object) -> Attributes:
                 if read is not None:
                     found[key] = read
     except (TypeError, KeyError, ValueError):
-        return _attributes(pairs)
+        return attributes_of_any(pairs)
     return found
 
 
-def _attributes(pairs: object) -> Attributes:
+def attributes_of_any(pairs: object) -> Attributes:
     """The same, of anything that may stand there."""
     found: Attributes = {}
     for pair in _objects(pairs):
