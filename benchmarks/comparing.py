@@ -3,6 +3,7 @@
 python benchmarks/comparing.py              # some ten minutes: the tables of docs/compare.md
 python benchmarks/comparing.py --quick      # a tenth of the comparisons
 python benchmarks/comparing.py --here       # the same code, on this machine: two minutes more
+python benchmarks/comparing.py --processes 50   # nothing but that, with a process for each run: half an hour
 """
 
 from __future__ import annotations
@@ -58,7 +59,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the comparisons")
     parser.add_argument("--here", action="store_true", help="compare the same code on this machine, too")
+    parser.add_argument("--processes", type=int, metavar="N", help="so many such comparisons, a process for each run")
     options = parser.parse_args()
+    if options.processes:
+        _processes(options.processes)
+        return
     many = 20 if options.quick else 200
     for in_turn in (True, False):
         _power(many, in_turn=in_turn)
@@ -127,20 +132,43 @@ def _series(rng: np.random.Generator, length: int, likeness: float) -> Any:
 def _here(many: int) -> None:
     """Runs of a real workflow on this machine, in one process."""
     with tempfile.TemporaryDirectory(prefix="otel-progress-comparing-") as name:
-        script = Path(name) / "program.py"
-        script.write_text(PROGRAM, "utf-8")
-        command = [sys.executable, "-m", "otel_progress", "run", script.name, str(many * 24)]
-        paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
-        subprocess.run(command, cwd=name, env=kept | {"PYTHONPATH": paths}, check=True, capture_output=True)
-        found = sorted(map(sample_of, read(Path(name) / ".otel-progress", visits=0)), key=lambda each: each.started)
-    seconds = [each.seconds[TOTAL] for each in found]
-    spread = statistics.pstdev(seconds) / statistics.fmean(seconds)
-    print(f"\nThe same code here, {len(found)} runs that deviate by {spread:.0%}: alarms in {many} comparisons\n")
+        found = _recorded(Path(name), many * 24)
+    print(f"\nThe same code here, {len(found)} runs that deviate by {_spread(found)}: alarms in {many} comparisons\n")
     print("| runs of each side | in turn | one side after the other |\n|--:|--:|--:|")
     parts = [found[at : at + 24] for at in range(0, len(found), 24)]
     alarms = [sum(is_alarm(part, in_turn=in_turn) for part in parts) for in_turn in (True, False)]
     print(f"| 12 | {alarms[0]} | {alarms[1]} |", flush=True)
+
+
+def _processes(many: int) -> None:
+    """The same with a process for each run, as `bench` runs them: a line as each comparison is done."""
+    alarms = [0, 0]
+    print("| comparisons, of 12 runs of each side | deviation of the 24 | in turn | one side after the other |")
+    print("|--:|--:|--:|--:|")
+    for number in range(1, many + 1):
+        with tempfile.TemporaryDirectory(prefix="otel-progress-comparing-") as name:
+            for _ in range(23):
+                _recorded(Path(name), 1)
+            found = _recorded(Path(name), 1)
+        for place, in_turn in enumerate((True, False)):
+            alarms[place] += is_alarm(found, in_turn=in_turn)
+        print(f"| {number} | {_spread(found)} | {alarms[0]} | {alarms[1]} |", flush=True)
+
+
+def _recorded(folder: Path, runs: int) -> list[Sample]:
+    """So many runs more of the program, by one process; gives all that are in the folder, the oldest first."""
+    script = folder / "program.py"
+    script.write_text(PROGRAM, "utf-8")
+    command = [sys.executable, "-m", "otel_progress", "run", script.name, str(runs)]
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
+    subprocess.run(command, cwd=folder, env=kept | {"PYTHONPATH": paths}, check=True, capture_output=True)
+    return sorted(map(sample_of, read(folder / ".otel-progress", visits=0)), key=lambda each: each.started)
+
+
+def _spread(found: Sequence[Sample]) -> str:
+    seconds = [each.seconds[TOTAL] for each in found]
+    return f"{statistics.pstdev(seconds) / statistics.fmean(seconds):.0%}"
 
 
 def is_alarm(both: Sequence[Sample], *, in_turn: bool) -> bool:

@@ -149,6 +149,10 @@ def test_a_join_while_others_go_on_is_no_pool() -> None:
 def test_threads_that_compute() -> None:
     visits = [visit("work", 0.005 * number, 3 + 0.01 * number, id=str(number)) for number in range(3)]
     assert "compute and share one interpreter" in (refused(run(*visits, ends=4)) or "")
+    soon = [visit("work", begun, 3 + begun, id=str(begun)) for begun in (0.0, 0.002, 0.025)]  # One let go by itself.
+    assert "started 23 ms apart" in (refused(run(*soon, ends=4)) or "")
+    later = [visit("work", begun, 3 + begun, id=str(begun)) for begun in (0.0, 0.0002, 0.025)]
+    assert refused(run(*later, ends=4)) is None
     at_once = [visit("work", 0.0002 * number, 3 + 0.01 * number, id=str(number)) for number in range(3)]
     assert refused(run(*at_once, ends=4)) is None
 

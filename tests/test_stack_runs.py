@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_progress.insight import Report, RunFigures
 from otel_progress.runs import Run, read
 from otel_progress.stack.run import Stack
 
@@ -38,6 +39,14 @@ def told(run: Run) -> Run:
     return replace(run, source="", processes=(), visits=visits)
 
 
+def figures(found: RunFigures) -> tuple[RunFigures, list[tuple[str | None, int, int]], list[tuple[str, bool]]]:
+    """Those of a run, and its critical path without the ids of visits, which each of the sources has of its own."""
+    path = found.path
+    segments = [(each.stage, each.started, each.ended) for each in path.segments]
+    steps = [(each.stage, each.inferred) for each in path.steps]
+    return replace(found, source="", path=type(path)((), ())), segments, steps
+
+
 def test_jaeger_tells_what_the_record_does(jaeger: Stack, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     for _ in range(3):
@@ -56,6 +65,15 @@ def test_jaeger_tells_what_the_record_does(jaeger: Stack, tmp_path: Path) -> Non
     assert list(read(f"{jaeger.url('jaeger')}/?service=nobody")) == []
     links = Counter(link.kind for run in read(jaeger.url("jaeger")) for visit in run.visits for link in visit.links)
     assert links == {"follows": 27, "repeats": 12}  # Though Jaeger keeps no attributes of links.
+    of_record, of_jaeger = Report(), Report()
+    for run in read(tmp_path):
+        of_record.add(run)
+    for run in read(jaeger.url("jaeger")):
+        of_jaeger.add(run)
+    (here,), (there,) = of_record.workflows(), of_jaeger.workflows()
+    assert there.figures == here.figures
+    assert there.insights == here.insights
+    assert figures(there.last) == figures(here.last)
 
 
 def test_what_jaegers_upload_box_makes_of_a_record(jaeger: Stack, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import bisect
 import itertools
 
 from ..runs.model import Visit
+from .numbers import median
 from .replay import Dependencies
 from .shape import RUN, SLACK, Shape
 from .visits import between_attempts
@@ -108,7 +109,7 @@ def _staggered(known: Dependencies, group: list[int]) -> str | None:
         starts = sorted(shape.starts[each] for each in visits)
         apart = [second - first for first, second in itertools.pairwise(starts)]
         shortest = min(shape.ends[each] - shape.starts[each] for each in visits)
-        if apart and min(apart) >= _APART and max(apart) <= shortest / 2:
+        if apart and min(apart) > SLACK and median(apart) >= _APART and max(apart) <= shortest / 2:
             return (
                 f"{_named(shape, visits)} were begun together and started {round(max(apart) / 1e6)} ms apart: they "
                 "compute and share one interpreter, and the record does not hold how much they do"

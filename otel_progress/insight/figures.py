@@ -143,7 +143,8 @@ def figures_in(shape: Shape, sharing: Sharing) -> RunFigures:
     path, rework = path_of(shape), rework_of(shape)
     sums = _sums(shape, sharing)
     totals = {stage.name: stage for stage in run.stages}
-    of_stages = _Stages(shape, rework, frozenset(rework.visits), path.seconds_of)
+    on_path = path.seconds_of
+    of_stages = _Stages(shape, rework, frozenset(rework.visits), on_path)
     stages = [of_stages.of(name, sums.get(name), totals.get(name)) for name in {**totals, **sums}]
     known = _is_known(run)
     by_revision = {
@@ -159,7 +160,7 @@ def figures_in(shape: Shape, sharing: Sharing) -> RunFigures:
         seconds=shape.wall / NANO,
         stages=tuple(sorted(stages, key=lambda each: (-(each.critical or 0.0), -each.seconds, each.stage))),
         path=path,
-        own=path.seconds_of.get(None, 0.0) if known else None,
+        own=on_path.get(None, 0.0) if known else None,
         gap=sharing.gap / NANO if known else None,
         gaps=_longest(sharing.gaps) if known else (),
         parallel=sharing.parallel if known else None,
@@ -197,16 +198,18 @@ def _notes(run: Run) -> list[str]:
 def _sums(shape: Shape, sharing: Sharing) -> dict[str, _Sum]:
     found: dict[str, _Sum] = {}
     for number, visit in enumerate(shape.visits):
-        into = found.setdefault(visit.stage, _Sum())
+        into = found.get(visit.stage) or found.setdefault(visit.stage, _Sum())
         started, ended = shape.starts[number], shape.ends[number]
         into.visits.append(number)
         into.own += sharing.own[number]
         into.beside += sharing.beside[number]
         into.wall += sharing.wall[number]
-        for reason, waited in waiting_of(visit, started, ended).items():
-            into.waiting[reason] = into.waiting.get(reason, 0) + waited
-        into.lost += lost_to_retries(visit, started, ended)
-        into.pieces += items_of(visit, started, ended)
+        if visit.waits or visit.retries:
+            for reason, waited in waiting_of(visit, started, ended).items():
+                into.waiting[reason] = into.waiting.get(reason, 0) + waited
+            into.lost += lost_to_retries(visit, started, ended)
+        if visit.items or visit.item_platform is not None:
+            into.pieces += items_of(visit, started, ended)
     return found
 
 
@@ -226,15 +229,16 @@ class _Stages:
             return _of_totals(told)
         shape = self.shape
         visits = [shape.visits[number] for number in known.visits]
-        seconds = sum(shape.ends[number] - shape.starts[number] for number in known.visits)
-        reworked = [number for number in known.visits if number in self.again]
-        firsts = [number for number in known.visits if _is_first(shape.visits[number])]
-        budgets = [visit for visit in visits if visit.budget is not None and visit.ended is not None]
-        good = [visit.seconds for visit in visits if visit.result == "success" and visit.seconds is not None]
+        seconds = sum([shape.ends[number] - shape.starts[number] for number in known.visits])
+        reworked = [number for number in known.visits if number in self.again] if self.again else []
+        ended = [(number, visit) for number, visit in zip(known.visits, visits, strict=True) if visit.ended is not None]
+        firsts = [number for number, visit in ended if visit.number == 1]
+        budgets = [(visit.seconds or 0.0, visit.budget) for _, visit in ended if visit.budget is not None]
+        good = [visit.seconds or 0.0 for _, visit in ended if visit.result == "success"]
         return StageFigures(
             stage=name,
             visits=max(len(visits), told.visits),
-            open=sum(visit.ended is None for visit in visits),
+            open=len(visits) - len(ended),
             seconds=seconds / NANO,
             own=known.own / NANO,
             in_children=(seconds - known.own) / NANO,
@@ -243,19 +247,19 @@ class _Stages:
             critical=self.on_path.get(name, 0.0),
             overlap=known.beside / known.own if known.own else 0.0,
             results=dict(told.results) or _results(visits),
-            repeats=sum(visit.number > 1 for visit in visits),
+            repeats=len([visit for visit in visits if visit.number > 1]),
             rework=union(_intervals(shape, reworked)) / NANO,
             rework_visits=len(reworked),
             rework_by_revision=self._by_revision(name),
-            retries=max(told.retries, sum(visit.retries for visit in visits)),
+            retries=max(told.retries, sum([visit.retries for visit in visits])),
             retry_seconds=known.lost / NANO,
             first_visits=len(firsts),
-            first_pass=sum(self._is_clean(number) for number in firsts),
-            fallbacks=max(told.results.get("fallback", 0), sum(visit.result == "fallback" for visit in visits)),
+            first_pass=len([number for number in firsts if self._is_clean(number)]),
+            fallbacks=max(told.results.get("fallback", 0), len([each for each in visits if each.result == "fallback"])),
             dead_ends=told.dead_ends,
             budget=next((visit.budget for visit in reversed(visits) if visit.budget is not None), None),
             budget_visits=len(budgets),
-            budget_kept=sum((visit.seconds or 0.0) <= (visit.budget or 0.0) for visit in budgets),
+            budget_kept=len([took for took, budget in budgets if took <= budget]),
             quickest=min(good, default=None),
             platforms=platforms_of(known.pieces),
         )
@@ -270,10 +274,6 @@ class _Stages:
             if own := [number for number in numbers if self.shape.visits[number].stage == name]:
                 found[revision] = union(_intervals(self.shape, own)) / NANO
         return found
-
-
-def _is_first(visit: Visit) -> bool:
-    return visit.number == 1 and visit.ended is not None
 
 
 def _of_totals(stage: Stage) -> StageFigures:
@@ -314,8 +314,10 @@ def platforms_of(pieces: list[Piece]) -> tuple[PlatformFigures, ...]:
 
 def compared(platforms: Mapping[str | None, tuple[int, list[float]]]) -> tuple[PlatformFigures, ...]:
     """Platforms beside each other: of each how many items failed, and their times in order."""
+    if not platforms:
+        return ()
     middles = {platform: quantile(times, 0.5) for platform, (_, times) in platforms.items()}
-    usual = median(middles.values()) if middles else 0.0
+    usual = median(middles.values())
     scores = dict(zip(middles, outlying(list(middles.values())), strict=True))
     found = [
         PlatformFigures(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -131,11 +132,13 @@ class _Stage:
                 self.wall += figures.wall or 0.0
                 self.critical += figures.critical or 0.0
                 self.on_path += bool(figures.critical)
-        for name in _COUNTS:
-            self.sums[name] += getattr(figures, name) or 0
+        for name, count in zip(_COUNTS, _counts_of(figures), strict=True):
+            if count:
+                self.sums[name] += count
         self.rework += figures.rework or 0.0
         self.retry_seconds += figures.retry_seconds or 0.0
-        self.results.update(figures.results)
+        for result, count in figures.results.items():
+            self.results[result] += count
         _add(self.waiting, figures.waiting)
         _add(self.by_revision, figures.rework_by_revision)
         for each in figures.platforms:
@@ -160,6 +163,7 @@ _COUNTS = (
     "budget_visits",
     "budget_kept",
 )
+_counts_of = operator.attrgetter(*_COUNTS)
 
 
 class Workflow:
@@ -196,7 +200,8 @@ class Workflow:
         self._retry_seconds += run.retry_seconds or 0.0
         _add(self._rework_by_revision, run.rework_by_revision)
         for each in run.stages:
-            self._stages.setdefault(each.stage, _Stage()).add(each, run.started, whole=whole)
+            stage = self._stages.get(each.stage) or self._stages.setdefault(each.stage, _Stage())
+            stage.add(each, run.started, whole=whole)
 
     def figures(self) -> WorkflowFigures:
         """What is known so far."""

@@ -115,7 +115,7 @@ class _Walk:
         """Where a visit was started: what lies around it and was still open then."""
         around = self._shape.parents[place]
         while around != RUN and self._shape.ends[around] < self._at:
-            around = self._shape.parents[around]
+            around = self._shape.around[around]  # What lies between has ended before that.
         return around
 
     def _before(self, place: int, next_one: int | None) -> tuple[int | None, bool]:

@@ -60,16 +60,17 @@ def shape_of(run: Run) -> Shape:
         ended if visit.ended is None else min(visit.ended - late, ended)
         for visit, late in zip(visits, slept, strict=True)
     ]
-    for number in _from_outside(parents):  # Clocks of several processes differ by a little.
+    order = _from_outside(parents)
+    for number in order:  # Clocks of several processes differ by a little.
         if parents[number] != RUN:
             starts[number] = max(starts[number], starts[parents[number]])
         ends[number] = max(ends[number], starts[number])
-    around: list[int] = []
-    for number, end in enumerate(ends):
+    around = [RUN] * len(visits)
+    for number in order:
         place = parents[number]
-        while place != RUN and ends[place] < end:
-            place = parents[place]
-        around.append(place)
+        while place != RUN and ends[place] < ends[number]:
+            place = around[place]  # What lies between ends before it, too: tasks may start each other without an end.
+        around[number] = place
     follows = [
         sorted(
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import heapq
 import io
 import json
 from collections.abc import Iterable, Iterator
@@ -115,21 +116,36 @@ class Trace:
 
 
 def _lanes(visits: Iterable[Visit], ends: int) -> Iterator[tuple[Visit, int]]:
-    """Visits with the rows that they are drawn in: in one row one lies wholly in another, or behind it."""
-    lanes: list[list[int]] = []
-    """Of each row the ends of what is open in it."""
+    """Visits with the rows that they are drawn in: in one row one lies wholly in another, or behind it.
+
+    That of what is around it, if there is room; else the first that is free. Rows are asked for by heaps: where all
+    goes on at once there are as many of them as visits.
+    """
+    rows: list[list[int]] = []
+    """Of each the ends of what is open in it, the outermost first, which is the last to end."""
+    free: list[int] = []
+    """Those with nothing open in them, and some that were taken since by what lies in the same row."""
+    taken: list[tuple[int, int]] = []
+    """When each of the others is free."""
     row_of: dict[str, int] = {}
     for visit in sorted(visits, key=lambda each: (each.started, -(each.ended or ends), each.id)):
         ended = visit.ended if visit.ended is not None else ends
-        own = row_of.get(visit.parent or "")
-        for row in ([] if own is None else [own]) + list(range(len(lanes))) + [len(lanes)]:
-            if row == len(lanes):
-                lanes.append([])
-            inside = lanes[row]
-            while inside and inside[-1] <= visit.started:
-                inside.pop()
-            if not inside or (row == own and inside[-1] >= ended):
-                inside.append(ended)
-                row_of[visit.id] = row
-                yield visit, row
-                break
+        while taken and taken[0][0] <= visit.started:
+            row = heapq.heappop(taken)[1]
+            rows[row].clear()
+            heapq.heappush(free, row)
+        row = row_of.get(visit.parent or "", -1)
+        inside = rows[row] if row >= 0 else []
+        while inside and inside[-1] <= visit.started:
+            inside.pop()
+        if row < 0 or (inside and inside[-1] < ended):
+            while free and rows[free[0]]:
+                heapq.heappop(free)
+            row = heapq.heappop(free) if free else len(rows)
+        if row == len(rows):
+            rows.append([])
+        if not rows[row]:
+            heapq.heappush(taken, (ended, row))
+        rows[row].append(ended)
+        row_of[visit.id] = row
+        yield visit, row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,8 @@ from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit, Wait
 from .states import Processes, pid_of
 
 _CLIMB = 100  # Spans between a visit and the one around it.
+_Inside = tuple[list[Attempt], list[Item], list[Wait]]
+_NOTHING: _Inside = ([], [], [])
 _ORDER: tuple[State, ...] = ("running", "waiting", "stalled", "unknown", "crashed")
 """Which state of several parts tells of the whole: where one goes on, the whole does."""
 
@@ -97,15 +99,10 @@ def _stage(
 ) -> Stage:
     witnesses = [each for each in (events, spans) if each is not None]
     fullest = max(witnesses, key=lambda each: each.visits)
-    seen = Totals()
-    for fields in going_on:
-        seen.see(fields)
-    starts = [each.started for each in witnesses if each.started is not None]
-    totals = [each.items_total for each in witnesses if each.items_total is not None]
-    revisions = [each.revision for each in (*witnesses, seen) if each.revision is not None]
+    most = fullest if len(witnesses) == 1 and not going_on else _most(witnesses, going_on)
     return Stage(
         name,
-        min(starts, default=None),
+        most.started,
         None if going_on else fullest.ended,
         fullest.visits + len(going_on),
         len(going_on),
@@ -113,21 +110,38 @@ def _stage(
         dict(fullest.results),
         fullest.result,
         fullest.error,
-        max(each.retries for each in witnesses),
-        round(max(each.wait for each in witnesses), 9),
-        max(each.items_done for each in witnesses),
-        max(each.items_failed for each in witnesses),
-        max(totals, default=None),
-        max(each.platforms for each in (*witnesses, seen)),
-        max(revisions, default=None),
+        most.retries,
+        round(most.wait, 9),
+        most.items_done,
+        most.items_failed,
+        most.items_total,
+        most.platforms,
+        most.revision,
         sum(dead_ends.values()),
         dead_ends,
     )
 
 
+def _most(witnesses: list[Totals], going_on: list[Fields]) -> Totals:
+    """The earliest start that any tells, and the most of all else, with what open visits say."""
+    most = Totals()
+    for fields in going_on:
+        most.see(fields)
+    for each in witnesses:
+        if each.started is not None:
+            most.begin(each.started)
+        if each.items_total is not None:
+            most.items_total = max(most.items_total or 0, each.items_total)
+        most.see({"platform_count": each.platforms, "revision": each.revision})
+        most.retries, most.wait = max(most.retries, each.retries), max(most.wait, each.wait)
+        most.items_done = max(most.items_done, each.items_done)
+        most.items_failed = max(most.items_failed, each.items_failed)
+    return most
+
+
 def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
     spans = {**ledger.spans, **ledger.open_spans}
-    inside: dict[str, tuple[list[Attempt], list[Item], list[Wait]]] = {}
+    inside: dict[str, _Inside] = {}
     for span, fields in ledger.attempts:
         if (visit := _around(ledger, spans, span)) is not None:
             inside.setdefault(visit, ([], [], []))[0].append(Attempt(**fields))
@@ -139,21 +153,35 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
             inside.setdefault(visit, ([], [], []))[2].append(Wait(**fields))
     visits: list[Visit] = []
     for key, fields in (*ledger.kept.items(), *ledger.open.items()):
-        attempts, items, waits = inside.get(key, ([], [], []))
-        known: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+        known = _told(fields, spans)
         around: str | None = known.pop("parent_span", None)
         known["parent"] = known.get("parent") or (around and _around(ledger, spans, around))
-        known["state"], known["note"] = _state_of(known, processes)
-        known["process"] = pid_of(known.get("process"))
-        known["platforms"] = tuple(known.get("platforms", ()))
-        known["versions"] = tuple(Version(*each) for each in known.get("versions", ()))
-        known["links"] = _links(known, known.pop("follows", ()), spans)
-        known["failed"] = tuple(sorted(attempts, key=lambda each: (each.started, each.number)))
-        known["items"] = tuple(sorted(items, key=lambda each: each.started))
-        told = [Wait(*each) for each in known.get("waits", ())]
-        known["waits"] = tuple(sorted(told or waits, key=lambda each: each.started))
+        known["state"], known["note"] = _state_of(fields, processes)
+        attempts, items, waits = inside.get(key, _NOTHING)
+        if attempts:
+            known["failed"] = tuple(sorted(attempts, key=lambda each: (each.started, each.number)))
+        if items:
+            known["items"] = tuple(sorted(items, key=lambda each: each.started))
+        if told := known.get("waits") or waits:
+            known["waits"] = tuple(sorted(told, key=lambda each: each.started))
+        if "process" in known:
+            known["process"] = pid_of(known["process"])
         visits.append(Visit(key, **known))
     return _with_kinds(tuple(sorted(visits, key=lambda visit: visit.started)))
+
+
+def _told(fields: Fields, spans: dict[str, str]) -> Fields:
+    """What was told of a visit, as the model has it. What was not is not looked at: that is most of what could be."""
+    known: Fields = {name: value for name, value in fields.items() if value is not None}
+    if "platforms" in known:
+        known["platforms"] = tuple(known["platforms"])
+    if "versions" in known:
+        known["versions"] = tuple(Version(*each) for each in known["versions"])
+    if "links" in known or "follows" in known:
+        known["links"] = _links(known.get("links", ()), known.pop("follows", ()), spans)
+    if "waits" in known:
+        known["waits"] = [Wait(*each) for each in known["waits"]]
+    return known
 
 
 def _with_kinds(visits: tuple[Visit, ...]) -> tuple[Visit, ...]:
@@ -164,6 +192,9 @@ def _with_kinds(visits: tuple[Visit, ...]) -> tuple[Visit, ...]:
     by_id = {visit.id: visit for visit in visits}
     found: list[Visit] = []
     for visit in visits:
+        if not visit.links or (visit.number == 1 and all(link.kind for link in visit.links)):
+            found.append(visit)
+            continue
         links = tuple(
             link if link.kind else _with_kind(link, by_id.get(link.visit or ""), visit) for link in visit.links
         )
@@ -184,10 +215,10 @@ def _is_before(other: Visit | None, visit: Visit) -> bool:
     return same and other is not None and other.number == visit.number - 1
 
 
-def _links(fields: dict[str, Any], follows: Sequence[str], spans: dict[str, str]) -> tuple[Link, ...]:
+def _links(told: Iterable[Any], follows: Sequence[str], spans: dict[str, str]) -> tuple[Link, ...]:
     """What the span of a visit says that it points to, and what its events say where that does not."""
-    links = [Link(kind or "", *to, visit=spans.get(to[1])) for kind, *to in fields.get("links", ())]
-    known = {link.visit for link in links if link.kind == names.LINK_FOLLOWS}
+    links = [Link(kind or "", trace, span, spans.get(span)) for kind, trace, span in told]
+    known = {link.visit for link in links if link.kind == names.LINK_FOLLOWS} if follows else ()
     return (*links, *(Link(names.LINK_FOLLOWS, visit=each) for each in follows if each not in known))
 
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Protocol
 
 from .. import names
 from ..recording.times import NANO
-from .ledger import Fields, Ledger, Part, Totals
-from .otlp import Attributes, EventFact, Fact, SpanFact, count, optional_count, seconds, text, texts
+from .ledger import Fields, Ledger, Part
+from .otlp import Attributes, EventFact, Fact, SpanFact, count, number, optional_count, seconds, text, texts, time
 
 _HELD = 1000
 _MOST_KEPT = 20_000
@@ -146,12 +146,9 @@ class Collector:
             self._keeps_one_more()
 
     def _add_visit(self, ledger: Ledger, span: SpanFact) -> None:
-        fields: Fields = fields_of(span.attributes, ended=True) | {
-            "started": span.started,
-            "ended": span.ended,
-            "span_id": span.span_id,
-            "parent_span": span.parent_id,
-        }
+        fields = fields_of(span.attributes, ended=True)
+        fields["started"], fields["ended"] = span.started, span.ended
+        fields["span_id"], fields["parent_span"] = span.span_id, span.parent_id
         if span.versions:
             fields["versions"] = [
                 (str(version.get(names.VERSION_ID, "")), text(version.get(names.VERSION_ACTION)))
@@ -163,12 +160,12 @@ class Collector:
             ]
         ledger.trace_id = ledger.trace_id or span.trace_id
         ledger.began(span.started)
-        ledger.by_spans.setdefault(fields["stage"], Totals()).end(fields)
+        ledger.of_spans(fields["stage"]).end(fields)
         visit = ledger.open_spans.get(span.span_id)
         if visit is not None:  # Its end was told by the span alone.
             self._remember(("event", ledger.id, visit))
             known = ledger.close_visit(visit) | fields
-            ledger.by_events.setdefault(fields["stage"], Totals()).end(known)
+            ledger.of_events(fields["stage"]).end(known)
         self._keep(ledger, ledger.spans.get(span.span_id) or visit or span.span_id, fields)
 
     def _add_inside(self, ledger: Ledger, span: SpanFact) -> None:
@@ -191,10 +188,9 @@ class Collector:
 
     def _keep(self, ledger: Ledger, visit: str, fields: Fields) -> None:
         if visit in ledger.kept:
-            known = ledger.kept[visit]
-            known.update({name: value for name, value in fields.items() if value is not None})
+            ledger.kept[visit].update(fields)
         elif ledger.aside + len(ledger.kept) < self._visits * (2 if ledger.aside else 1):  # Once by each witness.
-            ledger.kept[visit] = {name: value for name, value in fields.items() if value is not None}
+            ledger.kept[visit] = fields
             if span := fields.get("span_id"):
                 ledger.spans[span] = visit
             self._keeps_one_more()
@@ -232,26 +228,25 @@ class Collector:
             return
         fields: Fields = self._of_event(event) | {"started": event.at}
         ledger.began(event.at)
-        ledger.by_events.setdefault(fields["stage"], Totals()).begin(event.at)
+        ledger.of_events(fields["stage"]).begin(event.at)
         ledger.open_visit(visit, fields)
 
     def _stage_progress(self, ledger: Ledger, event: EventFact) -> None:
         known = ledger.open.get(visit_id(event))
         if known is not None:
-            fresh = fields_of(event.attributes, ended=False)
-            known.update({name: value for name, value in fresh.items() if value is not None})
+            known.update(fields_of(event.attributes, ended=False))
             _wait(known, text(event.attributes.get(names.WAIT_REASON)), event.at)
 
     def _stage_ended(self, ledger: Ledger, event: EventFact) -> None:
         visit = visit_id(event)
         if not self._is_new("event", ledger, visit):
             return
-        told = {name: value for name, value in self._of_event(event, ended=True).items() if value is not None}
+        told = self._of_event(event, ended=True)
         known = ledger.close_visit(visit)
         _wait(known, None, event.at)
         fields: Fields = {"started": event.at - _lasted(event), **known, **told, "ended": event.at}
         ledger.began(fields["started"])
-        ledger.by_events.setdefault(fields["stage"], Totals()).end(fields)
+        ledger.of_events(fields["stage"]).end(fields)
         span = fields.get("span_id")
         if (
             span and ledger.spans.get(span) == span != visit
@@ -262,12 +257,15 @@ class Collector:
 
     @staticmethod
     def _of_event(event: EventFact, *, ended: bool = False) -> Fields:
-        fields = fields_of(event.attributes, ended=ended)
-        fields["process"] = event.process
-        fields["span_id"] = event.span_id or None
-        fields["parent"] = text(event.attributes.get(names.PARENT_VISIT_ID))
-        fields["parent_span"] = text(event.attributes.get(names.PARENT_SPAN_ID))
-        fields["follows"] = list(texts(event.attributes.get(names.STAGE_FOLLOWS))) or None
+        fields, found = fields_of(event.attributes, ended=ended), event.attributes
+        more: Fields = {
+            "process": event.process,
+            "span_id": event.span_id or None,
+            "parent": text(found.get(names.PARENT_VISIT_ID)),
+            "parent_span": text(found.get(names.PARENT_SPAN_ID)),
+            "follows": list(texts(found.get(names.STAGE_FOLLOWS))) or None,
+        }
+        fields.update((name, value) for name, value in more.items() if value is not None)
         return fields
 
     _ENTER: ClassVar[dict[str, Callable[[Collector, Ledger, EventFact], None]]] = {
@@ -308,28 +306,48 @@ def visit_id(event: EventFact) -> str:
 
 def fields_of(found: Attributes, *, ended: bool) -> Fields:
     """The fields of a visit that its span or an event tells."""
-    platforms = texts(found.get(names.STAGE_PLATFORMS))
-    fields: Fields = {
-        "stage": sys.intern(text(found.get(names.STAGE_NAME)) or ""),
-        "number": optional_count(found, names.STAGE_VISIT),
-        "action": text(found.get(names.STAGE_ACTION)),
-        "revision": optional_count(found, names.STAGE_REVISION),
-        "platforms": list(platforms) or None,
-        "platform_count": count(found, names.STAGE_PLATFORM_COUNT) or len(platforms) or None,
-        "item_platform": text(found.get(names.ITEM_PLATFORM)),
-        "attempts": count(found, names.STAGE_ATTEMPTS) or None,
-        "budget": seconds(found, names.STAGE_BUDGET) or None,
-        "function": _once(text(found.get(names.CODE_FUNCTION_NAME))),
-        "items_done": optional_count(found, names.STAGE_ITEMS_DONE),
-        "items_failed": optional_count(found, names.STAGE_ITEMS_FAILED),
-        "items_total": optional_count(found, names.STAGE_ITEMS_TOTAL),
-    }
+    fields: Fields = {"stage": ""}
+    for name, value in found.items():  # There are fewer of them than there may be, and this is done for every visit.
+        if (known := _FIELDS.get(name)) is not None:
+            field, read = known
+            if (told := read(value)) is not None:
+                fields[field] = told
+    if "platforms" in fields:
+        fields.setdefault("platform_count", len(fields["platforms"]))
     if ended:
-        fields["result"] = _once(text(found.get(names.STAGE_RESULT)) or text(found.get(names.RESULT)))
-        fields["error"] = text(found.get(names.ERROR_TYPE))
-        fields["wait"] = seconds(found, names.STAGE_WAIT)
+        if result := text(found.get(names.STAGE_RESULT)) or text(found.get(names.RESULT)):
+            fields["result"] = sys.intern(result)
+        if error := text(found.get(names.ERROR_TYPE)):
+            fields["error"] = error
+        fields["wait"] = seconds(found, names.STAGE_WAIT) if names.STAGE_WAIT in found else 0.0
         fields["retries"] = _retries(found)
     return fields
+
+
+def _often(value: object) -> str | None:
+    return _once(text(value))
+
+
+def _number(value: object) -> int | None:
+    """A number; 0 where it is none that anything can have, None where it is none at all."""
+    return number(value) if type(value) is int else None
+
+
+_FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    names.STAGE_NAME: ("stage", _often),
+    names.STAGE_VISIT: ("number", _number),
+    names.STAGE_ACTION: ("action", text),
+    names.STAGE_REVISION: ("revision", _number),
+    names.STAGE_PLATFORMS: ("platforms", lambda value: list(texts(value)) or None),
+    names.STAGE_PLATFORM_COUNT: ("platform_count", lambda value: number(value) or None),
+    names.ITEM_PLATFORM: ("item_platform", text),
+    names.STAGE_ATTEMPTS: ("attempts", lambda value: number(value) or None),
+    names.STAGE_BUDGET: ("budget", lambda value: time(value) or None),
+    names.CODE_FUNCTION_NAME: ("function", _often),
+    names.STAGE_ITEMS_DONE: ("items_done", _number),
+    names.STAGE_ITEMS_FAILED: ("items_failed", _number),
+    names.STAGE_ITEMS_TOTAL: ("items_total", _number),
+}
 
 
 def _once(name: str | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 
 from .problems import Problems
@@ -21,6 +21,8 @@ _MAGIC = {
     b"SQLite format 3": "it is an SQLite database",
 }
 Document = dict[str, Any]
+_decode: Callable[[str], tuple[Any, int]] = json.JSONDecoder().raw_decode
+"""What `json.loads` does, without what it finds out before and behind, which takes as long for a line of one span."""
 
 
 class Lines:
@@ -44,10 +46,15 @@ class Lines:
 
     def __iter__(self) -> Iterator[Document]:
         while line := self._stream.readline(MOST_BYTES):
-            if self.number == 0 and line.lstrip().startswith(b"{") and (whole := self._one_document(line)) is not None:
-                self.number = 1
-                yield whole
-                return
+            first: Document | None = None
+            if self.number == 0 and line.lstrip().startswith(b"{"):
+                try:
+                    first = parse(line)
+                except DamagedError:
+                    if (document := self._one_document(line)) is not None:
+                        self.number = 1
+                        yield document
+                        return
             whole = line.endswith(b"\n")
             if not whole and self._growing and len(line) < MOST_BYTES:
                 return
@@ -59,16 +66,15 @@ class Lines:
                 self._problems.add(self.source, None, kind)
                 return
             elif (self._only is None or self._only in line) and line.strip(b" \t\r\n"):
-                yield from self._parsed(line, whole)
+                try:
+                    document = first or parse(line)
+                except DamagedError as error:
+                    yield from self._behind_a_tear(line, error, whole=whole)
+                else:
+                    yield document
 
     def _one_document(self, first: bytes) -> Document | None:
         """The document that begins in the first line and goes on below, where the stream is one; else it is rewound."""
-        try:
-            parse(first)
-        except DamagedError:
-            pass
-        else:
-            return None
         if not self._stream.seekable():
             return None
         place = self._stream.tell()
@@ -83,21 +89,18 @@ class Lines:
             self.offset += len(first) + len(rest)
         return document
 
-    def _parsed(self, line: bytes, whole: bool) -> Iterator[Document]:
-        try:
-            yield parse(line)
-        except DamagedError as error:
-            # A full disk or a killed process tore a line, and another process wrote its own behind it.
-            torn = max(map(line.rfind, _BEGINNINGS))
-            if torn > 0:
-                try:
-                    yield parse(line[torn:])
-                except DamagedError:
-                    pass
-                else:
-                    self._problems.add(self.source, self.number, "the first part of the line is torn")
-                    return
-            self._problems.add(self.source, self.number, str(error) if whole else f"the last line is torn: {error}")
+    def _behind_a_tear(self, line: bytes, error: DamagedError, *, whole: bool) -> Iterator[Document]:
+        """A full disk or a killed process tore a line, and another process wrote its own behind it."""
+        torn = max(map(line.rfind, _BEGINNINGS))
+        if torn > 0:
+            try:
+                yield parse(line[torn:])
+            except DamagedError:
+                pass
+            else:
+                self._problems.add(self.source, self.number, "the first part of the line is torn")
+                return
+        self._problems.add(self.source, self.number, str(error) if whole else f"the last line is torn: {error}")
 
     def _pass_over(self) -> None:
         self._problems.add(self.source, self.number, f"the line is longer than {MOST_BYTES >> 20} MiB: passed over")
@@ -117,6 +120,13 @@ def parse(data: bytes) -> Document:
     Raises:
         DamagedError: it is none.
     """
+    try:
+        text = data.decode()
+        document, end = _decode(text)
+        if type(document) is dict and (end == len(text) or text[end:] == "\n"):
+            return cast("Document", document)
+    except (ValueError, RecursionError):
+        pass  # In another encoding, with a mark before it, or damaged: then it is said how.
     try:
         value: object = json.loads(data.removeprefix(b"\xef\xbb\xbf"))
     except UnicodeDecodeError as error:

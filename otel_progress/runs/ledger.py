@@ -52,7 +52,8 @@ class Totals:
     def end(self, visit: Fields) -> None:
         """A visit ended."""
         started, ended, result = visit["started"], visit["ended"], visit.get("result")
-        self.begin(started)
+        if self.started is None or started < self.started:
+            self.started = started
         if self.ended is None or ended >= self.ended:
             self.ended, self.result, self.error = ended, result, visit.get("error")
         self.visits += 1
@@ -141,6 +142,14 @@ class Ledger:
     def began(self, started: int) -> None:
         """Something of the run started."""
         self.started = started if self.started is None else min(self.started, started)
+
+    def of_spans(self, stage: str) -> Totals:
+        """What spans tell of a stage."""
+        return self.by_spans.get(stage) or self.by_spans.setdefault(stage, Totals())
+
+    def of_events(self, stage: str) -> Totals:
+        """What events tell of it."""
+        return self.by_events.get(stage) or self.by_events.setdefault(stage, Totals())
 
     def seen_in(self, process: str | None) -> None:
         """A process has told of it."""

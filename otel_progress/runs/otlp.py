@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -29,7 +29,7 @@ class MalformedError(ValueError):
     """A span or an event that lacks what it must have."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)  # Not frozen: to make so many would take a tenth of the time of reading.
 class SpanFact:
     """A span that has ended."""
 
@@ -54,7 +54,7 @@ class SpanFact:
     """What its exceptions say of themselves."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class EventFact:
     """Something that happened to a run or a visit, told at once."""
 
@@ -91,38 +91,35 @@ def take(document: dict[str, Any], *, details: bool, exceptions: bool = False) -
         for scope in _objects(resource.get("scopeSpans")):
             ours = _is_ours(scope)
             if ours or details:
-                for number, span in enumerate(_objects(scope.get("spans")), 1):
-                    _add(taken, f"span {number}", lambda span=span, ours=ours, of=of: _span(span, of, ours=ours))
+                _add(taken, "span", scope.get("spans"), _our_span if ours else _other_span, of)
     for resource in _objects(document.get("resourceLogs")):
         of = _of_resource(resource)
         for scope in _objects(resource.get("scopeLogs")):
             if _is_ours(scope):
-                for number, event in enumerate(_objects(scope.get("logRecords")), 1):
-                    make = _exception if exceptions and event.get("eventName") == names.EVENT_EXCEPTION else _event
-                    _add(taken, f"log record {number}", lambda event=event, of=of, make=make: make(event, of))
+                _add(taken, "log record", scope.get("logRecords"), _event_or_exception if exceptions else _event, of)
     return taken
 
 
-def _add(taken: Taken, what: str, make: Callable[[], Fact | None]) -> None:
-    try:
-        fact = make()
-    except (
-        MalformedError,
-        TypeError,
-        AttributeError,
-        KeyError,
-    ) as error:  # A value of another kind than OTLP has there.
-        taken.wrong.append(f"{what}: {error if isinstance(error, MalformedError) else 'it is not as OTLP has it'}")
-    else:
-        if fact is not None:
-            taken.facts.append(fact)
+def _add(
+    taken: Taken, what: str, found: object, fact_of: Callable[[dict[str, Any], _Resource], Fact | None], of: _Resource
+) -> None:
+    """Take the facts of a list of spans or log records, and say which of them are none."""
+    for number, each in enumerate(_objects(found), 1):
+        try:
+            fact = fact_of(each, of)
+        except MalformedError as error:
+            taken.wrong.append(f"{what} {number}: {error}")
+        except (TypeError, AttributeError, KeyError):  # A value of another kind than OTLP has there.
+            taken.wrong.append(f"{what} {number}: it is not as OTLP has it")
+        else:
+            if fact is not None:
+                taken.facts.append(fact)
 
 
-def _objects(value: object) -> Iterator[dict[str, Any]]:
-    if isinstance(value, list):
-        for each in cast("list[object]", value):
-            if isinstance(each, dict):
-                yield cast("dict[str, Any]", each)
+def _objects(value: object) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not value:
+        return []
+    return [each for each in value if isinstance(each, dict)]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _is_ours(scope: dict[str, Any]) -> bool:
@@ -154,51 +151,56 @@ def _of_resource(resource: dict[str, Any]) -> _Resource:
     return made
 
 
-def _span(span: dict[str, Any], resource: _Resource, *, ours: bool) -> SpanFact | None:
+def _our_span(span: dict[str, Any], resource: _Resource) -> SpanFact | None:
     found = attributes(span.get("attributes"))
-    run = text(found.get(names.RUN_ID))
-    if found.get(names.PENDING) or (run is None and not ours):
+    if found.get(names.PENDING):
         return None
+    run = text(found.get(names.RUN_ID))
     if run is None:
         raise MalformedError(f"it has no {names.RUN_ID}")
-    kind = _KINDS.get(str(span.get("name")).partition(" ")[0], "other") if ours else "other"
+    kind = _KINDS.get(str(span.get("name")).partition(" ")[0], "other")
     if kind == "stage" and text(found.get(names.STAGE_NAME)) is None:
         raise MalformedError(f"it has no {names.STAGE_NAME}")
+    return _span_fact(kind, run, span, found, resource)
+
+
+def _other_span(span: dict[str, Any], resource: _Resource) -> SpanFact | None:
+    """A span of other instrumentation, if it is inside a run."""
+    found = attributes(span.get("attributes"))
+    run = text(found.get(names.RUN_ID))
+    return None if run is None or found.get(names.PENDING) else _span_fact("other", run, span, found, resource)
+
+
+def _span_fact(kind: SpanKind, run: str, span: dict[str, Any], found: Attributes, resource: _Resource) -> SpanFact:
     status: object = span.get("status")
-    return SpanFact(
+    started = _time(span, "startTimeUnixNano")
+    fact = SpanFact(
         kind,
         run,
         text(span.get("traceId")) or "",
         _id(span.get("spanId")),
         text(span.get("parentSpanId")) or "",
-        started := _time(span, "startTimeUnixNano"),
+        started,
         max(started, _time(span, "endTimeUnixNano")),
         found,
         resource.service,
         text(cast("dict[str, Any]", status).get("message")) if isinstance(status, dict) else None,
-        tuple(
-            attributes(event.get("attributes"))
-            for event in _objects(span.get("events"))
-            if event.get("name") == names.EVENT_VERSION
-        ),
-        tuple(
-            map(_dead_end, (each for each in _objects(span.get("events")) if each.get("name") == names.EVENT_DEAD_END))
-        ),
-        tuple(
-            (text(link.get("traceId")) or "", text(link.get("spanId")) or "", attributes(link.get("attributes")))
-            for link in _objects(span.get("links"))
-        ),
-        resource.attributes,
-        tuple(
-            attributes(event.get("attributes"))
-            for event in _objects(span.get("events"))
-            if event.get("name") == names.EVENT_EXCEPTION
-        ),
+        resource=resource.attributes,
     )
+    if events := _objects(span.get("events")):
+        told = [(event.get("name"), attributes(event.get("attributes"))) for event in events]
+        fact.versions = tuple(each for name, each in told if name == names.EVENT_VERSION)
+        fact.dead_ends = tuple(_dead_end(each) for name, each in told if name == names.EVENT_DEAD_END)
+        fact.exceptions = tuple(each for name, each in told if name == names.EVENT_EXCEPTION)
+    if links := _objects(span.get("links")):
+        fact.links = tuple(
+            (text(link.get("traceId")) or "", text(link.get("spanId")) or "", attributes(link.get("attributes")))
+            for link in links
+        )
+    return fact
 
 
-def _dead_end(event: dict[str, Any]) -> tuple[str, str]:
-    found = attributes(event.get("attributes"))
+def _dead_end(found: Attributes) -> tuple[str, str]:
     return text(found.get(names.STAGE_NAME)) or "", text(found.get(names.STAGE_ACTION)) or ""
 
 
@@ -224,6 +226,10 @@ def _event(event: dict[str, Any], resource: _Resource) -> EventFact | None:
     )
 
 
+def _event_or_exception(record: dict[str, Any], resource: _Resource) -> EventFact | None:
+    return (_exception if record.get("eventName") == names.EVENT_EXCEPTION else _event)(record, resource)
+
+
 def _exception(record: dict[str, Any], resource: _Resource) -> EventFact | None:
     found = attributes(record.get("attributes"))
     run, span = text(found.get(names.RUN_ID)), text(record.get("spanId"))
@@ -235,18 +241,39 @@ def _exception(record: dict[str, Any], resource: _Resource) -> EventFact | None:
 
 def attributes(pairs: object) -> Attributes:
     """The attributes of a span, an event or a resource; what has no value that can be read is left out."""
+    # This is what reading takes its time for: so what nearly all are, texts and numbers as OTLP has them, is read in
+    # one loop that looks at nothing twice. With the first that is otherwise it begins anew, and looks closely.
     found: Attributes = {}
-    # This is what reading a record takes its time for: so it is one loop, with what most are, texts, in it.
-    for pair in cast("list[object]", pairs) if isinstance(pairs, list) else ():
-        if isinstance(pair, dict):
-            known = cast("dict[str, Any]", pair)
-            key, value = known.get("key"), known.get("value")
-            if isinstance(key, str) and isinstance(value, dict):
-                text = value.get("stringValue")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-                if type(text) is str and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
-                    found[key] = text
-                elif (read := _value(cast("dict[str, Any]", value))) is not None:
+    try:
+        for pair in cast("list[dict[str, dict[str, Any]]]", pairs):
+            value = pair["value"]
+            (kind,) = value
+            key = pair["key"]
+            if type(key) is not str:  # pyright: ignore[reportUnnecessaryComparison] - in JSON it may be anything
+                return attributes_of_any(pairs)
+            inner = value[kind]
+            if kind == "stringValue" and type(inner) is str:
+                found[key] = inner
+            elif kind == "intValue" and type(inner) is str:
+                found[key] = int(inner)
+            else:
+                read = _value(value)
+                if read is not None:
                     found[key] = read
+    except (TypeError, KeyError, ValueError):
+        return attributes_of_any(pairs)
+    return found
+
+
+def attributes_of_any(pairs: object) -> Attributes:
+    """The same, of anything that may stand there."""
+    found: Attributes = {}
+    for pair in _objects(pairs):
+        key, value = pair.get("key"), pair.get("value")
+        if isinstance(key, str) and isinstance(value, dict):
+            read = _value(cast("dict[str, Any]", value))
+            if read is not None:
+                found[key] = read
     return found
 
 
@@ -268,7 +295,7 @@ def _value(value: dict[str, Any]) -> Any:
 
 def _time(holder: dict[str, Any], key: str) -> int:
     value: object = holder.get(key)
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
+    if type(value) is str or type(value) is int:
         try:
             time = int(value)
         except ValueError:
@@ -289,12 +316,16 @@ def text(value: object) -> str | None:
     """`value`, if it is a text that says something; without halves of characters, which no database takes."""
     if not isinstance(value, str) or not value:
         return None
-    return printable(value)
+    return value if value.isascii() else printable(value)
 
 
 def count(found: Attributes, name: str) -> int:
     """A number of something; 0 where it is none."""
-    value = found.get(name)
+    return number(found.get(name))
+
+
+def number(value: object) -> int:
+    """`value`, if it is a number of something; else 0."""
     return value if type(value) is int and 0 < value < _LATEST else 0
 
 
@@ -305,7 +336,11 @@ def optional_count(found: Attributes, name: str) -> int | None:
 
 def seconds(found: Attributes, name: str) -> float:
     """A duration; 0.0 where it is none."""
-    value = found.get(name)
+    return time(found.get(name))
+
+
+def time(value: object) -> float:
+    """`value`, if it is a duration in seconds; else 0.0."""
     return float(value) if isinstance(value, (int, float)) and 0 < value < _LATEST / NANO else 0.0
 
 

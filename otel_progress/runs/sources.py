@@ -115,19 +115,21 @@ class Input:
         return name
 
     def _enter(self, document: Document, collector: Collector, problems: Problems, lines: Lines) -> None:
-        def say(text: str) -> None:
-            problems.add(lines.source, lines.number, text)
-
         answer: object = document.get("result")
         if isinstance(answer, dict):  # As /api/v3 of Jaeger wraps it.
             document = cast("Document", answer)
-        if any(kind in document for kind in ("resourceSpans", "resourceLogs", "resourceMetrics")):
+        if "resourceSpans" in document or "resourceLogs" in document or "resourceMetrics" in document:
             taken = take(document, details=collector.details, exceptions=collector.exceptions)
             for wrong in taken.wrong:
-                say(wrong)
+                problems.add(lines.source, lines.number, wrong)
             for fact in taken.facts:
                 collector.add(fact)
-        elif saved.is_store(document):
+            return
+
+        def say(text: str) -> None:
+            problems.add(lines.source, lines.number, text)
+
+        if saved.is_store(document):
             collector.replace(saved.ledger_of(document, f"store-{lines.number}", say))
         else:
             say(_what_it_is(document))
