@@ -146,6 +146,18 @@ def test_trends_are_the_figures_of_the_report(served: Served, folder: Path) -> N
         assert sum(passed) == figures["first_pass"]
 
 
+def test_a_workflow_without_a_name_has_trends_too(tmp_path: Path) -> None:
+    lines = [
+        event("run.started", run="a" * 32, workflow__name=""),
+        event("run.ended", at=3.0, run="a" * 32, workflow__name="", result="success"),
+    ]
+    record(tmp_path / ".otel-progress", "20250828T104500Z-app-000000", events=lines)
+    with serving(tmp_path) as running:
+        assert running.data("/data/list")["trend"] == running.data("/data/list?trend=")["trend"] == ""
+        assert [point["seconds"] for point in running.data("/data/trends?trend=")["whole"]] == [3.0]
+        assert running.ask("/data/trends").status == 404
+
+
 def test_where_nothing_is_recorded_yet_it_comes(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
         assert running.data("/data/list")["all"] == 0
@@ -444,8 +456,11 @@ def test_a_run_whose_program_is_killed_is_told_to_have_crashed(tmp_path: Path) -
     with going_on(tmp_path) as program, serving(tmp_path) as running:
         run = running.data("/data/list")["runs"][0]["id"]
         with running.events(f"/events/runs/{run}") as of_run, running.events("/events/list") as of_list:
+            of_run()
+            of_list()
             program.kill()
             program.wait()
+            assert "the end" not in {of_run(), of_list()}
             told_until(of_run, lambda: running.data(f"/data/runs/{run}")["run"]["state"] == "crashed")
             told_until(of_list, lambda: running.data("/data/list")["runs"][0]["state"] == "crashed")
 

@@ -79,7 +79,10 @@ class Served:
             assert answer.status == 200, answer.read()
 
             def following() -> str:
+                beats = 0  # Of which there is one in fifteen seconds where nothing happens.
                 while line := answer.readline().decode():
+                    beats += line.startswith(":")
+                    assert beats < 4, "nothing was told"
                     if line.startswith("data: "):
                         return line.removeprefix("data: ").strip()
                 return "the end"

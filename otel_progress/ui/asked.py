@@ -36,7 +36,7 @@ def asked(pairs: Iterable[tuple[str, str]]) -> Asked:
     """What the parameters of an address ask for; those that there are not are passed over."""
     given: dict[str, list[str]] = {}
     for name, value in pairs:
-        if value:
+        if value or name == "trend":  # A workflow may have no name.
             given.setdefault(name, []).append(value[:_LONGEST])
     wrong: list[str] = []
     times: dict[str, int | None] = {}

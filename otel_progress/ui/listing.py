@@ -50,7 +50,7 @@ def list_document(index: Index, asked: Asked) -> dict[str, Any]:
         "pages": pages,
         "first": skip + 1 if runs else 0,
         "workflows": [{"name": name, "runs": count} for name, count in workflows],
-        "trend": asked.trend or (newest[0].workflow if newest else None),
+        "trend": newest[0].workflow if asked.trend is None and newest else asked.trend,
     }
 
 

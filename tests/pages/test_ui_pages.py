@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs] - it has none
 from playwright.sync_api import Browser, Page, Route, expect
 
+from ..otlp import TIMEOUT
 from ..records import campaign, event, record, visit_event
 from ..ui import Served, going_on, recorded, serving, type_in
 from .conftest import Opened
@@ -85,7 +86,16 @@ def ids(page: Page) -> str:
 
 def until(page: Page, condition: str, arg: object = None) -> None:
     """Wait for a condition, an expression over `arg`. Playwright's own wait would evaluate it as the policy forbids."""
-    page.evaluate(f"async (arg) => {{ while (!({condition})) await new Promise(requestAnimationFrame); }}", arg)
+    page.evaluate(
+        f"""async (arg) => {{
+            const end = performance.now() + {1000 * TIMEOUT};
+            while (!({condition})) {{
+                if (performance.now() > end) throw new Error("did not happen");
+                await new Promise(requestAnimationFrame);
+            }}
+        }}""",
+        arg,
+    )
 
 
 def shows(page: Page, wanted: str) -> None:

@@ -35,7 +35,7 @@ function addressWith(changes) {
   query.delete("token");
   for (const [name, value] of Object.entries(changes)) {
     query.delete(name);
-    for (const each of Array.isArray(value) ? value : [value ?? ""]) if (each !== "") query.append(name, each);
+    for (const each of Array.isArray(value) ? value : [value ?? ""]) if (each !== "" || (name === "trend" && value !== null)) query.append(name, each);
   }
   const text = query.toString();
   return text ? `/?${text}` : "/";
