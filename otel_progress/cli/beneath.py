@@ -17,7 +17,7 @@ from ..live.display import Display
 from ..live.known import Known
 from ..report import table
 from ..report.recorded import totals_of
-from ..runs import read
+from ..runs import SourceError, read
 from ..runs.following import Follower
 from ..runs.place import FOLDER
 from ..runs.processes import mark_crashed
@@ -78,8 +78,8 @@ class Beneath:
         known = {"exit_code": code} if code >= 0 else {"signal": -code}
         for file in self._folder.glob(f"process-{pid}-*.json"):
             mark_crashed(file, **known)
-        if not self._is_at_end:
-            with contextlib.suppress(OSError):  # The terminal may have gone.
+        if not self._is_at_end and self._folder.is_dir():
+            with contextlib.suppress(OSError, SourceError):  # The terminal may have gone, or the record.
                 _show_table(self._folder)
 
 

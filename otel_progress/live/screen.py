@@ -14,21 +14,19 @@ from rich.cells import cell_len
 from .. import names
 from ..recording.times import NANO, duration
 from ..recording.visible import visible
-from ..report.fitting import cut
+from ..report.fitting import beginning, cut
 from ..report.lines import how_long, progress_of, seconds_text
 from ..report.said import times
 from ..runs.otlp import count, seconds, text, texts
 from ..runs.present import RunNow, StageNow, VisitNow
+from .choosing import Row, chosen
 from .painting import Line, Part
 
 _ID = 8
 _LEAST_ROWS = 3
 _MOST_ROWS = 40
-_MOST_TOLD = 100
-"""Open visits of a run that have rows of their own, if there is room."""
 _LEAST_NAME, _MOST_NAME = 10, 0.45
 _SET_IN = 5
-_DEEPEST = 50
 _PLATFORMS = 6
 _GAP = "  "
 _UNICODE = {"running": "▸", "done": "✓", "failed": "✗", "waiting": "◦", "stalled": "!", "cut": "…"}
@@ -60,16 +58,6 @@ class Ended:
     number: int = 0
     failed: int = 0
     last: RunNow | None = None
-
-
-@dataclass
-class _Row:
-    stage: StageNow
-    depth: int
-    visit: VisitNow | None = None
-    """The one that is open; None where there is none."""
-    together: int = 0
-    """How many open visits it stands for, where they are several; `visit` is the oldest."""
 
 
 @dataclass
@@ -188,7 +176,7 @@ class Screen:
     def _body(self, run: RunNow, now: int, room: int, most: int) -> list[Line]:
         if most < 1 or not run.stages:
             return []
-        rows, more, left_out = _chosen(run, most)
+        rows, more, left_out = chosen(run, most)
         cells = [self._open(row, row.visit, now) if row.visit else self._done(row.stage, row.depth) for row in rows]
         self._widen(cells, room)
         lines = [self._row(each, room) for each in cells]
@@ -205,7 +193,7 @@ class Screen:
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
-    def _open(self, row: _Row, visit: VisitNow, now: int) -> _Cells:
+    def _open(self, row: Row, visit: VisitNow, now: int) -> _Cells:
         told, begun = (visit.progress or visit.began).attributes, visit.began.attributes
         number, item = count(begun, names.STAGE_VISIT), text(told.get(names.ITEM_PLATFORM))
         passed = max(0, now - visit.began.at)
@@ -228,9 +216,9 @@ class Screen:
         if budget > 0:
             share = passed / NANO / budget
             if share > 1:
-                yield f"over its budget of {seconds_text(budget)}", "red"
+                yield f"over budget of {seconds_text(budget)}", "red"
             else:
-                yield f"{share:.0%} of its budget".replace("%", " %"), ""
+                yield f"{int(100 * share)} % of budget", ""
         revision = count(told, names.STAGE_REVISION) or count(begun, names.STAGE_REVISION)
         if revision:
             yield f"revision {revision}", ""
@@ -303,7 +291,7 @@ class Screen:
             if room < 0:
                 if number == 0 and (left := room + cell_len(part)) > 0:
                     yield before, ""
-                    yield cut(part, left, self._signs["cut"]), style
+                    yield beginning(part, left, self._signs["cut"]), style
                 return
             yield before, ""
             yield part, style
@@ -318,7 +306,7 @@ class Screen:
 def _cut(parts: Sequence[Part], room: int) -> Line:
     found: list[Part] = []
     for part, style in parts:
-        found.append((cut(part, max(0, room), ""), style))
+        found.append((beginning(part, max(0, room), ""), style))
         room -= cell_len(found[-1][0])
     return tuple(found)
 
@@ -350,80 +338,3 @@ def _about(seconds: float) -> tuple[str, str]:
     if minutes < 100:
         return f"{minutes}", "min"
     return f"{round(seconds / 3600, 1):g}", "h"
-
-
-def _chosen(run: RunNow, most: int) -> tuple[list[_Row], int, list[StageNow]]:
-    """The rows that there is room for; how many visits run beside them, and the stages that have ended beside them."""
-    done = [stage for stage in run.stages.values() if not stage.open and stage.visits]
-    rows = list(_tree(run) if len(run.open) <= min(most, _MOST_TOLD) else _by_stage(run))
-    going_on = [row for row in rows if row.visit is not None]
-    more = 0
-    if len(going_on) > most:
-        kept = going_on[: max(0, most - 1)]
-        more = sum(max(1, row.together) for row in going_on[len(kept) :])
-        going_on = kept
-    left = most - len(going_on) - (more > 0)
-    if len(done) <= left:
-        wanted = {id(stage) for stage in done}
-    else:
-        # What has failed, and else what ended last.
-        ranked = sorted(done, key=lambda stage: (stage.failed > 0, stage.last.at if stage.last else 0), reverse=True)
-        wanted = {id(stage) for stage in ranked[: max(0, left - 1)]}
-    shown = {id(row) for row in going_on}
-    rows = [row for row in rows if (id(row) in shown if row.visit is not None else id(row.stage) in wanted)]
-    left_out = [stage for stage in done if id(stage) not in wanted] if left > 0 else []
-    return rows, more, left_out
-
-
-def _tree(run: RunNow) -> Iterator[_Row]:
-    """Every open visit below the one around it, and what has ended, in the order in which the stages began first."""
-    order = {name: number for number, name in enumerate(run.stages)}
-    inside: dict[str | None, list[VisitNow]] = {}
-    for visit in run.open.values():
-        inside.setdefault(visit.parent if visit.parent in run.open else None, []).append(visit)
-    ended: dict[str | None, list[StageNow]] = {}
-    for stage in run.stages.values():
-        if not stage.open and stage.visits:
-            ended.setdefault(stage.around if stage.around in run.stages else None, []).append(stage)
-    seen: set[str] = set()
-
-    def below(visits: list[VisitNow], stages: list[StageNow], depth: int) -> Iterator[_Row]:
-        if depth > _DEEPEST:
-            return
-        entries: list[tuple[int, VisitNow | StageNow]] = [
-            *((order.get(visit.began.stage or "", len(order)), visit) for visit in visits),
-            *((order[stage.name], stage) for stage in stages),
-        ]
-        for _, entry in sorted(entries, key=lambda each: each[0]):
-            if isinstance(entry, StageNow):
-                yield _Row(entry, depth)
-                yield from below([], ended.pop(entry.name, []), depth + 1)
-            elif entry.began.visit not in seen:
-                seen.add(entry.began.visit)
-                stage = run.stage(entry.began.stage or "")
-                yield _Row(stage, depth, entry)
-                others = sum(
-                    1 for each in visits if each.began.stage == entry.began.stage and each.began.visit not in seen
-                )
-                stages = [] if others else ended.pop(stage.name, [])
-                yield from below(inside.get(entry.began.visit, []), stages, depth + 1)
-
-    yield from below(inside.get(None, []), ended.pop(None, []), 0)
-    for stages in list(ended.values()):
-        yield from (_Row(stage, 0) for stage in stages)
-
-
-def _by_stage(run: RunNow) -> Iterator[_Row]:
-    """A row for every stage, with its open visits together."""
-    oldest: dict[str, VisitNow] = {}
-    wanted = sum(1 for stage in run.stages.values() if stage.open)
-    for visit in run.open.values():
-        oldest.setdefault(run.stage(visit.began.stage or "").name, visit)
-        if len(oldest) >= wanted:
-            break
-    for stage in run.stages.values():
-        visit = oldest.get(stage.name)
-        if visit is not None:
-            yield _Row(stage, run.depth(visit), visit, stage.open if stage.open > 1 else 0)
-        elif stage.visits and not stage.open:
-            yield _Row(stage, 0)
