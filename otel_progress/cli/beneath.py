@@ -24,6 +24,7 @@ from ..runs.processes import mark_crashed
 from .told import END
 
 _LONGEST = 4096  # Bytes of a path.
+_AT_ONCE = 65_536
 
 
 class Beneath:
@@ -59,7 +60,7 @@ class Beneath:
         self._told += told
         if self._folder is None and END in self._told and (name := self._told.partition(END)[0]):
             self._folder = Path(os.fsdecode(name))
-            self.display.follow(Follower(self._folder))
+            self.display.follow(Follower(self._folder, _AT_ONCE))
         return self.display.finish() if self._is_at_end else b""
 
     def resize(self, of_terminal: tuple[int, int]) -> bytes:
