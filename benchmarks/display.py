@@ -65,7 +65,9 @@ def turn(folder: Path, options: list[str], seconds: float, work: float) -> dict[
     (folder / "load.py").write_text(PROGRAM)
     arguments = [str(folder / "load.py"), str(result), str(seconds), str(STAGES), str(work)]
     # A session whose terminal this is, so that it is in the foreground.
-    leads = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+    leads = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", leads, sys.executable, "-m", "otel_progress", "run", *options, *arguments],
         cwd=folder,

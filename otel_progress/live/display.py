@@ -120,7 +120,7 @@ class Display:
             busy: whether the terminal has not taken yet what was given before.
         """
         if self._is_off:
-            return data
+            return data + self._last_words() if data.endswith(b"\n") else data
         self._held += data
         try:
             before, clear = len(self._held) - len(data), self._output.feed(data)
@@ -179,9 +179,7 @@ class Display:
         """What takes everything away, for good."""
         said = self.hide()
         self._is_off = True
-        if self._to_say and self._output.is_clear:
-            said, self._to_say = said + self._to_say, b""
-        return said
+        return said + (b"\r\n" + self._last_words() if self._to_say else b"")
 
     def put_back(self) -> bytes:
         """What puts the terminal back after a program that did not live to do so."""
@@ -225,8 +223,10 @@ class Display:
             f"otel-progress: the display is off: {type(error).__name__}: {visible(str(error))[:200]}\n"
         ).encode("ascii", "backslashreplace")
         said = self._painter.erase() + self._all() + self._outside(None)
-        if self._output.is_clear:
-            said, self._to_say = said + self._to_say, b""
+        return said + self._last_words() if self._output.is_clear else said
+
+    def _last_words(self) -> bytes:
+        said, self._to_say = self._to_say, b""
         return said
 
     # --- what goes on -------------------------------------------------------------------------------------------------

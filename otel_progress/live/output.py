@@ -165,7 +165,7 @@ class Output:
             self._is_empty = False
         elif what in (b"=", b">"):
             self._keypad = what == b"="
-        elif what == b"#8":
+        elif what in (b"7", b"#8"):  # A place that is come back to must not scroll meanwhile.
             self._is_empty = False
 
     def _control(self, parameters: bytes, final: bytes) -> None:
@@ -192,7 +192,7 @@ class Output:
             self._lost()
         elif final == b"!p":
             self._has_region, self.modes, self._colours = False, {}, []
-        elif final not in b"bcnhlstqgi" and len(final) == 1:
+        elif final not in b"bcnhltqgi" and len(final) == 1:
             self._is_empty = False
 
     def _erased(self, what: int, *, all_below: bool) -> None:

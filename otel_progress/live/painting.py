@@ -62,13 +62,13 @@ class Painter:
                 continue
             elif number > row:
                 said += b"\x1b[%dB\r" % (number - row)
-            said += line + (b"\x1b[K\r" if number < len(before) else b"\r")
+            said += line + (b"\x1b[K" if number < len(before) else b"")
             row = number
         if len(lines) < len(before):
             said += b"\x1b[%dB\r\x1b[J\x1b[%dA" % (len(lines) - row, len(lines) - row)
         if row:
             said += b"\x1b[%dA" % row
-        return self._whole(self._own(WRAP) + said + self._back(WRAP))
+        return self._whole(self._own(WRAP) + said + b"\r" + self._back(WRAP))
 
     def erase(self) -> bytes:
         """What takes it away, before the program says something or the size changes."""

@@ -273,7 +273,11 @@ class Screen:
         parts: list[Part] = [(f"  {set_in}", ""), (f"{self._signs[cells.sign]} ", _COLOURS[cells.sign])]
         parts += [(name, cells.style), (f"{blanks} {time}", cells.style)]
         left = room - sum(cell_len(part) for part, _ in parts)
-        return (*_cut(parts, room), *self._joined(cells.details, left, _GAP)) if left >= 0 else _cut(parts, room)
+        return (
+            (*_cut(parts, room), *self._joined(cells.details, left, _GAP, _LEAST_NAME))
+            if left >= 0
+            else _cut(parts, room)
+        )
 
     def _line(self, sign: str, depth: int, parts: Sequence[Part], room: int) -> Line:
         """A line without columns; the last parts go where there is no room."""
@@ -283,13 +287,16 @@ class Screen:
             return _cut(lead, room)
         return (*lead, *self._joined(parts, left, ""))
 
-    def _joined(self, parts: Sequence[Part], room: int, lead: str) -> Iterator[Part]:
-        """Parts with commas between them, as many as there is room for; of the first what there is room for."""
+    def _joined(self, parts: Sequence[Part], room: int, lead: str, least: int = 999) -> Iterator[Part]:
+        """Parts with commas between them, as many as there is room for.
+
+        Of the first it is what there is room for, and so of another one where that is `least` columns.
+        """
         for number, (part, style) in enumerate(parts):
             before = lead if number == 0 else ", "
             room -= len(before) + cell_len(part)
             if room < 0:
-                if number == 0 and (left := room + cell_len(part)) > 0:
+                if (left := room + cell_len(part)) >= (least if number else 1):
                     yield before, ""
                     yield beginning(part, left, self._signs["cut"]), style
                 return
