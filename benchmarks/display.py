@@ -1,8 +1,9 @@
 """What the display of `otel-progress run` costs a program on a terminal, and the process that draws it.
 
-`python benchmarks/display.py [--turns N] [--seconds S]` runs a program of 5,000 stages a second on a pseudo-terminal, by
-turns with the display and with `--no-live`. It prints, of each turn, how long the program's loop took by the clock and
-in processor time, and what of one core the parent took meanwhile; then the middle of each, and the parent's memory.
+`python benchmarks/display.py [--turns N] [--seconds S]` runs a program of 5,000 stages a second on a
+pseudo-terminal, by turns with the display and with `--no-live`. It prints, of each turn, how long the program's loop
+took by the clock and in processor time, and what of one core the parent took meanwhile; then the middle of each, and
+how much the parent's memory has grown.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def turn(folder: Path, options: list[str], seconds: float, work: float) -> dict[
 
 def main() -> None:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="What the display costs.")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--work", type=float, default=0.00012, help="processor time of a stage besides what records it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pyte
+from pyte import modes
 
 
 class Emulated:
@@ -19,7 +20,7 @@ class Emulated:
         self._stream.feed(data.replace(b"\n", b"\r\n"))
 
     def resize(self, columns: int, rows: int) -> None:
-        """Give it another size as xterm does: so many rows go at the top that the cursor stays, others at the bottom."""
+        """Give it another size as xterm does: rows go at the top as far as the cursor is to stay, else at the bottom."""
         screen, above = self.screen, max(0, self.screen.cursor.y + 1 - rows)
         for row in range(above):
             screen.history.top.append(screen.buffer[row])
@@ -35,9 +36,9 @@ class Emulated:
     @property
     def is_plain(self) -> bool:
         """Whether it is as it was in the beginning: the cursor is shown, lines are broken, no colour is left."""
-        modes = {pyte.modes.DECTCEM, pyte.modes.DECAWM}
+        usual = {modes.DECTCEM, modes.DECAWM}
         plain = pyte.Screen(1, 1).cursor.attrs
-        return modes <= self.screen.mode and not self.screen.cursor.hidden and self.screen.cursor.attrs == plain
+        return usual <= self.screen.mode and not self.screen.cursor.hidden and self.screen.cursor.attrs == plain
 
     def lines(self) -> list[str]:
         """What stands on it, without blanks at the ends."""

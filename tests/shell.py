@@ -15,7 +15,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def terminal(
     background: bool = False,
     keep: int = -1,
     size: tuple[int, int] = (0, 0),
-    **environment: str,
+    environment: Mapping[str, str] = {},  # noqa: B006 - it is not changed
 ) -> Generator[Terminal]:
     """Run Python with `command` as the job of a shell, on a terminal of a `size` in rows and columns.
 

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from . import otlp
 from .screens import Emulated
-from .test_cli import RUN, recorded
+from .test_cli import RUN
 
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals", allow_module_level=True)
@@ -72,7 +73,8 @@ def seen(
 ) -> Generator[Seen]:
     """Run a program, with the display, on a terminal of this size."""
     path = otlp.write(folder, HEAD + otlp.textwrap.dedent(code))
-    with terminal(folder, [*run, *options, str(path)], size=(rows, columns), COLUMNS="", **environment) as shown:
+    command = [*run, *options, str(path)]
+    with terminal(folder, command, size=(rows, columns), environment={"COLUMNS": "", **environment}) as shown:
         yield Seen(shown, folder, columns, rows)
 
 
@@ -105,6 +107,11 @@ def test_a_run_from_its_start_to_its_table(tmp_path: Path) -> None:
         assert it.emulated.is_plain
 
 
+def fit(lines: list[str], width: int, height: int) -> bool:
+    """Whether a display of so many lines stands there, which is not wider, down to its last line."""
+    return len(lines) == height and lines[-1].startswith("    ▸ draft") and max(map(cell_len, lines)) < width
+
+
 @pytest.mark.parametrize("columns", [40, 80, 132])
 def test_it_fits_while_the_terminal_changes(tmp_path: Path, columns: int) -> None:
     code = f"""
@@ -117,13 +124,10 @@ def test_it_fits_while_the_terminal_changes(tmp_path: Path, columns: int) -> Non
     with seen(tmp_path, code, columns=columns) as it:
         for width, height in ((columns, 24), (30, 24), (200, 50), (60, 9)):
             it.resize(width, height)
-            lines = it.until(
-                lambda lines, height=height: len(lines) == height // 2 and lines[-1].startswith("    ▸ draft")
-            )
+            lines = it.until(lambda lines, fits=(width, height // 2): fit(lines, *fits))
             assert lines[0].startswith("▸ campaign, ")
             assert lines[1].startswith("  ✓ ")
             assert lines[-2].startswith("  ▸ 日本語の段階")
-            assert max(len(line) for line in lines) < width
         it.go()
         assert it.end()[0] == "0, terminal as before"
 
@@ -217,7 +221,6 @@ def test_an_end_from_outside_leaves_a_sane_terminal_and_the_table(tmp_path: Path
         assert lines[-1].startswith(("Record: .otel-progress/runs/", "KeyboardInterrupt"))
         assert not any("▸" in line for line in lines)
         assert it.emulated.is_plain
-    assert recorded(tmp_path) in (["run campaign", "stage draft"], [])
 
 
 DEATHS = {
@@ -276,7 +279,7 @@ def test_a_fault_of_the_display_is_said_and_the_program_goes_on(tmp_path: Path) 
         it.go()
         told, lines = it.end()
         said = "otel-progress: the display is off: ZeroDivisionError: no room"
-        assert (told, above(lines)) == ("0, terminal as before", ["one", said, "two"])
+        assert (told, sorted(above(lines)[:2]), above(lines)[2:]) == ("0, terminal as before", ["one", said], ["two"])
 
 
 def test_on_a_terminal_that_cannot_move_its_cursor_there_are_lines(tmp_path: Path) -> None:
@@ -296,7 +299,7 @@ def test_columns_is_honoured(tmp_path: Path) -> None:
         it.end()
     (tmp_path / "go").unlink()
     path = tmp_path / "program.py"
-    with terminal(tmp_path, [*RUN, str(path)], size=(24, 100), COLUMNS="30") as shown:
+    with terminal(tmp_path, [*RUN, str(path)], size=(24, 100), environment={"COLUMNS": "30"}) as shown:
         it = Seen(shown, tmp_path, 100, 24)
         lines = it.until(lambda lines: len(lines) == 2)
         assert max(map(len, lines)) < 30
