@@ -20,7 +20,7 @@ class Emulated:
         self._stream.feed(data.replace(b"\n", b"\r\n"))
 
     def resize(self, columns: int, rows: int) -> None:
-        """Give it another size as xterm does: rows go at the top as far as the cursor is to stay, else at the bottom."""
+        """Give it another size as xterm does: rows go at the top where the cursor is to stay, else at the end."""
         screen, above = self.screen, max(0, self.screen.cursor.y + 1 - rows)
         for row in range(above):
             screen.history.top.append(screen.buffer[row])

@@ -136,7 +136,7 @@ def terminal(
     background: bool = False,
     keep: int = -1,
     size: tuple[int, int] = (0, 0),
-    environment: Mapping[str, str] = {},  # noqa: B006 - it is not changed
+    environment: Mapping[str, str] = {},
 ) -> Generator[Terminal]:
     """Run Python with `command` as the job of a shell, on a terminal of a `size` in rows and columns.
 

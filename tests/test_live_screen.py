@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -132,6 +134,18 @@ AT_132 = """\
 def test_a_whole_screen(columns: int, rows: int, expected: str) -> None:
     shown = screen(a_campaign(), 20, columns, rows, expects=expecting(130, 300))
     assert shown == expected.splitlines()
+
+
+@pytest.mark.parametrize(("columns", "expected"), [(40, AT_40), (80, AT_80), (132, AT_132)], ids=["40", "80", "132"])
+def test_the_pictures_show_it_as_it_is(columns: int, expected: str) -> None:
+    drawn = (Path(__file__).parents[1] / "docs" / "live" / f"{columns}.svg").read_text("utf-8")
+    texts = re.findall(r'y="([0-9.]+)"[^>]*clip-path[^>]*>([^<]+)</text>', drawn)
+    lines: dict[str, str] = {}
+    for row, text in texts:
+        lines[row] = lines.get(row, "") + html.unescape(text)
+    assert ["".join(line.split()) for line in lines.values()] == [
+        "".join(line.split()) for line in expected.splitlines()
+    ]
 
 
 def test_only_what_there_is_to_say() -> None:
