@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from pathlib import Path
 
 from rich.console import Console
@@ -32,7 +33,9 @@ def picture(columns: int) -> str:
     """A picture of so many columns."""
     console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True, color_system="standard")
     for line in lines_at(columns):
-        console.print(Text.assemble(*((text, style if style in STYLES else "") for text, style in line)))
+        # Marks in characters of their own are moved by the picture, not by a terminal.
+        parts = ((unicodedata.normalize("NFC", text), style if style in STYLES else "") for text, style in line)
+        console.print(Text.assemble(*parts))
     return console.export_svg(title=f"otel-progress run app.py ({columns} columns)", unique_id=f"live{columns}")
 
 

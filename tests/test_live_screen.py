@@ -18,7 +18,7 @@ from otel_progress.live.output import Output
 from otel_progress.live.painting import Painter
 from otel_progress.live.screen import Ended, Screen
 from otel_progress.runs.happenings import Happening
-from otel_progress.runs.present import Present
+from otel_progress.runs.present import Present, RunNow
 from otel_progress.runs.states import Processes
 
 from .records import START, visit_event
@@ -269,12 +269,19 @@ class Told:
 class Beneath:
     """A display on a terminal, with a clock of the test's own."""
 
-    def __init__(self, columns: int = 60, rows: int = 12, takes: Known = PLAIN, history: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        columns: int = 60,
+        rows: int = 12,
+        takes: Known = PLAIN,
+        history: Iterable[str] = (),
+        expects: Expects | None = None,
+    ) -> None:
         self.now = 100.0
         self.terminal = Emulated(columns, rows)
         self.written = b""
         self.display = Display((columns, rows), takes, wall=lambda: START + round((self.now - 100) * 1e9))
-        self.display.follow(Told([run(0, 1)[0], visit_event("started", "draft", "7.1", at=0), *history]))
+        self.display.follow(Told([run(0, 1)[0], visit_event("started", "draft", "7.1", at=0), *history]), expects)
         self.aside = False
 
     def write(self, data: bytes) -> bytes:
@@ -522,6 +529,20 @@ def test_the_terminals_own_progress_and_title_are_put_back() -> None:
     assert beneath.written.count(b"\x1b]9;4;3;0\x1b\\") == 1
     assert beneath.written.count(b"\x1b[22;2t\x1b]2;campaign: draft\x1b\\") == 1
     assert beneath.display.finish().endswith(b"\x1b]9;4;0;0\x1b\\\x1b[23;2t")
+
+
+def test_the_expected_end_is_asked_for_once_a_second() -> None:
+    asked: list[float] = []
+
+    def expects(run: RunNow, now: int) -> Remaining:
+        asked.append((now - START) / 1e9)
+        return Remaining(30 - asked[-1], 30 - asked[-1])
+
+    beneath = Beneath(takes=Known(coloured=False, progress=True), expects=expects)
+    beneath.wait(10.95)
+    assert len(asked) == 11
+    assert beneath.lines()[0] == "▸ campaign, 10 s, ends in 20 s, 0 stages done"
+    assert beneath.written.rpartition(b"\x1b]9;4;")[2].startswith(b"1;3")  # A third of its time has passed.
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ..runs.states import Processes
 from .known import Known
 from .output import Output
 from .painting import Line, Painter
-from .screen import Ended, Expects, Screen
+from .screen import Ended, Expects, Remaining, Screen
 
 LOOK = 0.1
 """Seconds between two looks at what goes on."""
@@ -34,6 +34,7 @@ _MOST_HELD = 32_768
 _PATIENCE = 0.03
 """Seconds that are spent on reading before what the program says is looked at again."""
 _LONGEST_TITLE = 60
+_MOST_EXPECTED = 100
 
 
 class Source(Protocol):
@@ -56,7 +57,6 @@ class Display:
     Args:
         size: columns and rows of the terminal.
         takes: what the terminal is known to take.
-        expects: when a run is expected to end.
         wall: the time of day in nanoseconds.
         encoding: that of the terminal.
     """
@@ -66,7 +66,6 @@ class Display:
         size: tuple[int, int],
         takes: Known,
         *,
-        expects: Expects | None = None,
         wall: Callable[[], int] = time_ns,
         encoding: str = "utf-8",
     ) -> None:
@@ -77,8 +76,10 @@ class Display:
         self._painter = Painter(
             self._output, coloured=takes.coloured, synchronized=takes.synchronized, encoding=encoding
         )
-        self._screen = Screen(expects=expects, encoding=encoding)
-        self._expects = expects
+        self._screen = Screen(expects=self._remaining, encoding=encoding)
+        self._expects: Expects | None = None
+        self._expected: dict[str, tuple[int, Remaining | None]] = {}
+        """When that was asked of a run, and what was expected then."""
         self._source: Source | None = None
         self._present = Present()
         self._ended = Ended()
@@ -101,9 +102,9 @@ class Display:
 
     # --- what the terminal asks ---------------------------------------------------------------------------------------
 
-    def follow(self, source: Source) -> None:
-        """Show what this tells."""
-        self._source = source
+    def follow(self, source: Source, expects: Expects | None = None) -> None:
+        """Show what this tells; and when a run is expected to end, which is asked once a second."""
+        self._source, self._expects = source, expects
 
     @property
     def is_on(self) -> bool:
@@ -257,6 +258,16 @@ class Display:
         self._lines = self._screen.lines(list(self._present.runs.values()), self._ended, self._wall(), *self._size)
         self._rendered = self._painter.rendered(self._lines)
 
+    def _remaining(self, run: RunNow, now: int) -> Remaining | None:
+        if self._expects is None:
+            return None
+        asked = self._expected.get(run.id)
+        if asked is None or now - asked[0] >= NANO:
+            if len(self._expected) >= _MOST_EXPECTED:
+                self._expected.clear()
+            asked = self._expected[run.id] = now, self._expects(run, now)
+        return asked[1]
+
     def _count(self, run: RunNow, *, fine: bool) -> None:
         self._ended.number += 1
         self._ended.failed += not fine
@@ -287,7 +298,7 @@ class Display:
 
     def _progress(self, run: RunNow) -> str:
         now = self._wall()
-        expected = None if self._expects is None else self._expects(run, now)
+        expected = self._remaining(run, now)
         if expected is None or expected.longer_than is not None:
             return "3;0"
         passed = max(0, now - run.began.at) / NANO
