@@ -152,8 +152,8 @@ def test_only_what_there_is_to_say() -> None:
     begins, ends = run(0, 3)
     opened = visit_event("started", "draft", "7.1", at=1)
     assert screen([], 1, 80, 24) == []
-    assert screen([begins], 1, 80, 24) == ["▸ campaign, 1 s, 0 stages done, in no stage"]
-    assert screen([begins, opened], 71, 80, 24) == ["▸ campaign, 1m 11s, 0 stages done", "  ▸ draft 1m 10s"]
+    assert screen([begins], 1, 80, 24) == ["▸ campaign, 1 s, in no stage"]
+    assert screen([begins, opened], 71, 80, 24) == ["▸ campaign, 1m 11s", "  ▸ draft 1m 10s"]
     closed = visit_event("ended", "draft", "7.1", at=3, duration=2.0)
     assert screen([begins, opened, closed], 3, 80, 24)[1] == "  ✓ draft 2.00 s"
     assert screen([begins, opened, closed, ends], 9, 80, 24) == ["✓ campaign, 3.00 s, success, 1 visit"]
@@ -164,7 +164,7 @@ def test_the_last_of_runs_that_ended_and_how_many_did() -> None:
     assert screen(history, 6, 80, 24) == ["✓ campaign, 2.00 s, success, 0 visits, 2 runs ended, 1 failed"]
     assert screen(history[:3], 4, 80, 24) == [
         "✗ 1 run ended, 1 failed",
-        "▸ campaign, 1 s, 0 stages done, in no stage",
+        "▸ campaign, 1 s, in no stage",
     ]
 
 
@@ -182,7 +182,7 @@ def test_the_last_of_runs_that_ended_and_how_many_did() -> None:
 )
 def test_the_expected_end(expects: Expects, said: str) -> None:
     (line,) = screen([run(0, 1)[0]], 1, 80, 24, expects=expects)
-    assert line == f"▸ campaign, 1 s, {f'{said}, ' if said else ''}0 stages done, in no stage"
+    assert line == f"▸ campaign, 1 s, {f'{said}, ' if said else ''}in no stage"
 
 
 def test_many_visits_of_a_stage_are_one_row_where_there_is_no_room_for_all() -> None:
@@ -198,7 +198,7 @@ def test_many_visits_of_a_stage_are_one_row_where_there_is_no_room_for_all() -> 
 def test_more_that_runs_than_there_is_room_for_is_counted() -> None:
     history = [run(0, 1)[0], *(visit_event("started", f"s{number}", f"7.{number}", at=1) for number in range(9))]
     assert screen(history, 2, 60, 10) == [
-        "▸ campaign, 2 s, 0 stages done",
+        "▸ campaign, 2 s",
         *(f"  ▸ s{number} 1 s" for number in range(3)),
         "  ▸ 6 more running",
     ]
@@ -212,13 +212,13 @@ def test_several_runs_share_the_room() -> None:
         history.append(visit_event("started", "draft", f"{number}.1", at=1, run=identity))
     shown = screen(history[:4], 3, 60, 24)
     assert shown == [
-        "▸ campaign, 3 s, 0 stages done, run 00000000",
+        "▸ campaign, 3 s, run 00000000",
         "  ▸ draft 2 s",
-        "▸ campaign, 3 s, 0 stages done, run 11111111",
+        "▸ campaign, 3 s, run 11111111",
         "  ▸ draft 2 s",
     ]
     assert screen(history, 3, 60, 12) == [
-        *(f"▸ campaign, 3 s, draft, 0 stages done, run {str(number) * 8}" for number in range(5)),
+        *(f"▸ campaign, 3 s, draft, run {str(number) * 8}" for number in range(5)),
         "▸ 3 more runs",
     ]
 
@@ -246,7 +246,7 @@ def test_no_line_is_as_wide_as_the_terminal_and_half_of_it_is_left(columns: int,
 
 def test_a_name_obeys_nothing() -> None:
     history = [run(0, 1, workflow__name="a\x1b[2Jb")[0], visit_event("started", "x\ny", "7.1", at=0)]
-    assert screen(history, 1, 80, 24) == ["▸ a\\x1b[2Jb, 1 s, 0 stages done", "  ▸ x\\x0ay 1 s"]
+    assert screen(history, 1, 80, 24) == ["▸ a\\x1b[2Jb, 1 s", "  ▸ x\\x0ay 1 s"]
 
 
 # --- beneath what a program says --------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ class Beneath:
         return self.terminal.everything()
 
 
-DRAWN = ["▸ campaign, 0 s, 0 stages done", "  ▸ draft 0 s"]
+DRAWN = ["▸ campaign, 0 s", "  ▸ draft 0 s"]
 
 
 def test_it_stands_beneath_what_is_said() -> None:
@@ -341,7 +341,7 @@ def test_the_beginning_of_a_line_is_held_for_a_tenth_of_a_second_and_then_stands
     beneath.wait(0.1)
     assert beneath.lines() == ["name? Ada"]  # Another question may come.
     beneath.wait(0.3)
-    assert beneath.lines() == ["name? Ada", "▸ campaign, 1 s, 0 stages done", "  ▸ draft 1 s"]
+    assert beneath.lines() == ["name? Ada", "▸ campaign, 1 s", "  ▸ draft 1 s"]
 
 
 def test_a_line_in_pieces_is_whole() -> None:
@@ -415,7 +415,7 @@ SAID = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(20))
 def test_what_is_said_is_there_as_without_it(seed: int) -> None:
     chosen = random.Random(seed)
     said = b"".join(chosen.choice(SAID) for _ in range(60))
@@ -434,10 +434,10 @@ def test_what_is_said_is_there_as_without_it(seed: int) -> None:
     assert (beneath.terminal.screen.cursor.hidden, drawn > 0) == (False, True)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_every_byte_comes_in_its_order_whatever_it_is(seed: int) -> None:
     chosen = random.Random(seed)
-    said = bytes(chosen.choice(b"ab\n\r\x1b[]?;0123hlmJKHAr\x07\\PM78\xe6\x97\xa5\x18") for _ in range(3_000))
+    said = bytes(chosen.choice(b"ab\n\r\x1b[]?;0123hlmJKHAr\x07\\PM78\xe6\x97\xa5\x18") for _ in range(1_500))
     beneath = Beneath()
     ours: list[bytes] = []
     erase, paint = beneath.display._painter.erase, beneath.display._painter.paint
@@ -527,7 +527,7 @@ def test_the_terminals_own_progress_and_title_are_put_back() -> None:
     beneath = Beneath(takes=Known(progress=True, title=True))
     beneath.wait(0.3)
     assert beneath.written.count(b"\x1b]9;4;3;0\x1b\\") == 1
-    assert beneath.written.count(b"\x1b[22;2t\x1b]2;campaign: draft\x1b\\") == 1
+    assert beneath.written.count(b"\x1b[22;2t\x1b]2;campaign\x1b\\") == 1
     assert beneath.display.finish().endswith(b"\x1b]9;4;0;0\x1b\\\x1b[23;2t")
 
 
@@ -541,7 +541,7 @@ def test_the_expected_end_is_asked_for_once_a_second() -> None:
     beneath = Beneath(takes=Known(coloured=False, progress=True), expects=expects)
     beneath.wait(10.95)
     assert len(asked) == 11
-    assert beneath.lines()[0] == "▸ campaign, 10 s, ends in 20 s, 0 stages done"
+    assert beneath.lines()[0] == "▸ campaign, 10 s, ends in 20 s"
     assert beneath.written.rpartition(b"\x1b]9;4;")[2].startswith(b"1;3")  # A third of its time has passed.
 
 

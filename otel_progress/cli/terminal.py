@@ -67,9 +67,7 @@ def run_in_child(beneath: Callable[[tuple[int, int]], Beneath]) -> int | None:
         threading.Thread(target=_die_with_parent, args=(lifeline,), name="otel-progress-parent", daemon=True).start()
         return None
     os.close(lifeline)
-    shown = beneath(_size())
-    status = _Parent(child, master, slave, shown, has_input=has_input).wait()
-    shown.ended(child, os.waitstatus_to_exitcode(status))
+    status = _Parent(child, master, slave, beneath, has_input=has_input).wait()
     return _exit_code(status)
 
 
@@ -108,10 +106,11 @@ def _exit_code(status: int) -> int:
 class _Parent:
     """The process that holds the terminal, while `child` runs."""
 
-    def __init__(self, child: int, master: int, slave: int, beneath: Beneath, *, has_input: bool) -> None:
+    def __init__(
+        self, child: int, master: int, slave: int, beneath: Callable[[tuple[int, int]], Beneath], *, has_input: bool
+    ) -> None:
         self._child = child
-        self._beneath = beneath
-        self._display = beneath.display
+        self._make_beneath = beneath
         self._master = master
         self._slave = slave
         """Kept open, so that a program that closes its own is not taken for one that has hung up."""
@@ -139,6 +138,8 @@ class _Parent:
         try:
             self._pass_size_on()
             self._take_terminal()
+            self._beneath = self._make_beneath(_size())  # It takes time, in which signals are noted by now.
+            self._display = self._beneath.display
             while (status := self._ended()) is None:
                 self._serve()
         finally:
@@ -151,6 +152,7 @@ class _Parent:
         if os.WIFSIGNALED(status):
             self._said += self._display.put_back()
         self._write_all()
+        self._beneath.ended(self._child, os.waitstatus_to_exitcode(status))
         return status
 
     def _ended(self) -> int | None:

@@ -97,7 +97,6 @@ class Display:
         """Whether more has happened than was read."""
         self._told = ""
         self._title = ""
-        self._has_title = self._has_progress = False
         self._to_say = b""
 
     # --- what the terminal asks ---------------------------------------------------------------------------------------
@@ -288,7 +287,7 @@ class Display:
                 self._told = told
                 said += f"\x1b]9;4;{told or '0;0'}\x1b\\".encode()
         if self._takes.title and not self._output.titled:
-            title = "" if run is None else f"{visible(run.workflow)[:_LONGEST_TITLE]}: {_where(run)}"
+            title = "" if run is None else visible(run.workflow)[:_LONGEST_TITLE]
             if title != self._title:
                 if not self._title:
                     said += b"\x1b[22;2t"
@@ -304,8 +303,3 @@ class Display:
         passed = max(0, now - run.began.at) / NANO
         whole = passed + expected.p50_seconds
         return f"1;{int(100 * passed / whole) if whole else 0}"
-
-
-def _where(run: RunNow) -> str:
-    last = next(reversed(run.open.values()), None)
-    return "running" if last is None else visible(last.began.stage or "")[:_LONGEST_TITLE]

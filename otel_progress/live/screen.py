@@ -155,7 +155,8 @@ class Screen:
         if alone and run.open:
             at = list(run.open.values())[-1]
             parts.append((self._text(at.began.stage or ""), ""))
-        parts.append((f"{times(done, 'stage')} done", ""))
+        if done:
+            parts.append((f"{times(done, 'stage')} done", ""))
         if failed:
             parts.append((f"{times(failed, 'visit')} failed", "red"))
         if several:
