@@ -204,6 +204,19 @@ def test_more_that_runs_than_there_is_room_for_is_counted() -> None:
     ]
 
 
+def test_a_stage_that_failed_stays_in_sight() -> None:
+    history = [run(0, 1)[0], *visit("broken", "7.1", 0, 1, stage__result="failure", error__type="KeyError")]
+    for number in range(30):
+        history += visit(f"step {number}", f"8.{number}", 1 + number, 2 + number)
+    assert screen(history, 40, 60, 10) == [
+        "▸ campaign, 40 s, 31 stages done, 1 visit failed",
+        "  ✓ 28 more stages done, 28.00 s",
+        "  ✗ broken  1.00 s  failure KeyError",
+        "  ✓ step 28 1.00 s",
+        "  ✓ step 29 1.00 s",
+    ]
+
+
 def test_several_runs_share_the_room() -> None:
     history: list[str] = []
     for number in range(8):
@@ -321,11 +334,13 @@ def test_it_stands_beneath_what_is_said() -> None:
 
 
 def test_only_what_has_changed_is_written() -> None:
-    beneath = Beneath(history=[visit_event("started", "check", "7.2", at=0)])
+    running = visit_event("started", "check", "7.2", at=0)
+    beneath = Beneath(history=[*visit("outline", "7.3", 0, 0), running])
     beneath.wait(0.2)
     assert beneath.wait(0.7) == b""
     said = beneath.wait(0.3)
-    assert said.count(b"1 s") == 3  # Of the run and both stages: each line once.
+    assert len(re.findall(rb"\b1 s\b", said)) == 3  # Of the run and both stages: each line once.
+    assert b"outline" not in said
     assert b"\x1b[J" not in said
 
 
@@ -342,6 +357,24 @@ def test_the_beginning_of_a_line_is_held_for_a_tenth_of_a_second_and_then_stands
     assert beneath.lines() == ["name? Ada"]  # Another question may come.
     beneath.wait(0.3)
     assert beneath.lines() == ["name? Ada", "▸ campaign, 1 s", "  ▸ draft 1 s"]
+
+
+def test_after_a_question_that_was_there_first_it_waits_too() -> None:
+    beneath = Beneath()
+    beneath.say(b"first? ")
+    beneath.wait(0.5)
+    beneath.say(b"yes\n")
+    beneath.wait(0.1)
+    assert beneath.lines() == ["first? yes"]
+    beneath.wait(0.3)
+    assert beneath.lines() == ["first? yes", *DRAWN]
+
+
+def test_a_terminal_that_is_narrower_than_it_says_breaks_no_line() -> None:
+    beneath = Beneath()
+    beneath.terminal.resize(10, 12)
+    beneath.wait(0.3)
+    assert [line[:9] for line in beneath.lines()] == [line[:9] for line in DRAWN]
 
 
 def test_a_line_in_pieces_is_whole() -> None:
@@ -385,6 +418,8 @@ def test_it_steps_aside_at_once_while_the_program_reads_keys() -> None:
         (b"\x1bP1;2", b"\x1b\\"),
         (b"50 %\r", b"\x1b[K"),
         (b"\xe6\x97", b"\xa5\n"),
+        (b"abc\x1b[1A\n", b"\n"),
+        (b"abc\x1b[?1049h\n\x1b[?1049l", b"\n"),
     ],
     ids=repr,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+
+from otel_progress.runs import read
 
 from . import otlp
 from .screens import Emulated
@@ -314,3 +317,37 @@ def test_without_a_display(tmp_path: Path, option: str) -> None:
         assert told == "0, terminal as before"
         assert b"\xe2\x96\xb8" not in it.shown.bytes_
         assert b"\x1b[?25l" not in it.shown.bytes_
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_terminal_that_goes_away_ends_the_program_unless_it_ignores_that(tmp_path: Path, ignored: bool) -> None:
+    path = otlp.write(tmp_path, HEAD + in_stage(WAITS + "for _ in range(300): print('said to nobody', flush=True)\n"))
+    (tmp_path / "leads.py").write_text(
+        "import fcntl, os, signal, sys, termios\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        f"signal.signal(signal.SIGHUP, signal.SIG_{'IGN' if ignored else 'DFL'})\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n"
+    )
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "leads.py", *RUN, str(path)],
+        cwd=tmp_path,
+        env=otlp.environment(TERM="xterm"),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    try:
+        os.close(slave)
+        said = b""
+        while b"draft" not in said:
+            said += os.read(master, 65536)
+        os.close(master)
+        if ignored:
+            (tmp_path / "go").touch()
+        assert process.wait(otlp.TIMEOUT) == (0 if ignored else -signal.SIGHUP)
+    finally:
+        process.kill()
+        process.wait()
+    (run,) = read(tmp_path)
+    assert run.state == ("done" if ignored else "crashed")
