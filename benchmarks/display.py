@@ -3,7 +3,7 @@
 `python benchmarks/display.py [--turns N] [--seconds S]` runs a program of 5,000 stages a second on a
 pseudo-terminal, by turns with the display and with `--no-live`. It prints, of each turn, how long the program's loop
 took by the clock and in processor time, and what of one core the parent took meanwhile; then the middle of each, and
-how much the parent's memory has grown.
+how much the parent's memory has grown; and what it takes to draw the record at exactly this rate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ import sys
 import tempfile
 import termios
 import threading
+import time
 from pathlib import Path
+
+from otel_progress.live.display import LOOK, Display
+from otel_progress.live.known import Known
+from otel_progress.runs.following import Follower
+from otel_progress.runs.happenings import Happening
+from otel_progress.runs.states import Processes
 
 STAGES = 5_000
 """A second."""
@@ -93,7 +100,41 @@ def turn(folder: Path, options: list[str], seconds: float, work: float) -> dict[
     process.wait()
     reader.join()
     os.close(master)
-    return {**json.loads(result.read_text()), "said": sum(said)}
+    told: dict[str, float] = {**json.loads(result.read_text()), "said": sum(said)}
+    return told if options else {**told, "share": share_of_core(folder)}
+
+
+class Paced:
+    """A record that is there, as if it were written at the rate that is asked for: so many events for each look."""
+
+    def __init__(self, folder: Path) -> None:
+        self._follower = Follower(folder, 65_536)
+        self.left = self.read_so_far = 0
+
+    def read(self) -> list[Happening]:
+        """What happened since the last look."""
+        if self.left <= 0:
+            return []
+        found = self._follower.read()
+        self.left -= len(found)
+        self.read_so_far += len(found)
+        return found
+
+    def processes(self) -> Processes:
+        """Those of the record."""
+        return self._follower.processes()
+
+
+def share_of_core(folder: Path) -> float:
+    """What of a core it takes to draw the record in `folder`, at this rate, however busy the machine is."""
+    (record,) = (folder / ".otel-progress" / "runs").iterdir()
+    source, display, now = Paced(record), Display((SIZE[1], SIZE[0]), Known()), 0.0
+    display.follow(source)
+    before, began = -1, time.process_time()
+    while source.read_so_far > before:
+        before, source.left, now = source.read_so_far, round(2 * STAGES * LOOK), now + LOOK
+        display.tick(now, aside=False)
+    return (time.process_time() - began) / now
 
 
 def main() -> None:
@@ -122,7 +163,10 @@ def main() -> None:
         )
     parent = statistics.median(each["parent"] / each["wall"] for each in found["display"])
     grown = max(each["after"] - each["before"] for each in found["display"]) / 1e6
-    print(f"the parent takes {parent:.1%} of a core (middle); its memory grew by {grown:.1f} MB at most")
+    share = statistics.median(each["share"] for each in found["display"])
+    print(f"the parent took {parent:.1%} of a core (middle); its memory grew by {grown:.1f} MB at most")
+    rate = f"{STAGES:,} stages a second and {1 / LOOK:.0f} updates a second"
+    print(f"to read and draw it takes {share:.1%} of a core at {rate}")
 
 
 if __name__ == "__main__":

@@ -351,3 +351,38 @@ def test_a_terminal_that_goes_away_ends_the_program_unless_it_ignores_that(tmp_p
         process.wait()
     (run,) = read(tmp_path)
     assert run.state == ("done" if ignored else "crashed")
+
+
+WATCH = ["-m", "otel_progress", "watch"]
+
+
+@pytest.mark.parametrize("end", ["its end", "Ctrl-C"])
+def test_watch_on_a_terminal_has_lines_and_the_display_beneath_them(tmp_path: Path, end: str) -> None:
+    path = otlp.write(tmp_path, HEAD + in_stage("print('ready', flush=True)\n" + WAITS))
+    with otlp.start(tmp_path, [*RUN, str(path)]) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        with terminal(tmp_path, WATCH, size=(24, 80), environment={"COLUMNS": ""}) as shown:
+            it = Seen(shown, tmp_path, 80, 24)
+            lines = it.until_drawn()
+            assert " campaign running for " in lines[0]
+            assert lines[-2].startswith("▸ campaign, ")
+            shown.type("\x1a")
+            assert shown.told() == "stopped, terminal as before"
+            shown.rest()
+            assert "▸" not in "".join(it.emulated.everything())
+            shown.ask("fg")
+            it.until_drawn()
+            if end == "Ctrl-C":
+                shown.type("\x03")
+                expected = "130"
+            else:
+                it.go()
+                expected = "0"
+            told, lines = it.end()
+            assert told == f"{expected}, terminal as before"
+            assert "▸" not in "".join(lines)
+            assert it.emulated.is_plain
+            if end != "Ctrl-C":
+                assert " campaign ended in " in lines[-1]
+        it.go()

@@ -8,19 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
 from ..live.display import Display
-from ..live.known import Known
+from ..live.known import Known, size_of
 from ..report import table
 from ..report.recorded import totals_of
 from ..runs import SourceError, read
 from ..runs.following import Follower
-from ..runs.place import FOLDER
 from ..runs.processes import mark_crashed
+from .said import show_command
 from .told import END
 
 _LONGEST = 4096  # Bytes of a path.
@@ -84,24 +82,12 @@ class Beneath:
                 _show_table(self._folder)
 
 
-def size_of(of_terminal: tuple[int, int], environment: Mapping[str, str]) -> tuple[int, int]:
-    """Columns and rows: no more than there are, and no more columns than COLUMNS says."""
-    said = environment.get("COLUMNS", "")
-    asked = int(said) if said.isdecimal() and len(said) < 6 else 0
-    columns, rows = of_terminal
-    return (min(asked or columns, columns) if columns else asked or 80), rows or 24
-
-
 def _show_table(folder: Path) -> None:
-    workflows = totals_of(read(folder))
+    workflows = [each for each in totals_of(read(folder)) if each.runs or each.row.rows]
     if not workflows or sys.__stderr__ is None:
         return
-    console = Console(file=sys.__stderr__, markup=False, highlight=False, soft_wrap=True)
-    is_usual = folder.parent.parent == FOLDER.absolute()
-    path = os.path.relpath(folder) if is_usual else folder
-    table.show(
-        console,
-        [each for each in workflows if each.runs or each.row.rows],
-        lambda run: f"otel-progress show {run[:8]}{'' if is_usual else f' --from {path}'}",
-    )
+    here = Path.cwd()
+    path = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    console = table.console(sys.__stderr__)
+    table.show(console, workflows, partial(show_command, record=path))
     console.print(f"Record: {path}", style="dim")

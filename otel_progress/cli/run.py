@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from ..live.known import known
+from ..live.known import known, size_of
 from ..recording.visible import visible
 from .instrumented import name_copies
 from .program import load_module, load_script
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         heard, told = os.pipe()
 
         def beneath(size: tuple[int, int]) -> Beneath:
-            from .beneath import Beneath, size_of  # noqa: PLC0415 - the program shall not find it
+            from .beneath import Beneath  # noqa: PLC0415 - the program shall not find it
 
             return Beneath(heard, size_of(size, os.environ), takes)
 

@@ -7,7 +7,7 @@ beneath the beginning of a line, nor while the program reads keys, or has the wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import time_ns
 from typing import Protocol
 
@@ -59,6 +59,7 @@ class Display:
         takes: what the terminal is known to take.
         wall: the time of day in nanoseconds.
         encoding: that of the terminal.
+        hides_cursor: whether the cursor is hidden while it is there.
     """
 
     def __init__(
@@ -68,13 +69,18 @@ class Display:
         *,
         wall: Callable[[], int] = time_ns,
         encoding: str = "utf-8",
+        hides_cursor: bool = True,
     ) -> None:
         self._size = size
         self._takes = takes
         self._wall = wall
         self._output = Output(size[1])
         self._painter = Painter(
-            self._output, coloured=takes.coloured, synchronized=takes.synchronized, encoding=encoding
+            self._output,
+            coloured=takes.coloured,
+            synchronized=takes.synchronized,
+            encoding=encoding,
+            hides_cursor=hides_cursor,
         )
         self._screen = Screen(expects=self._remaining, encoding=encoding)
         self._expects: Expects | None = None
@@ -109,6 +115,13 @@ class Display:
     def is_on(self) -> bool:
         """Whether it shows anything, or is going to."""
         return not self._is_off and self._source is not None
+
+    def enter(self, happened: Iterable[Happening]) -> None:
+        """Take in what happened."""
+        for each in happened:
+            run, _ = self._present.enter(each)
+            if run.ended is each:
+                self._count(run, fine=each.fine)
 
     def said(self, data: bytes, now: float, *, aside: bool, busy: bool = False) -> bytes:
         """The program says `data`. Gives what is to be written to the terminal now.
@@ -243,10 +256,7 @@ class Display:
         began = self._wall()
         self._is_behind = False
         while happened := self._source.read():
-            for each in happened:
-                run, _ = self._present.enter(each)
-                if run.ended is each:
-                    self._count(run, fine=each.fine)
+            self.enter(happened)
             if self._wall() - began > _PATIENCE * NANO:
                 self._is_behind = True
                 break

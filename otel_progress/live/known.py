@@ -52,5 +52,13 @@ def known(environment: Mapping[str, str]) -> Known:
     )
 
 
+def size_of(of_terminal: tuple[int, int], environment: Mapping[str, str]) -> tuple[int, int]:
+    """Columns and rows: no more than there are, and no more columns than COLUMNS says."""
+    said = environment.get("COLUMNS", "")
+    asked = int(said) if said.isdecimal() and len(said) < 6 else 0
+    columns, rows = of_terminal
+    return (min(asked or columns, columns) if columns else asked or 80), rows or 24
+
+
 def _number(text: str | None) -> int:
     return int(text) if text is not None and text.isdecimal() else 0

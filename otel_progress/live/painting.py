@@ -26,10 +26,20 @@ class Painter:
         coloured: whether with colours, and bold and dim.
         synchronized: whether the terminal shows at once what is written between two marks.
         encoding: that of the terminal.
+        hides_cursor: whether the cursor is hidden meanwhile: where whoever paints surely lives to show it again.
     """
 
-    def __init__(self, output: Output, *, coloured: bool, synchronized: bool, encoding: str = "utf-8") -> None:
+    def __init__(
+        self,
+        output: Output,
+        *,
+        coloured: bool,
+        synchronized: bool,
+        encoding: str = "utf-8",
+        hides_cursor: bool = True,
+    ) -> None:
         self._output = output
+        self._hides_cursor = hides_cursor
         self._coloured = coloured
         self._around = (_BEGIN, _END) if synchronized else (b"", b"")
         self._encoding = encoding
@@ -54,7 +64,7 @@ class Painter:
         self._colours = self._output.colours
         if not lines:
             return self._erasing(self._cursor_back())
-        said, row = b"" if before else self._own(CURSOR), 0
+        said, row = self._own(CURSOR) if self._hides_cursor and not before else b"", 0
         for number, line in enumerate(lines):
             if number >= len(before):
                 said += (b"\x1b[%dB" % (number - 1 - row) if number - 1 > row else b"") + (b"\r\n" if number else b"")
@@ -93,7 +103,7 @@ class Painter:
         return b"" if mode in self._output.modes else b"\x1b[?%dh" % mode
 
     def _cursor_back(self) -> bytes:
-        return self._back(CURSOR)
+        return self._back(CURSOR) if self._hides_cursor else b""
 
     def _part(self, part: Part) -> str:
         text, style = part
