@@ -1,4 +1,4 @@
-"""The checks by name: `nox -s core`, `tests`, `lint`, `bench`, in the environment that nox is installed in.
+"""The checks by name: `nox -s core`, `tests`, `lint`, `bench`, `pictures`, in the environment that nox is installed in.
 
 And `frameworks`, `frameworks_heavy`: the recipes of docs/recipes.md, in environments that have the frameworks.
 """
@@ -60,6 +60,12 @@ def lint(session: nox.Session) -> None:
     session.run(sys.executable, "-m", "ruff", "format", "--check")
     session.run(sys.executable, "-m", "pyright", "--pythonpath", sys.executable)
     session.run(sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", "grafana")
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """The pictures of the display, as docs/behaviour.md shows it."""
+    session.run(sys.executable, "-m", "tests.pictures")
 
 
 FRAMEWORKS = Path("tests/frameworks")

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,10 @@ class Terminal:
         self._lines = b""
         self.said = ""
         """All that has come so far."""
+        self.bytes_ = b""
+        """The same as bytes, from the beginning."""
+        self.told_of: Callable[[bytes], object] = _nothing
+        """Called with what comes."""
         self.job = int(self.told())
         """Process id of the command."""
 
@@ -74,7 +78,7 @@ class Terminal:
         while text not in self.said:
             readable, _, _ = select.select([self.master], [], [], max(0.0, deadline - time.monotonic()))
             assert readable, f"{text!r} did not come, but {self.said!r}"
-            self.said += os.read(self.master, 65536).decode("utf-8", "replace")
+            self._read()
         before, _, self.said = self.said.partition(text)
         return before + text
 
@@ -85,11 +89,28 @@ class Terminal:
             readable, _, _ = select.select([self._told, self.master], [], [], max(0.0, deadline - time.monotonic()))
             assert readable, f"the shell told nothing; on the terminal: {self.said!r}"
             if self.master in readable:
-                self.said += os.read(self.master, 65536).decode("utf-8", "replace")
+                self._read()
             if self._told in readable:
                 self._lines += os.read(self._told, 1024)
         line, _, self._lines = self._lines.partition(b"\n")
         return line.decode()
+
+    def more(self) -> None:
+        """Wait for something to come."""
+        readable, _, _ = select.select([self.master], [], [], otlp.TIMEOUT)
+        assert readable, "nothing came"
+        self._read()
+
+    def rest(self) -> None:
+        """Read what has come already."""
+        while select.select([self.master], [], [], 0)[0]:
+            self._read()
+
+    def _read(self) -> None:
+        data = os.read(self.master, 65536)
+        self.bytes_ += data
+        self.said += data.decode("utf-8", "replace")
+        self.told_of(data)
 
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -103,10 +124,26 @@ class Terminal:
         return not termios.tcgetattr(self.master)[3] & termios.ICANON
 
 
+def _nothing(_: bytes) -> None:
+    pass
+
+
 @contextmanager
-def terminal(folder: Path, command: list[str], *, background: bool = False, keep: int = -1) -> Generator[Terminal]:
-    """Run Python with `command` as the job of a shell. `keep` is a descriptor that the job inherits."""
+def terminal(
+    folder: Path,
+    command: list[str],
+    *,
+    background: bool = False,
+    keep: int = -1,
+    size: tuple[int, int] = (0, 0),
+    environment: Mapping[str, str] = {},
+) -> Generator[Terminal]:
+    """Run Python with `command` as the job of a shell, on a terminal of a `size` in rows and columns.
+
+    `keep` is a descriptor that the job inherits.
+    """
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     control, to_control = os.pipe()
     from_told, told = os.pipe()
     arguments = [
@@ -118,7 +155,7 @@ def terminal(folder: Path, command: list[str], *, background: bool = False, keep
     shell: subprocess.Popen[Any] = subprocess.Popen(
         [sys.executable, "-c", _SHELL, *arguments],
         cwd=folder,
-        env=otlp.environment(TERM="xterm", COLUMNS="100"),
+        env=otlp.environment(**{"TERM": "xterm", "COLUMNS": "100", **environment}),
         stdin=slave,
         stdout=slave,
         stderr=slave,

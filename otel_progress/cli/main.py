@@ -35,9 +35,9 @@ examples:
 _RUN_HELP = """\
 Run a Python program, unchanged, and record its staged workflows.
 
-Off a terminal, in a file, a pipe or CI, lines say meanwhile what starts, what
-ends and how, and what still runs. On a terminal `otel-progress watch` says so
-in another one.
+On a terminal a display shows meanwhile what goes on, beneath what the program
+says. Elsewhere, in a file, a pipe or CI, lines say what starts, what ends and
+how, and what still runs.
 
 When the program has ended, a table says for every stage how often it was
 visited, how long it took, its share of the time, and how it ended: the largest
@@ -227,7 +227,7 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         "--live",
         action="store_true",
         default=None,
-        help="on a terminal, run the program in a child on a terminal of its own: the default where there is one",
+        help="on a terminal, show what goes on beneath what the program says: the default where there is one",
     )
     shown.add_argument(
         "--no-live",

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -59,6 +60,8 @@ class Recording(CountingSink):
         self._quiet = quiet
         """Whether to say only what is wrong."""
         self._telling: Telling | None = None
+        self.table_comes: Callable[[], object] | None = None
+        """Called before the table is printed."""
         self._pid = os.getpid()
         self._is_set_up = False
         self._was_broken_off = False
@@ -137,6 +140,8 @@ class Recording(CountingSink):
             if os.getpid() == self._pid:
                 if self._telling is not None:
                     self._telling.finish()
+                if self.table_comes is not None:
+                    self.table_comes()
                 if self._quiet:
                     self._print_what_is_wrong()
                 else:

@@ -6,14 +6,15 @@ import argparse
 import os
 import sys
 import traceback
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..live.known import known, size_of
 from ..recording.visible import visible
-from ..runs.processes import mark_crashed
 from .instrumented import name_copies
 from .program import load_module, load_script
 from .recording import Recording
 from .said import say
+from .told import Told
 from .tracebacks import in_threads_too, without_our_frames
 
 try:
@@ -21,37 +22,32 @@ try:
 except ImportError:  # Not a POSIX system.
     terminal = None
 
-_LONGEST = 4096  # Bytes of a path.
+if TYPE_CHECKING:
+    from .beneath import Beneath
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the program that the options of `run` name; gives its exit code where no exception ends it."""
-    if options.live is not False and not options.quiet and terminal is not None and terminal.is_there():
+    takes = known(os.environ)
+    wanted = options.live is not False and not options.quiet
+    if wanted and takes.moves and terminal is not None and terminal.is_there():
         heard, told = os.pipe()
 
-        def ended(pid: int, status: int) -> None:
-            os.close(told)
-            _note_end(os.read(heard, _LONGEST), pid, os.waitstatus_to_exitcode(status))
+        def beneath(size: tuple[int, int]) -> Beneath:
+            from .beneath import Beneath  # noqa: PLC0415 - the program shall not find it
 
-        code = terminal.run_in_child(ended)
-        if code is not None:
-            return code
-        os.close(heard)
-        return _run_here(options, told)
+            return Beneath(heard, size_of(size, os.environ), takes)
+
+        code = terminal.run_in_child(beneath)
+        os.close(heard if code is None else told)
+        return _run_here(options, Told(told)) if code is None else code
     if options.live:
         say("otel-progress: --live: there is no terminal here, so what goes on is told in lines")
     return _run_here(options, lines=not options.quiet)
 
 
-def _note_end(folder: bytes, pid: int, code: int) -> None:
-    """Note how a process came to its end that did not live to say so itself; `folder` is its record, if it has one."""
-    known = {"exit_code": code} if code >= 0 else {"signal": -code}
-    for file in Path(os.fsdecode(folder)).glob(f"process-{pid}-*.json") if folder else ():
-        mark_crashed(file, **known)
-
-
-def _run_here(options: argparse.Namespace, tell: int | None = None, *, lines: bool = False) -> int:
-    """Run it in this process; whoever reads from `tell` is told the folder of its record."""
+def _run_here(options: argparse.Namespace, tell: Told | None = None, *, lines: bool = False) -> int:
+    """Run it in this process; whoever holds the terminal is told by `tell` where its record is."""
     sys.argv = ["-m" if options.module else options.program, *options.arguments]  # As Python has it.
     try:
         code, module = (load_module if options.module else load_script)(options.program)
@@ -69,8 +65,8 @@ def _run_here(options: argparse.Namespace, tell: int | None = None, *, lines: bo
     name_copies(options.copies)
     recording.begin()
     if tell is not None:
-        os.write(tell, os.fsencode(recording.folder or ""))
-        os.close(tell)
+        tell.folder(recording.folder)
+        recording.table_comes = tell.table_comes
     in_threads_too()
     try:
         exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this is for

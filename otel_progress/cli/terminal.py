@@ -17,12 +17,18 @@ import sys
 import termios
 import threading
 from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .beneath import Beneath
 
 _PASSED_ON = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _NOTED = ("SIGCHLD", "SIGWINCH", "SIGTSTP", "SIGCONT")
 _PIECE = 1024  # Written to a terminal at once, so that one that takes no more does not hold us up.
 _MOST_WAITING = 65_536
 _MOST_AT_ONCE = 1_048_576
+_COOKED = termios.ICANON | termios.ECHO
 _LOOK_AGAIN = 0.3  # Nothing tells a process in the background that it is in the foreground now.
 _IFLAG, _OFLAG, _CFLAG, _LFLAG, _CC = 0, 1, 2, 3, 6
 
@@ -36,11 +42,11 @@ def is_there() -> bool:
         return False
 
 
-def run_in_child(ended: Callable[[int, int], object]) -> int | None:
+def run_in_child(beneath: Callable[[tuple[int, int]], Beneath]) -> int | None:
     """Fork: None in the child, which goes on; in this process the child's exit code, when it has ended.
 
-    `ended` is told then, in this process, of its pid and its status as `waitpid` gives it. None too where there are no
-    pseudo-terminals: then this process goes on.
+    `beneath` gives, in this process, what is shown beneath the output of the program, by the columns and rows of the
+    terminal. None too where there are no pseudo-terminals: then this process goes on.
     """
     try:
         master, slave = os.openpty()
@@ -61,8 +67,7 @@ def run_in_child(ended: Callable[[int, int], object]) -> int | None:
         threading.Thread(target=_die_with_parent, args=(lifeline,), name="otel-progress-parent", daemon=True).start()
         return None
     os.close(lifeline)
-    status = _Parent(child, master, slave, has_input=has_input).wait()
-    ended(child, status)
+    status = _Parent(child, master, slave, beneath, has_input=has_input).wait()
     return _exit_code(status)
 
 
@@ -101,8 +106,11 @@ def _exit_code(status: int) -> int:
 class _Parent:
     """The process that holds the terminal, while `child` runs."""
 
-    def __init__(self, child: int, master: int, slave: int, *, has_input: bool) -> None:
+    def __init__(
+        self, child: int, master: int, slave: int, beneath: Callable[[tuple[int, int]], Beneath], *, has_input: bool
+    ) -> None:
         self._child = child
+        self._make_beneath = beneath
         self._master = master
         self._slave = slave
         """Kept open, so that a program that closes its own is not taken for one that has hung up."""
@@ -130,6 +138,8 @@ class _Parent:
         try:
             self._pass_size_on()
             self._take_terminal()
+            self._beneath = self._make_beneath(_size())  # It takes time, in which signals are noted by now.
+            self._display = self._beneath.display
             while (status := self._ended()) is None:
                 self._serve()
         finally:
@@ -138,6 +148,11 @@ class _Parent:
                 signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
         self._say_the_rest()
+        self._said += self._display.finish()
+        if os.WIFSIGNALED(status):
+            self._said += self._display.put_back()
+        self._write_all()
+        self._beneath.ended(self._child, os.waitstatus_to_exitcode(status))
         return status
 
     def _ended(self) -> int | None:
@@ -152,24 +167,23 @@ class _Parent:
 
     def _serve(self) -> None:
         """Wait for something to do, and do it."""
-        sources, targets = [self._noted], list[int]()
+        sources = [self._noted, *self._beneath.sources]
         if len(self._said) < _MOST_WAITING:
             sources.append(self._master)
         if self._is_raw and len(self._typed) < _MOST_WAITING:
             sources.append(0)
-        if self._said:
-            targets.append(1)
+        targets = [1] if self._said else []
         if self._typed:
             targets.append(self._master)
         waits_for_terminal = self._has_input and not self._is_raw
-        readable, writable, _ = select.select(sources, targets, (), _LOOK_AGAIN if waits_for_terminal else None)
+        longest = self._longest(_LOOK_AGAIN if waits_for_terminal else None)
+        readable, writable, _ = select.select(sources, targets, (), longest)
         if waits_for_terminal:
             self._take_terminal()
         if self._noted in readable:
             for number in os.read(self._noted, 512):
                 self._signalled(number)
-        if self._master in readable:
-            self._said += _read(self._master)
+        self._show(readable)
         if 0 in readable:
             self._type(_read(0))
         if self._master in writable:
@@ -177,12 +191,37 @@ class _Parent:
         if 1 in writable:
             self._said = _written(1, self._said)
 
+    def _longest(self, wait: float | None) -> float | None:
+        """The seconds to wait at most; the display is drawn when the terminal has taken what was said before."""
+        until = None if self._said else self._display.wake(monotonic())
+        return wait if until is None else until if wait is None else min(wait, until)
+
+    def _show(self, readable: list[int]) -> None:
+        """Pass on what the program says, and draw what stands beneath it."""
+        if any(source in readable for source in self._beneath.sources):
+            self._said += self._beneath.hear()
+        now, busy = monotonic(), bool(self._said)
+        if self._master in readable:
+            self._said += self._display.said(_read(self._master), now, aside=self._is_elsewhere(), busy=busy)
+        if not self._said and self._display.wake(now) == 0:
+            self._said += self._display.tick(now, aside=self._is_elsewhere())
+
+    def _is_elsewhere(self) -> bool:
+        """Whether the terminal is for something else now: the program reads keys, or this is in the background."""
+        try:
+            usual = self._attributes[_LFLAG] & _COOKED
+            return termios.tcgetattr(self._slave)[_LFLAG] & _COOKED != usual or os.tcgetpgrp(1) != os.getpgrp()
+        except (OSError, termios.error):
+            return True
+
     def _signalled(self, number: int) -> None:
         if number == signal.SIGWINCH:
             self._pass_size_on()
+            self._said += self._beneath.resize(_size())
         elif number == signal.SIGTSTP:
             self._stop_child()
         elif number == signal.SIGCONT:
+            self._said += self._display.hide()
             self._is_raw = False  # Who knows what the shell did to the terminal while this process was stopped.
             self._take_terminal()
         elif number in (signal.SIGINT, signal.SIGQUIT) and not self._has_input:
@@ -208,12 +247,15 @@ class _Parent:
     def _stop_too(self) -> None:
         """Stop as the child has, with the group that a shell takes for one job; then let the child go on."""
         self._say_the_rest()
+        self._said += self._display.hide()
+        self._write_all()
         self._give_terminal_back()
         if signal.SIGTSTP in self._handled:
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)
             os.killpg(0, signal.SIGTSTP)  # Returns when this process is continued.
             signal.signal(signal.SIGTSTP, _note)
         self._pass_size_on()
+        self._said += self._beneath.resize(_size())
         self._take_terminal()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child, signal.SIGCONT)
@@ -246,10 +288,21 @@ class _Parent:
         """Say what the program has said so far."""
         read = 0
         while read < _MOST_AT_ONCE and (piece := _read(self._master)):  # What it has left behind may go on for ever.
-            self._said += piece
+            self._said += self._display.said(piece, monotonic(), aside=True)
             read += len(piece)
+        self._write_all()
+
+    def _write_all(self) -> None:
         while self._said:
             self._said = _written(1, self._said)
+
+
+def _size() -> tuple[int, int]:
+    """Columns and rows of the terminal; 0 where it does not know."""
+    try:
+        return os.get_terminal_size(1)
+    except OSError:
+        return 0, 0
 
 
 def _note(_number: int, _frame: object) -> None:

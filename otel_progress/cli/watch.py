@@ -34,6 +34,7 @@ from ..runs.states import Process, Processes, pid_of, processes_of
 from ..runs.whole import whole_runs
 from .output import put
 from .said import say, show_command
+from .watched import Watched, on_terminal
 
 _LOOK = 0.2
 """Seconds between two looks."""
@@ -46,8 +47,9 @@ _NOBODY_READS = 141
 _HELP = """\
 Follow a run that goes on in another terminal, as lines: what starts, what ends
 and how, what still runs and what it waits for; when its process stalls or
-crashes; and at its end the table that `otel-progress run` prints. It reads the
-record, and changes nothing in the program.
+crashes; and at its end the table that `otel-progress run` prints. On a terminal
+the display of `run` stands beneath the lines. It reads the record, and changes
+nothing in the program.
 
 RUN is the id of a run or how it begins: then this run is followed, to its end.
 It may be a folder: a record, or one that holds records, of another user too if
@@ -165,13 +167,19 @@ class _Watch:
         self._follower = Follower(record)
         self._run = run
         self._is_new = is_new
-        self._shown = _Json() if json_lines else _Plain()
+        self._shown = _Json() if json_lines else _Plain(on_terminal())
         self._has_read = False
         self._last: Happening | None = None
         """The end of the run that was asked for, or of the one that ended last."""
 
     def follow(self) -> int:
         """Follow it to its end; gives the exit code."""
+        try:
+            return self._follow()
+        finally:
+            self._shown.close()
+
+    def _follow(self) -> int:
         processes = self._follower.processes()
         if not self._is_new:
             while happened := self._read():
@@ -189,11 +197,12 @@ class _Watch:
                 return self._end()
             if not self._follower.folder.exists():
                 return self._nothing("it is not there any more")
-            time.sleep(_LOOK)
+            self._shown.pause(_LOOK)
             processes = self._follower.processes()  # Before what they told is read: then it is all there.
 
     def _end(self) -> int:
         self._shown.end(time.time_ns())
+        self._shown.close()
         if not self._has_read:
             return self._nothing("no event tells of a run there")
         code = self._exit_code()  # First, as a program writes the rest of its record while it ends.
@@ -242,32 +251,54 @@ def _programs(processes: Processes) -> list[Process]:
 
 
 class _Plain:
-    """What happens, as lines."""
+    """What happens, as lines; and on a terminal the display beneath them."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: Watched | None) -> None:
         self._lines = Lines()
         self.present = self._lines.present
+        self._watched = watched
+        self._put = _put if watched is None else watched.put
 
     def before(self, happened: list[Happening]) -> bool:
         """Enter what happened before. False where nobody reads, as of all these."""
         self._lines.catch_up(happened)
+        self._happened(happened)
         return True
 
     def now(self, now: int) -> bool:
         """Say what goes on."""
-        return _put(self._lines.caught_up(now))
+        return self._put(self._lines.caught_up(now))
 
     def tell(self, happened: list[Happening], now: int) -> bool:
         """Say what happens."""
-        return _put(self._lines.tell(happened, now))
+        self._happened(happened)
+        return self._put(self._lines.tell(happened, now))
 
     def states(self, processes: Processes, now: int) -> bool:
         """Say what became of the processes, and what still runs."""
-        return _put([*self._lines.tell((), now), *self._lines.states(processes, now)])
+        if self._watched is not None:
+            self._watched.became(processes)
+        return self._put([*self._lines.tell((), now), *self._lines.states(processes, now)])
 
     def end(self, now: int) -> None:
         """Say what is left."""
-        _put(self._lines.rest(now))
+        self._put(self._lines.rest(now))
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass."""
+        if self._watched is None:
+            time.sleep(seconds)
+        else:
+            self._watched.pause(seconds)
+
+    def close(self) -> None:
+        """Leave nothing but lines."""
+        if self._watched is not None:
+            self._watched.close()
+
+    def _happened(self, what: list[Happening]) -> None:
+        if self._watched is not None:
+            self._watched.happened(what)
 
     def totals(self, record: Path, run: str | None) -> None:
         """Show what the runs of a record came to, or this one."""
@@ -313,6 +344,12 @@ class _Json:
 
     def totals(self, record: Path, run: str | None) -> None:
         del record, run
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def close(self) -> None:
+        pass
 
 
 def _put(lines: Iterable[str]) -> bool:

@@ -80,6 +80,14 @@ def cut(text: str, room: int, mark: str = "…") -> str:
     return f"{''.join(head)}{mark}{''.join(reversed(tail))}"
 
 
+def beginning(text: str, room: int, mark: str = "…") -> str:
+    """`text` in at most `room` columns, with `mark` in the place of its end, or without it where there is no room."""
+    if cell_len(text) <= room:
+        return text
+    mark = mark if cell_len(mark) < room else ""
+    return f"{''.join(_first(_clusters(text), room - cell_len(mark)))}{mark}"
+
+
 def _clusters(text: str) -> list[str]:
     """The characters of `text`, each with the marks that stand on it and what is joined to it."""
     found: list[str] = []

@@ -27,6 +27,8 @@ class StageNow:
     """A stage of a run, over the visits that have ended."""
 
     name: str
+    around: str | None = None
+    """The stage that its first visit lies in, if that is known."""
     visits: int = 0
     failed: int = 0
     """Visits that ended neither with success nor with a fallback."""
@@ -144,8 +146,11 @@ class Present:
             return run, None
         visit = None
         if happening.name == names.EVENT_STAGE_STARTED:
-            run.stage(happening.stage).open += 1
+            stage = run.stage(happening.stage)
             visit = VisitNow(happening, happening.parent)
+            if not (stage.visits or stage.open) and (around := run.open.get(visit.parent or "")) is not None:
+                stage.around = around.began.stage
+            stage.open += 1
             if self.visits < MOST_OPEN:
                 self._open(run, visit)
         elif happening.name == names.EVENT_STAGE_PROGRESS:
