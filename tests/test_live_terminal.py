@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from rich.cells import cell_len
 from otel_progress.runs import read
 
 from . import otlp
+from .records import campaign, record
 from .screens import Emulated
 from .test_cli import RUN
 
@@ -25,6 +26,7 @@ if sys.platform == "win32":
 from .shell import Terminal, terminal
 
 HEAD = "import os, signal, subprocess, sys, time\nfrom otel_progress import stage, workflow\n"
+WATCH = ["-m", "otel_progress", "watch"]
 WAITS = "sys.stdout.flush()\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
 """The program waits for its test."""
 
@@ -110,6 +112,30 @@ def test_a_run_from_its_start_to_its_table(tmp_path: Path) -> None:
         assert above(lines) == ["one", "two"]
         assert lines[-1].startswith("Record: .otel-progress/runs/")
         assert it.emulated.is_plain
+
+
+def with_earlier_runs(folder: Path) -> None:
+    """Eight runs of `campaign` that took 8 s each."""
+    for number in range(8):
+        name = f"20250828T10{number:02}00Z-app-{number:06x}"
+        record(folder / ".otel-progress", name, spans=campaign(f"{number:032x}", at=number * 60.0))
+
+
+@pytest.mark.parametrize("by", ["run", "watch"])
+def test_it_says_when_the_end_is_expected(tmp_path: Path, by: str) -> None:
+    with_earlier_runs(tmp_path)
+    path = otlp.write(tmp_path, HEAD + in_stage("print('ready', flush=True)\n" + WAITS))
+    command = [*RUN, str(path)] if by == "run" else WATCH
+    with ExitStack() as running:
+        if by == "watch":
+            program = running.enter_context(otlp.start(tmp_path, [*RUN, str(path)]))
+            assert program.stdout is not None
+            assert program.stdout.readline() == "ready\n"
+        shown = running.enter_context(terminal(tmp_path, command, size=(24, 80), environment={"COLUMNS": ""}))
+        it = Seen(shown, tmp_path, 80, 24)
+        it.until(lambda lines: any(line.startswith("▸ campaign, ") and ", ends in " in line for line in lines))
+        it.go()
+        assert it.end()[0] == "0, terminal as before"
 
 
 def fit(lines: list[str], width: int, height: int) -> bool:
@@ -353,9 +379,6 @@ def test_a_terminal_that_goes_away_ends_the_program_unless_it_ignores_that(tmp_p
         process.wait()
     (run,) = read(tmp_path)
     assert run.state == ("done" if ignored else "crashed")
-
-
-WATCH = ["-m", "otel_progress", "watch"]
 
 
 @pytest.mark.parametrize("end", ["its end", "Ctrl-C"])

@@ -11,6 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from ..insight.histories import Histories
 from ..live.display import Display
 from ..live.known import Known, size_of
 from ..report import table
@@ -58,7 +59,7 @@ class Beneath:
         self._told += told
         if self._folder is None and END in self._told and (name := self._told.partition(END)[0]):
             self._folder = Path(os.fsdecode(name))
-            self.display.follow(Follower(self._folder, _AT_ONCE))
+            self.display.follow(Follower(self._folder, _AT_ONCE), Histories(self._folder.parent).expected)
         return self.display.finish() if self._is_at_end else b""
 
     def resize(self, of_terminal: tuple[int, int]) -> bytes:

@@ -167,7 +167,7 @@ class _Watch:
         self._follower = Follower(record)
         self._run = run
         self._is_new = is_new
-        self._shown = _Json() if json_lines else _Plain(on_terminal())
+        self._shown = _Json() if json_lines else _Plain(on_terminal(record))
         self._has_read = False
         self._last: Happening | None = None
         """The end of the run that was asked for, or of the one that ended last."""

@@ -7,7 +7,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from ..insight.histories import Histories
 from ..live.display import Display
 from ..live.known import known, size_of
 from ..runs.happenings import Happening
@@ -15,15 +17,15 @@ from ..runs.states import Processes
 
 
 class Watched:
-    """Standard output, which is a terminal. It is told what happens, and shows it beneath the lines."""
+    """Standard output, which is a terminal. It is told what happens in a record, and shows it beneath the lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: Path) -> None:
         self._out = sys.stdout.fileno()
         self._encoding = sys.stdout.encoding
         self._size = self._size_now()
         # It may be killed: then the cursor is there all the same.
         self._display = Display(self._size, known(os.environ), encoding=self._encoding, hides_cursor=False)
-        self._display.follow(self)
+        self._display.follow(self, Histories(record.parent).expected)
         self._processes: Processes | None = None
         self._shall_stop = False
         self._stops = signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL
@@ -104,7 +106,7 @@ class Watched:
         return True
 
 
-def on_terminal() -> Watched | None:
+def on_terminal(record: Path) -> Watched | None:
     """What shows it where standard output is a terminal whose cursor can be moved."""
     is_terminal = sys.stdout is not None and sys.stdout.isatty() and hasattr(os, "tcgetpgrp")
-    return Watched() if is_terminal and known(os.environ).moves else None
+    return Watched(record) if is_terminal and known(os.environ).moves else None
