@@ -1,4 +1,4 @@
-"""The checks by name: `nox -s core`, `tests`, `lint`, `bench`, `pictures`, in the environment that nox is installed in.
+"""The checks by name: `nox -s core`, `tests`, `lint`, `bench`, `pictures`, `display`, in the environment that nox is installed in.
 
 And `frameworks`, `frameworks_heavy`: the recipes of docs/recipes.md, in environments that have the frameworks.
 """
@@ -63,7 +63,7 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
-def pictures(session: nox.Session) -> None:
+def display(session: nox.Session) -> None:
     """The pictures of the display, as docs/behaviour.md shows it."""
     session.run(sys.executable, "-m", "tests.pictures")
 
