@@ -1,4 +1,4 @@
-"""The checks by name: `nox -s core`, `tests`, `lint`, `bench`, `pictures`, `display`, in the environment that nox is installed in.
+"""The checks by name: `nox -s core`, `tests`, `lint`, `bench`, `pictures`, `display`, where nox itself is installed.
 
 And `frameworks`, `frameworks_heavy`: the recipes of docs/recipes.md, in environments that have the frameworks.
 """
