@@ -26,6 +26,8 @@ if sys.platform == "win32":
 from .shell import Terminal, terminal
 
 HEAD = "import os, signal, subprocess, sys, time\nfrom otel_progress import stage, workflow\n"
+
+
 def test_earlier_runs_say_when_it_is_expected_to_end(tmp_path: Path) -> None:
     again = "for _ in range(6):\n    with workflow('campaign'), stage('draft'): time.sleep(0.05)\n"
     path = otlp.write(tmp_path, HEAD + again)
