@@ -177,6 +177,8 @@ def test_the_last_of_runs_that_ended_and_how_many_did() -> None:
         (expecting(50, 150), "ends in 50 s to 2 min"),
         (expecting(7_000, 12_000), "ends in 1.9 to 3.3 h"),
         (expecting(5, 9, 0.987), "longer than 98 % of earlier runs"),
+        (expecting(5, 9, 0.999), "longer than 99 % of earlier runs"),
+        (expecting(5, 9, 1.0), "longer than all earlier runs"),
         (lambda run, now: None, ""),
     ],
 )

@@ -171,7 +171,8 @@ class Screen:
         if found is None:
             return ""
         if found.longer_than is not None:
-            return f"longer than {int(found.longer_than * 100)} % of earlier runs"
+            share = int(found.longer_than * 100)
+            return f"longer than {'all' if share >= 100 else f'{share} % of'} earlier runs"
         return f"ends in {_range(found.p50_seconds, found.p90_seconds)}"
 
     def _body(self, run: RunNow, now: int, room: int, most: int) -> list[Line]:
