@@ -19,6 +19,7 @@ from otel_progress.compare.levels import Graph, of_run, rejected, tarone
 from otel_progress.compare.ranks import Differences, inflation_of, paired_tail, unpaired_tail
 from otel_progress.compare.samples import TOTAL, Counts, Key
 from otel_progress.compare.summary import summaries_of
+from otel_progress.report.comparison import conclusion
 from otel_progress.runs.model import Run, Stage, Visit
 
 SECOND = 1_000_000_000
@@ -434,6 +435,12 @@ def test_platforms_are_told_apart_where_their_stage_has_changed() -> None:
         ("craft", "x", "slower"),
         ("craft", "y", "same"),
     ]
+    found = compare_samples(platforms(0, 1.0), platforms(100, 1.6))
+    run, craft, x, y = found.rows
+    # Of platforms the sentence names those that did not change as their stage did.
+    assert conclusion(found.workflows[0]) == f"NEW is slower: the run {run.change:+.1%}, craft {craft.change:+.1%}."
+    apart = replace(found.workflows[0], rows=(run, craft, x, replace(y, verdict="faster", change=-0.2)))
+    assert conclusion(apart).endswith("; faster: craft, y -20.0%.")
     same = compare_samples(platforms(0, 1.0), platforms(100, 1.0)).rows
     assert [(row.stage, row.platform, row.verdict) for row in same] == [(None, None, "same"), ("craft", None, "same")]
 

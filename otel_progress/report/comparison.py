@@ -88,11 +88,13 @@ def _side(name: str, side: Side) -> str:
 
 
 def conclusion(workflow: WorkflowComparison) -> str:
-    """The whole in a sentence."""
+    """The whole in a sentence; of platforms those that did not change as their stage did."""
+    stages = {row.stage: row.verdict for row in workflow.rows if row.platform is None}
+    told = [row for row in workflow.rows if row.platform is None or stages.get(row.stage) != row.verdict]
     found = [
         f"{verdict}: " + ", ".join(f"{_full_name(row)} {percent(row.change)}" for row in rows)
         for verdict in ("slower", "faster")
-        if (rows := [row for row in workflow.rows if row.verdict == verdict])
+        if (rows := [row for row in told if row.verdict == verdict])
     ]
     if found:
         return f"NEW is {'; '.join(found)}."
