@@ -104,6 +104,9 @@ def test_a_detached_stack_from_its_start_to_its_end(folder: Path) -> None:
     shown = until(lambda: typed(folder.parent, look).stdout)
     assert re.search(r"^hello .*done: success", shown, re.MULTILINE)
     assert re.findall(r"s  (greet|tell)", shown) == ["greet", "tell"]
+    (page,) = re.findall(r"otel-progress report .*", up.stderr)
+    assert typed(folder.parent, page).stderr.startswith("otel-progress: run.html shows the run ")
+    assert '"stage":"greet"' in (folder.parent / "run.html").read_text("utf-8")
 
     # Links lead to where the servers are.
     prometheus, alertmanager, jaeger = (

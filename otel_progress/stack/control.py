@@ -161,6 +161,7 @@ Data, logs    {folder}
 
 Send it a run:  OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} otel-progress run -m otel_progress.stack.hello
 and look at it: otel-progress show --from {jaeger}
+or at its page: otel-progress report --from {jaeger} --html run.html
 {ending(folder, found)}"""
 
 
