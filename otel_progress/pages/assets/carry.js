@@ -32,10 +32,12 @@ export function carried(old, fresh) {
 // Waits until nobody holds the pointer down or has text selected.
 export async function atRest() {
   while (isHeld || document.getSelection()?.type === "Range") {
+    document.documentElement.dataset.held = "yes"; // For whoever waits for it to wait.
     await new Promise((done) => {
       for (const name of ["pointerup", "pointercancel", "selectionchange"]) document.addEventListener(name, done, { once: true });
     });
   }
+  delete document.documentElement.dataset.held;
 }
 
 let isHeld = false;
