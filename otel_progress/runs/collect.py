@@ -319,8 +319,9 @@ def fields_of(found: Attributes, *, ended: bool) -> Fields:
             fields["result"] = sys.intern(result)
         if error := text(found.get(names.ERROR_TYPE)):
             fields["error"] = error
-        fields["wait"] = seconds(found, names.STAGE_WAIT) if names.STAGE_WAIT in found else 0.0
-        fields["retries"] = _retries(found)
+        waited = names.STAGE_WAIT in found
+        fields["wait"] = seconds(found, names.STAGE_WAIT) if waited else 0.0
+        fields["retries"] = _retries(found) if waited or names.STAGE_RETRY_COUNT in found else 0
     return fields
 
 

@@ -119,7 +119,10 @@ def _add(
 def _objects(value: object) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not value:
         return []
-    return [each for each in value if isinstance(each, dict)]  # pyright: ignore[reportUnknownVariableType]
+    found = cast("list[Any]", value)
+    if len(found) == 1 and type(found[0]) is dict:  # Nearly always.
+        return found
+    return [each for each in found if isinstance(each, dict)]
 
 
 def _is_ours(scope: dict[str, Any]) -> bool:
@@ -314,9 +317,9 @@ def _id(value: object) -> str:
 
 def text(value: object) -> str | None:
     """`value`, if it is a text that says something; without halves of characters, which no database takes."""
-    if not isinstance(value, str) or not value:
-        return None
-    return value if value.isascii() else printable(value)
+    if type(value) is str and value.isascii():
+        return value or None
+    return printable(value) or None if isinstance(value, str) else None
 
 
 def count(found: Attributes, name: str) -> int:
