@@ -97,6 +97,17 @@ def test_a_run_from_its_start_to_its_end() -> None:
     ]
 
 
+def test_the_attempts_of_items_are_none_of_the_visit() -> None:
+    """Five items of a batch are five attempts."""
+    told = {"stage__attempts": 5, "stage__items__done": 4, "stage__items__total": 6}
+    history = [
+        run(0, 60)[0],
+        visit_event("started", "draft", "7.1", at=0),
+        visit_event("progress", "draft", "7.1", at=9, **told),
+    ]
+    assert lines_of(history, 10)[-1] == "10:45:10   draft still running for 10 s, 4/6 items"
+
+
 def test_the_picture_in_the_docs() -> None:
     page = (Path(__file__).parents[1] / "docs" / "behaviour.md").read_text("utf-8")
     picture = re.findall(r"<!-- picture -->\n```text\n(.*?)```", page, flags=re.DOTALL)
@@ -145,7 +156,7 @@ def test_it_is_said_what_a_visit_waits_for_and_what_it_has_done() -> None:
     lines.tell(told(visit_event("progress", "publish", "7.1", at=2, stage__items__done=2, stage__items__total=6,
                                 stage__attempts=3, error__type="TimeoutError")), after(3))  # fmt: skip
     assert lines.tell((), after(10)) == [
-        "10:45:10   publish still running for 10 s, 2/6 items, attempt 3 failed with TimeoutError"
+        "10:45:10   publish still running for 10 s, 2/6 items, a try failed with TimeoutError"
     ]
     lines.tell(
         told(visit_event("progress", "publish", "7.1", at=11, stage__items__done=3, wait__reason="a\nyes")), after(12)

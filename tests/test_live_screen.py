@@ -103,7 +103,7 @@ AT_80 = """\
   ✓ fact_check            2.80 s  5/6 items, 1 item failed, 2 retries
   ✓ 日本語の段階の名前    500 ms  fallback TimeoutError
   ▸ flow                     7 s
-    ▸ draft #3 (linkedin)    6 s  4/6 items, attempt 2 failed with TimeoutError
+    ▸ draft #3 (linkedin)    6 s  4/6 items, a try failed with TimeoutError
       ◦ rhyme                5 s  waits for rate limit
     ▸ draft #4 (x)           5 s  over budget of 5.00 s
       ✓ lookup            1.00 s
@@ -120,7 +120,7 @@ AT_132 = """\
   ✓ fact_check            2.80 s  5/6 items, 1 item failed, 2 retries
   ✓ 日本語の段階の名前    500 ms  fallback TimeoutError
   ▸ flow                     7 s
-    ▸ draft #3 (linkedin)    6 s  4/6 items, attempt 2 failed with TimeoutError, 20 % of budget, revision 2
+    ▸ draft #3 (linkedin)    6 s  4/6 items, a try failed with TimeoutError, 20 % of budget, revision 2
       ◦ rhyme                5 s  waits for rate limit
     ▸ draft #4 (x)           5 s  over budget of 5.00 s
       ✓ lookup            1.00 s

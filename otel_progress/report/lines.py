@@ -307,10 +307,14 @@ def progress_of(visit: VisitNow) -> Iterator[str]:
     told = visit.progress
     if told is None:
         return
-    yield _items(told)
-    attempt, error = count(told.attributes, names.STAGE_ATTEMPTS), text(told.attributes.get(names.ERROR_TYPE))
-    if attempt > 1 or error:
-        yield f"attempt {max(attempt, 1)}{f' failed with {visible(error)}' if error else ''}"
+    items, error = _items(told), text(told.attributes.get(names.ERROR_TYPE))
+    attempt = count(told.attributes, names.STAGE_ATTEMPTS)
+    yield items
+    failed = f" failed with {visible(error)}" if error else ""
+    if items:  # Attempts are those of all items: which of them it is for this one is not told.
+        yield f"a try{failed}" if error else ""
+    elif attempt > 1 or error:
+        yield f"attempt {max(attempt, 1)}{failed}"
     if (reason := visit.waits_for) is not None:
         yield f"waits for {visible(reason)}"
 
