@@ -133,9 +133,10 @@ class Replay:
         shape, own = self._shape, self._own
         factors: dict[int, float] = {}
         for number, visit in enumerate(shape.visits):
+            if visit.stage != stage or len(visit.items) < 2 or not own[number]:
+                continue
             items = sorted(visit.items, key=lambda each: (each.started, each.ended))
-            one_by_one = all(a.ended <= b.started for a, b in itertools.pairwise(items))
-            if visit.stage == stage and len(items) > 1 and own[number] and one_by_one:
+            if all(a.ended <= b.started for a, b in itertools.pairwise(items)):
                 whole = items[-1].ended - items[0].started
                 saved = min(own[number], whole - _makespan([item.ended - item.started for item in items]))
                 factors[number] = 1 - max(0, saved) / own[number]
