@@ -302,18 +302,6 @@ def test_what_is_wrong_is_said(
     assert said in err
 
 
-@pytest.mark.parametrize("option", [["--workflow", "other"], ["--until", "2020-01-01"], ["--state", "stalled"]])
-def test_beside_a_torn_line_what_is_asked_for_may_be_no_run(
-    option: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with next(folder.glob("runs/*/spans.jsonl")).open("a") as file:
-        file.write('{"resourceSpans": [')
-    assert run("report", *option) == 1
-    err = capsys.readouterr().err
-    assert "not JSON" in err
-    assert "no run is there that is asked for" in err
-
-
 def test_where_nothing_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("report") == 1
     assert "`otel-progress run app.py` records one" in capsys.readouterr().err

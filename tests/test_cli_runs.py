@@ -339,15 +339,16 @@ def test_where_nothing_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("option", [["--workflow", "other"], ["--until", "2020-01-01"], ["--state", "stalled"]])
+@pytest.mark.parametrize(("command", "code", "said"), [("runs", 0, "is recorded there"), ("report", 1, "is there")])
 def test_beside_a_torn_line_what_is_asked_for_may_be_no_run(
-    option: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+    *, command: str, code: int, said: str, option: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with next(folder.glob("runs/*/spans.jsonl")).open("a") as file:
         file.write('{"resourceSpans": [')
-    assert run("runs", *option) == 0
+    assert run(command, *option) == code
     err = capsys.readouterr().err
     assert "not JSON" in err
-    assert "no run is recorded there that is asked for" in err
+    assert f"no run {said} that is asked for" in err
 
 
 @pytest.mark.parametrize("command", ["runs", "show", "watch", "report", "compare", "bench"])

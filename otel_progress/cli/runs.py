@@ -118,19 +118,9 @@ def _advice(options: argparse.Namespace) -> str:
 
 
 def _json(run: Listed) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "workflow": run.workflow,
+    return run.plain() | {
         "started": timestamp(run.started) if run.started else None,
         "ended": None if run.ended is None else timestamp(run.ended),
-        "seconds": run.seconds,
-        "state": run.state,
-        "note": run.note,
-        "result": run.result,
-        "stages": run.stages,
-        "visits": run.visits,
-        "revision": run.revision,
-        "retries": run.retries,
         "source": run.source,
     }
 

@@ -57,6 +57,21 @@ class Listed:
             owned,
         )
 
+    def plain(self) -> dict[str, Any]:
+        """What is a JSON value as it is: all but when, and where."""
+        return {
+            "id": self.id,
+            "workflow": self.workflow,
+            "seconds": self.seconds,
+            "state": self.state,
+            "note": self.note,
+            "result": self.result,
+            "stages": self.stages,
+            "visits": self.visits,
+            "revision": self.revision,
+            "retries": self.retries,
+        }
+
     @property
     def seconds(self) -> float | None:
         """How long it took; None while it goes on."""

@@ -55,20 +55,7 @@ def list_document(index: Index, asked: Asked) -> dict[str, Any]:
 
 
 def _row(run: Listed, usual: _Usual) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "workflow": run.workflow,
-        "started": run.started / NANO if run.started else None,
-        "seconds": run.seconds,
-        "state": run.state,
-        "note": run.note,
-        "result": run.result,
-        "stages": run.stages,
-        "visits": run.visits,
-        "revision": run.revision,
-        "retries": run.retries,
-        "usual": usual.before(run),
-    }
+    return run.plain() | {"started": run.started / NANO if run.started else None, "usual": usual.before(run)}
 
 
 class _Usual:

@@ -49,7 +49,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})  # pyright: ignore[reportArgumentType]
         found = Opened(context.new_page())
         made.append(found)
-        watch(found, file.as_uri())
+        watch(found, lambda asked: asked == file.as_uri())
         found.page.goto(file.as_uri())
         found.page.wait_for_selector("html[data-drawn]")
         return found
@@ -61,11 +61,11 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         assert each.requests == []
 
 
-def watch(found: Opened, own: str) -> None:
-    """Note what a page does; what it asks for beside itself is refused."""
+def watch(found: Opened, is_own: Callable[[str], bool]) -> None:
+    """Note what a page does; what it asks for beside its own is refused."""
 
     def route(asked: Route) -> None:
-        if asked.request.url.partition("#")[0] == own:
+        if is_own(asked.request.url.partition("#")[0]):
             asked.continue_()
         else:
             found.requests.append(asked.request.url)

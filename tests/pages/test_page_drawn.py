@@ -31,7 +31,7 @@ def page(browser: Browser) -> Iterator[Page]:
     """One page for all of them."""
     context = browser.new_context(viewport={"width": 1000, "height": HIGH})
     found = Opened(context.new_page())
-    watch(found, "about:blank")
+    watch(found, "about:blank".__eq__)
     yield found.page
     context.close()
     assert (found.complaints, found.requests) == ([], [])

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs] - it has none
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from ..otlp import TIMEOUT
 from ..records import campaign, event, record, visit_event
 from ..ui import Served, going_on, recorded, serving, type_in
-from .conftest import Opened
+from .conftest import Opened, watch
 
 pytestmark = pytest.mark.browser
 
@@ -45,16 +45,7 @@ def visiting(browser: Browser, serve: object) -> Iterator[Opens]:
         made.append(found)
         base = f"http://127.0.0.1:{served.port}"
 
-        def route(asked: Route) -> None:
-            if not asked.request.url.startswith(f"{base}/"):
-                found.requests.append(asked.request.url)
-            asked.continue_()
-
-        found.page.route("**/*", route)
-        found.page.on(
-            "console", lambda said: found.complaints.append(said.text) if said.type in {"error", "warning"} else None
-        )
-        found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
+        watch(found, lambda asked: asked.startswith(f"{base}/"))
         found.page.goto(base + path)
         found.page.wait_for_selector("html[data-drawn]")
         return found.page
