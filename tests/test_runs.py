@@ -83,6 +83,27 @@ def test_two_threads_that_begin_on_one_store_begin_one_run(
     assert {name: entry["visits"] for name, entry in progress(first).items()} == {"a": 1, "b": 1}
 
 
+@pytest.mark.parametrize("same", [True, False], ids=["the same store", "another store"])
+def test_what_another_thread_began_and_left_while_a_run_was_about_to_begin_is_joined(
+    telemetry: Telemetry, same: bool
+) -> None:
+    shared: Shared = {}
+
+    def meanwhile() -> None:
+        telemetry.recorder.prepare = None
+        thread = threading.Thread(target=visit, args=("a", shared if same else {}))
+        thread.start()
+        thread.join(timeout=30)
+
+    telemetry.recorder.prepare = meanwhile
+    visit("b", shared)
+    visits = {name: entry["visits"] for name, entry in shared["progress_metrics"].items()}
+    assert visits == ({"a": 1, "b": 1} if same else {"b": 1})
+    telemetry.recorder.close()
+    trees = "[run tests[stage a, stage b]]" if same else "[run tests[stage a], run tests[stage b]]"
+    assert repr(telemetry.trees()) == trees
+
+
 # --- how many are kept ------------------------------------------------------------------------------------------------
 
 

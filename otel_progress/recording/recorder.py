@@ -194,7 +194,7 @@ class Recorder(Teller):
         """The run that a stage belongs to; a new one where there is none."""
         if ambient is not None and self.is_open(ambient.run):
             return ambient.run
-        shared = call.shared
+        shared, rests = call.shared, self.registry.rests
         saved = saved_run(shared)
         run = self.registry.find(shared, saved)
         if run is not None and run.ended is None:
@@ -209,7 +209,7 @@ class Recorder(Teller):
             self._hint(call.code.name)
         run = Run(self, self._new_run_id(), self._program(), Beginning.STAGE, shared=shared, origin=call.code.origin)
         run.parent_context = get_current()
-        return self._begin_run(run)
+        return self._begin_run(run, rests)
 
     def _hint(self, stage: str) -> None:
         """Say once how another thread is told which run its stages are part of."""
@@ -231,7 +231,7 @@ class Recorder(Teller):
         run.parent_context = trace.set_span_in_context(run.span)
         return self._begin_run(run)
 
-    def _begin_run(self, run: Run) -> Run:
+    def _begin_run(self, run: Run, rests: int | None = None) -> Run:
         if self.prepare is not None:
             self.prepare()
         self._start(run, None)
@@ -246,7 +246,7 @@ class Recorder(Teller):
             atexit.register(self.close)
         try:
             with run.beginning:
-                known = self.registry.claim(run)
+                known = self.registry.claim(run, rests)
                 if known is run:
                     self.tell("run_started", run)
             if known is run:

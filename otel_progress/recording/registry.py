@@ -71,6 +71,8 @@ class Registry:
         self._tracked: OrderedDict[Run, None] = OrderedDict()
         """Those of the idle ones in which trackers have stages open."""
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self.rests = 0
+        """How often a run has let go of its store."""
         self.of_nodes: defaultdict[int, dict[Recorded, None]] = defaultdict(dict)
         """What is open that is a call of a node, by the identity of the node."""
 
@@ -131,23 +133,35 @@ class Registry:
         with self._lock:
             return [other for other in self._by_key.get(id(run.shared), ()) if other is not run]
 
-    def claim(self, run: Run) -> Run:
-        """Keep a run that is about to begin; gives the one that another thread was faster to begin in its place."""
-        with self._lock:
-            known = self._latest(run.id) if run.implicit else None
-            if known is None and run.implicit and run.shared is not None:
-                known = self._latest(id(run.shared))
-            if known is not None:
+    def claim(self, run: Run, rests: int | None = None) -> Run:
+        """Keep a run that is about to begin; gives the one that another thread was faster to begin in its place.
+
+        `rests` is what was here before the store was read, if it said no run: one may have begun over it since, ended
+        its stage and let go of the store again, so that only the store says it.
+        """
+        while True:
+            with self._lock:
+                known = self._latest(run.id) if run.implicit else None
+                if known is None and run.implicit and run.shared is not None:
+                    known = self._latest(id(run.shared))
+                if known is not None:
+                    return known
+                if rests is None or rests == self.rests:
+                    self._keep(run)
+                    return run
+                rests = self.rests
+            if (known := self.find(run.shared, saved_run(run.shared))) is not None:
                 return known
-            self._runs[run] = None
-            self._add(run.id, run)
-            if run.shared is not None:
-                if (beside := self.of_store(run.shared)) is not None:
-                    run.lock = beside.lock  # One lock for all that write into one store.
-                self._add(id(run.shared), run)
-            if run.node is not None:
-                self.of_nodes[id(run.node)][run] = None
-            return run
+
+    def _keep(self, run: Run) -> None:
+        self._runs[run] = None
+        self._add(run.id, run)
+        if run.shared is not None:
+            if (beside := self.of_store(run.shared)) is not None:
+                run.lock = beside.lock  # One lock for all that write into one store.
+            self._add(id(run.shared), run)
+        if run.node is not None:
+            self.of_nodes[id(run.node)][run] = None
 
     def wake(self, run: Run, shared: Any) -> None:
         """A visit begins in a run: it is not idle any more. One without a store takes that of the visit.
@@ -212,6 +226,7 @@ class Registry:
     def _let_go(self, run: Run) -> Any:
         store, run.shared = run.shared, None
         if store is not None:
+            self.rests += 1
             self._drop(id(store), run)
         return store
 
