@@ -26,7 +26,7 @@ from otel_progress.cli.main import main
 from otel_progress.insight import Report, figures_of, to_json, to_records
 from otel_progress.report.bottlenecks import screen
 from otel_progress.report.formats import Trace, comma_separated, markdown
-from otel_progress.runs import Run
+from otel_progress.runs import Run, Wait
 
 from .records import RUN, campaign, link, record, span, write
 from .test_insight_figures import odd_run
@@ -209,6 +209,16 @@ def test_csv(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     formula = figures_of(run_of(visit("=1+1", 0, 1), ends=1))
     assert next(csv.DictReader(io.StringIO(comma_separated([formula]))))["stage"] == "'=1+1"
     assert comma_separated([]) == ""
+
+
+def test_no_column_of_csv_moves_a_cursor() -> None:
+    """A reason to wait and a result are names of columns, and whatever the program says."""
+    said = "\x1b[31mred\u202e\r"
+    waits = (Wait(said, 2 * 10**9, 3 * 10**9),)
+    text = comma_separated([figures_of(run_of(visit("a", 0, 5, waits=waits, result=said), ends=5))])
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert not set("\x1b\u202e\r") & set(text)
+    assert (row["waiting.\\x1b[31mred\\u202e\\x0d"], row["results.\\x1b[31mred\\u202e\\x0d"]) == ("1.0", "1")
 
 
 def test_records_have_plain_values_and_the_same_columns() -> None:

@@ -51,9 +51,9 @@ def comma_separated(runs: Iterable[RunFigures]) -> str:
     records = to_records(runs)
     out = io.StringIO()
     if records:
-        writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in record.items()} for record in records)
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(map(_cell, records[0]))  # Reasons and results are names of columns.
+        writer.writerows(map(_cell, record.values()) for record in records)
     return out.getvalue()
 
 
