@@ -17,7 +17,7 @@ from otel_progress.runs import Attempt, Item, Run, Stage, Visit, Wait
 
 from .conftest import Telemetry
 from .test_insight_figures import at, odd_run
-from .test_insight_path import record, run, visit
+from .test_insight_path import SECOND, record, run, visit
 from .timed import TimedWorkflow
 from .workflows import Part
 
@@ -133,6 +133,15 @@ def test_a_pool() -> None:
     assert "never more than 2 at once: a pool or a semaphore" in (refused(made) or "")
     inner = [visit("llm", a, b, id=f"in{number}", parent=str(number)) for number, (_, a, b) in enumerate(waits)]
     assert "never more than 2" in (refused(replace(made, visits=(*made.visits, *inner)), "llm") or "")
+
+
+def test_what_began_before_1970() -> None:
+    """As a record has it whose clock was never set, or whose durations are damaged."""
+    made = chain(("work", 2), ("other", 3))
+    early = 10 * SECOND
+    before = [replace(each, started=each.started - early, ended=(each.ended or 0) - early) for each in made.visits]
+    shifted = replace(made, started=before[0].started, ended=before[-1].ended, visits=tuple(before))
+    assert Replay(shifted).faster("work").saves == Replay(made).faster("work").saves == 1.0
 
 
 def test_a_join_while_others_go_on_is_no_pool() -> None:

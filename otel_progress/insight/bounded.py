@@ -56,9 +56,9 @@ def _with_what_holds_them(shape: Shape, visits: frozenset[int]) -> frozenset[int
 def _at_once(shape: Shape, visits: list[int]) -> list[list[int]]:
     """Visits in groups that overlap, one with the next."""
     found: list[list[int]] = []
-    until = -1
+    until = 0
     for visit in sorted(visits, key=lambda each: (shape.starts[each], each)):
-        if shape.starts[visit] < until:
+        if found and shape.starts[visit] < until:
             found[-1].append(visit)
             until = max(until, shape.ends[visit])
         else:
