@@ -272,6 +272,26 @@ def test_spans_and_events_of_one_run_are_counted_once(tmp_path: Path) -> None:
         assert all(visit.attempts == 2 for visit in run.visits if visit.span_id and told == spans)
 
 
+def test_an_end_before_its_start_takes_no_time(tmp_path: Path) -> None:
+    """The clock was set back meanwhile."""
+    lines = [
+        visit_event("started", "draft", "7-a.1", at=9.0),
+        visit_event("progress", "draft", "7-a.1", at=9.0, wait__reason="approval"),
+        visit_event("ended", "draft", "7-a.1", at=5.0),
+    ]
+    run = shown(record(tmp_path, named(1), events=lines))
+    assert [(visit.seconds, [wait.ended == wait.started for wait in visit.waits]) for visit in run.visits] == [
+        (0.0, [True])
+    ]
+
+
+def test_no_fewer_than_none_are_left_out(tmp_path: Path) -> None:
+    """Where events lack one visit and spans another, the fuller of them has fewer than both."""
+    events = [visit_event("ended", "draft", "7-a.1", at=1.0, span_id="s1")]
+    run = shown(record(tmp_path, named(1), events=events, spans=[span("stage draft", "s2", at=1.0)]))
+    assert (len(run.visits), run.visits_left_out) == (2, 0)
+
+
 def test_the_name_of_an_event_as_older_collectors_have_it(tmp_path: Path) -> None:
     line = json.loads(event("run.started"))
     (record_,) = line["resourceLogs"][0]["scopeLogs"][0]["logRecords"]

@@ -39,7 +39,7 @@ def run_of(ledger: Ledger, source: str, processes: Processes) -> Run:
         ledger.error if over else None,
         stages,
         visits,
-        sum(stage.visits for stage in stages) - len(visits),
+        max(0, sum(stage.visits for stage in stages) - len(visits)),  # Where each witness lacks others, they are fewer.
         tuple(sorted({pid for pid in map(pid_of, ledger.processes) if pid is not None})),
     )
 

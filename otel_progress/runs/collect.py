@@ -244,7 +244,8 @@ class Collector:
         told = self._of_event(event, ended=True)
         known = ledger.close_visit(visit)
         _wait(known, None, event.at)
-        fields: Fields = {"started": event.at - _lasted(event), **known, **told, "ended": event.at}
+        fields: Fields = {"started": event.at - _lasted(event), **known, **told}
+        fields["ended"] = max(event.at, fields["started"])  # A clock may have been set back.
         ledger.began(fields["started"])
         ledger.of_events(fields["stage"]).end(fields)
         span = fields.get("span_id")
@@ -287,7 +288,7 @@ def _wait(visit: Fields, reason: str | None, at: int) -> None:
     waits: list[list[Any]] = visit.setdefault("waits", []) if reason is not None else visit.get("waits") or []
     before = waits[-1] if waits and waits[-1][2] is None else None
     if before is not None and before[0] != reason:
-        before[2] = at
+        before[2] = max(at, before[1])
     if reason is not None and (before is None or before[0] != reason):
         del waits[_MOST_WAITS - 1 :]  # The last is always kept: it says what it waits for now.
         waits.append([reason, at, None])
