@@ -54,6 +54,13 @@ def document(base: list[Run], new: list[Run], **more: Any) -> dict[str, Any]:
     return json.loads(json.dumps(found, allow_nan=False))
 
 
+def test_of_too_few_runs_no_interval_is_told(opened: Opens) -> None:
+    shown = opened(page("comparison", document(made(1, runs=2)[:1], made(2, runs=2)[1:]), "Comparison")).page
+    assert shown.locator("tbody tr small").all_inner_texts() == ["unknown"] * 3
+    assert [each.inner_text() for each in shown.locator("p code").all()] == ["otel-progress bench"]
+    assert "`" not in shown.locator("body").inner_text()
+
+
 def test_what_is_drawn_is_what_was_found(opened: Opens) -> None:
     told = document(made(1), made(2, slower=1.5))
     shown = opened(page("comparison", told, "Comparison")).page

@@ -265,6 +265,21 @@ def test_what_is_chosen_is_told(opened: Opens) -> None:
     assert "It was followed by" in page.locator("#visit").inner_text()
 
 
+def test_behind_a_bar_stands_whose_item_it_was(opened: Opens) -> None:
+    listening = """() => {
+        const said = (window.said = []), draw = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) { said.push(text); return draw.call(this, text, ...rest); };
+    }"""
+    visits = [visit("write", at, at + 1, id=name, item_platform=name) for at, name in ((0, "twitter"), (1, "x" * 30))]
+    shown = opened(html(run(*visits, ends=2))).page
+    shown.evaluate(listening)
+    shown.get_by_role("button", name="Zoom in").click()
+    shown.wait_for_function("window.said.some((text) => text.includes('twitter'))")
+    said = shown.evaluate("window.said")
+    assert "1.00 s  twitter" in said
+    assert f"1.00 s  {'x' * 24}…" in said
+
+
 def test_a_run_that_goes_on(opened: Opens) -> None:
     open_visit = replace(visit("b", 1, None, "a", result=None), state="running")
     made = replace(run(visit("a", 0, 1), open_visit, visit("c", 1, 3, "a")), state="running", result=None)

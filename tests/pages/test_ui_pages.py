@@ -222,7 +222,7 @@ def test_trends_are_drawn_as_they_are_told(served: Served, visiting: Opens) -> N
 def test_another_workflow_is_chosen_for_its_trends(served: Served, visiting: Opens) -> None:
     page = visiting(served)
     page.locator("#trend").select_option("Über <b>alles</b>")
-    expect(page.get_by_text("No run of it has ended yet.")).to_be_visible()
+    expect(page.get_by_text("No run of it has ended yet, without what was cancelled.")).to_be_visible()
     assert search(page).replace("+", " ") == "?trend=Über <b>alles</b>"
     page.go_back()
     until(page, "document.querySelector('#trend').value === 'campaign'")
@@ -241,7 +241,7 @@ def test_the_list_moves_by_itself(tmp_path: Path, serve: Serve, visiting: Opens)
         assert page.evaluate("document.activeElement.getAttribute('href')").startswith("/runs/")
         type_in(program)
         expect(state).to_have_text("✓ success", timeout=30_000)
-    expect(page.get_by_text("The last 1 run that ended.")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("The last 1 run that ended, without what was cancelled.")).to_be_visible(timeout=30_000)
 
 
 def test_the_page_of_a_run_moves_by_itself_and_keeps_what_was_done_to_it(

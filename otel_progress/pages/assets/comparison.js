@@ -28,10 +28,15 @@ function workflow(found, number) {
   const title = (found.workflow || "(no name)") + (found.renamed_from === null ? "" : ` (was ${found.renamed_from || "(no name)"})`);
   return section(`workflow-${number}`, title,
     h("p", { class: "said" }, found.said),
-    h("p", { class: "dim" }, `${found.sides}. ${found.assumption}`),
+    h("p", { class: "dim" }, `${found.sides}. `, withCode(found.assumption)),
     found.rows.length > 0 && rows(found),
     found.changes.length > 0 && h("ul", { class: "changes" }, found.changes.map((change) => h("li", { class: change.certain ? null : "dim" }, change.said))),
     runs(found, number));
+}
+
+// A sentence, with what stands in it between backticks as code.
+function withCode(text) {
+  return text.split("`").map((part, number) => number % 2 ? h("code", {}, part) : part);
 }
 
 function nameOf(row) {
@@ -52,6 +57,7 @@ function verdict(row) {
 }
 
 function bounds(row) {
+  if (row.low === null && row.high === null) return "unknown";
   return `${row.low === null ? "?" : change(row.low)} to ${row.high === null ? "?" : change(row.high)}`;
 }
 

@@ -73,7 +73,7 @@ function goOn(event) {
 
 const live = h("span", { class: "live", role: "status" });
 const tell = tellIn(live);
-const workflow = h("input", { id: "workflow", name: "workflow", list: "workflows", autocomplete: "off", spellcheck: "false", placeholder: "all; * and ? as in file names" });
+const workflow = h("input", { id: "workflow", name: "workflow", list: "workflows", autocomplete: "off", spellcheck: "false", placeholder: "all, or such as pr_*", title: "* and ? as in file names" });
 const names = h("datalist", { id: "workflows" });
 const times = ["since", "until"].map((name) => h("input", { id: name, name, autocomplete: "off", spellcheck: "false", size: 12, placeholder: name === "since" ? "7d" : "2026-11-26", title: TIMES }));
 const states = h("div", { class: "states", role: "group", "aria-label": "states and results" }, data.states.map((state) =>

@@ -8,6 +8,7 @@ export const ROW = 22;
 export const AXIS = 24;
 const FULL = 14; // Pixels of the critical path; what goes on beside it is thinner.
 const THIN = 8; // Also of waits and failed attempts, so that a path behind them is seen.
+const MOST_OF_AN_ITEM = 24; // Letters.
 const LEAST = 1; // Pixels that the shortest bar has.
 const FONT = "12px system-ui, -apple-system, 'Segoe UI', 'Noto Sans', sans-serif";
 const COLOURS = ["back", "panel", "text", "dim", "line", "critical", "beside", "edge", "failed", "wait", "arrow", "marked", "bad"];
@@ -136,6 +137,7 @@ function over(pen, colours, pattern, bar, width) {
 // How long it took, and what else is to be seen: behind the bar, or before it, or over it where there is room nowhere else.
 function label(pen, colours, { scale, width }, visit, bar, y) {
   const said = [visit.open ? `${duration((visit.end - visit.at) / NANO)} so far` : duration((visit.end - visit.at) / NANO)];
+  if (visit.item) said.push(visit.item.length > MOST_OF_AN_ITEM ? `${visit.item.slice(0, MOST_OF_AN_ITEM)}…` : visit.item);
   if (visit.number) said.push(`↻${visit.number}`);
   if (visit.revision) said.push(`rev ${visit.revision}`);
   if (visit.retries) said.push(`⟳${visit.retries}`);

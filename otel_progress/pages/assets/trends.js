@@ -74,9 +74,9 @@ export function trends(choose) {
     if (text === drawn) return;
     drawn = text;
     const rest = data.left_out ? ` The ${data.left_out} stages that take least are not shown.` : "";
-    note.textContent = data.of === 0 ? "No run of it has ended yet."
+    note.textContent = data.of === 0 ? "No run of it has ended yet, without what was cancelled."
       : data.read < data.of ? `${data.read.toLocaleString("en")} of ${count(data.of, "run")} read so far …`
-      : `The last ${count(data.of, "run")} that ended.${rest}`;
+      : `The last ${count(data.of, "run")} that ended, without what was cancelled.${rest}`;
     table.hidden = data.of === 0;
     body.replaceChildren(line("whole run", data.whole, true), ...data.stages.map((stage) => line(stage.name || "(no name)", stage.points, false)));
     part.dataset.read = data.read;
