@@ -268,7 +268,10 @@ def test_what_is_chosen_is_told(opened: Opens) -> None:
 def test_behind_a_bar_stands_whose_item_it_was(opened: Opens) -> None:
     listening = """() => {
         const said = (window.said = []), draw = CanvasRenderingContext2D.prototype.fillText;
-        CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) { said.push(text); return draw.call(this, text, ...rest); };
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+            said.push(text);
+            return draw.call(this, text, ...rest);
+        };
     }"""
     visits = [visit("write", at, at + 1, id=name, item_platform=name) for at, name in ((0, "twitter"), (1, "x" * 30))]
     shown = opened(html(run(*visits, ends=2))).page
