@@ -131,6 +131,18 @@ def test_the_events_of_a_run(telemetry: Telemetry, told: Told) -> None:
     ]
 
 
+def test_a_run_that_ends_well_says_nothing_of_a_failure_in_it(telemetry: Telemetry, told: Told) -> None:
+    lines, _ = told
+    for failing in (False, True):
+        with suppress(KeyError), workflow("nightly"):
+            with suppress(ValueError), stage("draft"):
+                raise ValueError
+            if failing:
+                raise KeyError
+    ends = [(each["severity"], each["result"], each.get("error.type")) for each in lines.events("run.ended")]
+    assert ends == [(9, "success", None), (13, "failure", "KeyError")]
+
+
 def test_told_before_the_code_runs_and_before_anything_else_knows(telemetry: Telemetry, told: Told) -> None:
     lines, _ = told
     store: dict[str, Any] = {}

@@ -272,7 +272,8 @@ class Recorder(Teller):
             ended = max(run.started, self.now(run) if at is None else at)
             run.note(seen.platforms, seen.revision)
             run.result = result or ("failure" if error is None and run.implicit and run.failing else result_of(error))
-            run.error_type = run.failing if error is None else type_name(error)
+            if run.result in ("failure", "cancelled"):  # Else what failed last did not end it.
+                run.error_type = run.failing if error is None else type_name(error)
             run.exception = error
             run.untold, run.ended = iter(self.sinks), ended
         self._finish_run(run)
