@@ -285,6 +285,33 @@ def test_an_end_before_its_start_takes_no_time(tmp_path: Path) -> None:
     ]
 
 
+def test_wherever_its_span_comes_between_its_events_a_visit_is_the_same(tmp_path: Path) -> None:
+    """A collector may have taken the spans first, or in between, and all of it twice."""
+    told = {"span_id": "s1", "process": "7-abcdef"}
+    events = [
+        visit_event("started", "draft", "7-a.1", at=1.0, stage__budget=3.0, code__function__name="app.draft", **told),
+        visit_event("progress", "draft", "7-a.1", at=1.5, wait__reason="approval", **told),
+        visit_event("progress", "draft", "7-a.1", at=2.0, **told),
+        visit_event("ended", "draft", "7-a.1", at=5.0, duration=4.0, **told),
+    ]
+    spans = [
+        span("attempt 1", "a1", "s1", at=2.0, takes=1.0, error__type="OSError"),
+        span("wait", "w1", "s1", at=1.5, takes=0.5, wait__reason="approval"),
+        span("stage draft", "s1", "r1", at=1.0, takes=4.0),
+    ]
+    whole = shown(write(tmp_path / "whole.jsonl", events + spans)).visits
+    assert [(visit.id, visit.process, visit.budget, visit.function) for visit in whole] == [
+        ("7-a.1", 7, 3.0, "app.draft")
+    ]
+    assert [(len(visit.failed), len(visit.waits)) for visit in whole] == [(1, 1)]
+    for place in range(len(events) + 1):
+        lines = events[:place] + spans + events[place:]
+        assert shown(write(tmp_path / f"{place}.jsonl", lines)).visits == whole, place
+        assert shown(write(tmp_path / f"{place}-twice.jsonl", lines + lines)).visits == whole, place
+    late = [events[3], *spans, *events[:3]]
+    assert shown(write(tmp_path / "late.jsonl", late)).visits == whole
+
+
 def test_no_fewer_than_none_are_left_out(tmp_path: Path) -> None:
     """Where events lack one visit and spans another, the fuller of them has fewer than both."""
     events = [visit_event("ended", "draft", "7-a.1", at=1.0, span_id="s1")]

@@ -162,6 +162,10 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
             known["failed"] = tuple(sorted(attempts, key=lambda each: (each.started, each.number)))
         if items:
             known["items"] = tuple(sorted(items, key=lambda each: each.started))
+        if waits and fields.get("ended") is not None:
+            known["waits"] = (
+                waits  # Spans: the events of some may have come too late, and while it is open there are none.
+            )
         if told := known.get("waits") or waits:
             known["waits"] = tuple(sorted(told, key=lambda each: each.started))
         if "process" in known:

@@ -139,7 +139,7 @@ class Collector:
         elif span.kind == "stage":
             if self._is_new("span", ledger, span.span_id):
                 self._add_visit(ledger, span)
-        elif ledger.inside < self._visits * _INSIDE:
+        elif ledger.inside < self._visits * _INSIDE and span.span_id not in ledger.parents:  # Else it came twice.
             ledger.inside += 1
             ledger.parents[span.span_id] = span.parent_id
             self._add_inside(ledger, span)
@@ -164,8 +164,10 @@ class Collector:
         visit = ledger.open_spans.get(span.span_id)
         if visit is not None:  # Its end was told by the span alone.
             self._remember(("event", ledger.id, visit))
-            known = ledger.close_visit(visit) | fields
-            ledger.of_events(fields["stage"]).end(known)
+            known = ledger.close_visit(visit)
+            _wait(known, None, span.ended)
+            fields = known | fields
+            ledger.of_events(fields["stage"]).end(fields)
         self._keep(ledger, ledger.spans.get(span.span_id) or visit or span.span_id, fields)
 
     def _add_inside(self, ledger: Ledger, span: SpanFact) -> None:
@@ -222,11 +224,15 @@ class Collector:
 
     def _stage_started(self, ledger: Ledger, event: EventFact) -> None:
         visit = visit_id(event)
-        if visit in ledger.open or not self._ended.keys().isdisjoint(
-            (("event", ledger.id, visit), ("span", ledger.id, event.span_id))
-        ):
+        if visit in ledger.open:
             return
         fields: Fields = self._of_event(event) | {"started": event.at}
+        ends = ("event", ledger.id, visit), ("span", ledger.id, event.span_id)
+        if not self._ended.keys().isdisjoint(ends):
+            self._named_by_event(ledger, visit, event.span_id)
+            if (known := ledger.kept.get(visit)) is not None:  # Some of it only a start tells.
+                known.update((name, value) for name, value in fields.items() if name not in known)
+            return
         ledger.began(event.at)
         ledger.of_events(fields["stage"]).begin(event.at)
         ledger.open_visit(visit, fields)
@@ -248,13 +254,15 @@ class Collector:
         fields["ended"] = max(event.at, fields["started"])  # A clock may have been set back.
         ledger.began(fields["started"])
         ledger.of_events(fields["stage"]).end(fields)
-        span = fields.get("span_id")
-        if (
-            span and ledger.spans.get(span) == span != visit
-        ):  # Its span came first; from now on it has the event's name.
+        self._named_by_event(ledger, visit, fields.get("span_id"))
+        self._keep(ledger, visit, fields)
+
+    @staticmethod
+    def _named_by_event(ledger: Ledger, visit: str, span: str | None) -> None:
+        """If its span came first, a visit has the event's name from now on."""
+        if span and ledger.spans.get(span) == span != visit:
             ledger.kept[visit] = ledger.kept.pop(span)
             ledger.spans[span] = visit
-        self._keep(ledger, visit, fields)
 
     @staticmethod
     def _of_event(event: EventFact, *, ended: bool = False) -> Fields:
