@@ -162,11 +162,7 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
             known["failed"] = tuple(sorted(attempts, key=lambda each: (each.started, each.number)))
         if items:
             known["items"] = tuple(sorted(items, key=lambda each: each.started))
-        if waits and fields.get("ended") is not None:
-            known["waits"] = (
-                waits  # Spans: the events of some may have come too late, and while it is open there are none.
-            )
-        if told := known.get("waits") or waits:
+        if told := _waits(known, waits):
             known["waits"] = tuple(sorted(told, key=lambda each: each.started))
         if "process" in known:
             known["process"] = pid_of(known["process"])
@@ -186,6 +182,12 @@ def _told(fields: Fields, spans: dict[str, str]) -> Fields:
     if "waits" in known:
         known["waits"] = [Wait(*each) for each in known["waits"]]
     return known
+
+
+def _waits(known: Fields, by_spans: list[Wait]) -> list[Wait]:
+    """Where it has ended by their spans, as the events of some may have come too late; those open have none."""
+    by_events: list[Wait] = known.get("waits") or []
+    return by_spans or by_events if known.get("ended") is not None else by_events or by_spans
 
 
 def _with_kinds(visits: tuple[Visit, ...]) -> tuple[Visit, ...]:
