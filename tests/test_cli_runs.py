@@ -100,7 +100,7 @@ def test_what_is_asked_for(
     assert run("runs", "--json", *arguments) == 0
     out, err = capsys.readouterr()
     assert [each["id"] for each in json.loads(out)] == expected
-    assert ("more than these 1" in err) == (arguments == ["--limit", "1"])
+    assert ("there are more of them; --limit 0 shows all" in err) == (arguments == ["--limit", "1"])
 
 
 def test_the_list_is_cut_and_json_is_not(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +108,7 @@ def test_the_list_is_cut_and_json_is_not(here: Path, capsys: pytest.CaptureFixtu
     assert run("runs") == 0
     out, err = capsys.readouterr()
     assert len(lines(out)) == 1 + 50
-    assert "more than these 50" in err
+    assert "there are more of them" in err
     for arguments, expected in (([], 60), (["--limit", "0"], 60), (["--limit", "7"], 7)):
         assert run("runs", "--json", *arguments) == 0
         assert len(json.loads(capsys.readouterr().out)) == expected

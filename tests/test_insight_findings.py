@@ -217,7 +217,13 @@ def test_a_healthy_run_gets_one_sentence() -> None:
     (found,) = said(even(), even(), even()).values()
     assert found.text == "3 runs took, in the middle, 10.00 s, and nothing stands out"
     (found,) = said(replace(run(visit("a", 0, None)), state="running")).values()
-    assert (found.kind, found.text) == ("healthy", "no run has ended yet")
+    assert (found.kind, found.text, found.runs) == ("healthy", "no run has ended yet", 1)
+    (found,) = said(replace(run(visit("a", 0, None)), state="crashed")).values()
+    assert (found.text, found.advice, found.runs) == (
+        "no run has come to its end: what ran it is gone",
+        "look at what was open then",
+        1,
+    )
 
 
 def test_where_a_saving_is_not_known_it_says_why() -> None:

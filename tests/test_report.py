@@ -434,7 +434,7 @@ FAILS: dict[str, Any] = {"result": "failure", "error": "ValueError"}
         (
             ran("w", None, did("a", 0, None, state="crashed"), did("b", 0, 1), state="crashed"),
             {},
-            ["Abandoned in a: abandoned", "∥2: up to 2 at once. Shares are of the wall time, on the path that took it.",
+            ["Abandoned in a", "∥2: up to 2 at once. Shares are of the wall time, on the path that took it.",
              "Next: show 1f1f (what a did before it was left)"],
         ),
         (

@@ -92,7 +92,10 @@ def insights_of(evidence: Evidence) -> tuple[Insight, ...]:
 def _healthy(evidence: Evidence) -> Insight:
     figures = evidence.figures
     if figures.seconds is None:
-        return evidence.say("healthy", "no run has ended yet", "look again when one has", None, 0.0)
+        said = "no run has ended yet", "look again when one has"
+        if set(figures.results) == {"crashed"}:
+            said = "no run has come to its end: what ran it is gone", "look at what was open then"
+        return Insight("healthy", *said, None, 0.0, 0.0, figures.runs)
     usual = "it took" if evidence.runs == 1 else f"{evidence.runs} runs took, in the middle,"
     text = f"{usual} {duration(figures.seconds.p50)}, and nothing stands out"
     return evidence.say("healthy", text, "there is nothing to do", None, 0.0)

@@ -66,7 +66,8 @@ def _failed(workflow: WorkflowTotals, failure: Failure) -> tuple[str, str]:
     count = sum(number for result, number in workflow.row.results.items() if result not in ("success", "fallback"))
     verb, _ = _VERBS[failure.result]
     if workflow.runs == 1:
-        return f"{verb} {where}: {what}", f"bold {STYLES.get(failure.result, 'red')}"
+        why = "" if what == failure.result else f": {what}"
+        return f"{verb} {where}{why}", f"bold {STYLES.get(failure.result, 'red')}"
     return f"{count} of {times(workflow.runs, 'run')} failed, the first {where}: {what}", "bold red"
 
 
