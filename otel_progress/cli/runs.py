@@ -96,7 +96,7 @@ def runs(options: argparse.Namespace) -> int:
     if not found and not options.json and is_readable:
         say(f"otel-progress: no run {'is recorded' if options.source is None else 'is'} there" + _advice(options))
     if limit is not None and len(found) > limit:
-        say(f"otel-progress: there are more of them; --limit 0 shows all")
+        say("otel-progress: there are more of them; --limit 0 shows all")
     return 0 if is_readable else 2
 
 
