@@ -115,6 +115,20 @@ def test_what_is_torn_or_foreign_is_passed_over_and_what_follows_is_read(tmp_pat
     assert names_of(Follower(tmp_path).read()) == ["7.0", "7.2", "7.3", "7.4", "7.5"]
 
 
+def test_a_line_that_is_torn_behind_what_is_read_quickly_is_passed_over(tmp_path: Path) -> None:
+    """And of one that is whole but no JSON there, as of flipped bits, only that is known: nothing is raised."""
+    line = json.dumps(json.loads(visit_event("ended", "draft", "7.1", at=1)), separators=(",", ":"))
+    behind = line.index('"7.1"}') + len('"7.1"}')
+    append(tmp_path, f"{line[: behind + 3]}\n{line[:behind]}#{line[behind + 1 :]}\n")
+    (found,) = Follower(tmp_path).read()
+    assert (found.run, found.stage, found.visit, found.counts, found.parent) == (records.RUN, "draft", "7.1", {}, None)
+    assert found.attributes == {
+        names.WORKFLOW_NAME: "campaign",
+        names.STAGE_NAME: "draft",
+        names.STAGE_VISIT_ID: "7.1",
+    }
+
+
 def test_a_line_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "_PIECE", 1000)
     monkeypatch.setattr(following, "_LONGEST", 3000)

@@ -19,6 +19,7 @@ from .documents import DamagedError, parse
 from .otlp import Attributes, EventFact, count, take, text
 
 _BEGINNING = b'{"resourceLogs":'
+_END = b"]}]}]}"
 _FINE = ("success", "fallback")
 _STRING = rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
 _PLAIN = re.compile(
@@ -64,9 +65,16 @@ class Happening:
     def fact(self) -> EventFact:
         """All that is told of it."""
         if self._fact is None:
-            self._fact = _facts(self._line)[0]
+            self._fact = next(iter(_facts(self._line)), None) or self._of_damaged()
             self._line = b""
         return self._fact
+
+    def _of_damaged(self) -> EventFact:
+        """What is known where a line is none of JSON beyond that."""
+        known = {names.WORKFLOW_NAME: self.workflow}
+        if self.stage is not None:
+            known |= {names.STAGE_NAME: self.stage, names.STAGE_VISIT_ID: self.visit}
+        return EventFact(self.name, self.run, self.at, known)
 
     @property
     def attributes(self) -> Attributes:
@@ -115,7 +123,7 @@ def happenings(data: bytes) -> Iterator[Happening]:
     for line in lines:
         if torn and (start := line.rfind(_BEGINNING)) > 0:
             line = line[start:]  # noqa: PLW2901 - what is before is blank, or lost
-        found = match(line)
+        found = line.endswith(_END) and match(line)  # Else it broke off.
         plain = found and _plain(found, line)
         if plain:
             yield plain
