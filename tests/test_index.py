@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from otel_progress.runs import Filter, Listed, Problems
-from otel_progress.runs.index import Index
+from otel_progress.runs.index import ORDERS, Index
 from otel_progress.runs.reading import open_source
 from otel_progress.runs.sources import Input
 
@@ -286,6 +286,24 @@ def test_a_run_that_went_on_elsewhere_is_one_line(tmp_path: Path) -> None:
     assert (one.state, one.result, one.seconds, one.visits, one.retries) == ("done", "success", 9.0, 1, 2)
     assert one.source == f"{named(0)}, {named(1)}"
     assert listed(folder, limit=1) == [one]
+
+
+def test_a_page_of_the_list_has_as_many_runs_as_it_should(tmp_path: Path) -> None:
+    """However many records each of them is in: else the list would end early, and say that it is whole."""
+    folder = tmp_path / ".otel-progress"
+    for number in range(6):
+        run = f"{number}" * 32
+        for part in range(3):
+            lines = [event("run.started", run=run, at=number * 100 + part, span_id=f"r{part}", run__joined=part > 0)]
+            record(folder, named(number * 3 + part), events=lines)
+    source = open_source(folder)
+    with contextlib.closing(Index(source.index)) as made:
+        made.update(source.inputs, Problems())
+        for order in ORDERS:
+            pages = [made.runs(Filter(workflow="camp*"), 2, skip=skip, order=order) for skip in (0, 2, 4)]
+            assert [len(page) for page in pages] == [2, 2, 2]
+            assert sorted(run.id[0] for page in pages for run in page) == list("012345")
+            assert all(len(run.source.split(", ")) == 3 for page in pages for run in page)
 
 
 @pytest.fixture

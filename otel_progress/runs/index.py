@@ -66,6 +66,9 @@ ORDERS = tuple(_ORDERS)
 """What runs can be ordered by."""
 _LISTED = "id, workflow, started, ended, state, note, result, stages, visits, revision, retries, source, owned"
 
+_SEVERAL = "SELECT id FROM runs GROUP BY id HAVING count(*) > 1"
+"""The runs that went on in another program, with a record of its own."""
+
 
 class _NotOursError(Exception):
     """The file of the index is somebody else's."""
@@ -117,11 +120,14 @@ class Index:
         by, way = _ORDERS[order], "ASC" if rising else "DESC"
         last = "" if order == "started" else f"{by} IS NULL, "
         ordered = f"ORDER BY {last}{by} {way}, started DESC, id LIMIT ? OFFSET ?"
-        asked = f"SELECT {_LISTED} FROM runs {where} {ordered}"  # noqa: S608 - our own words
+        # Of a run that is in several inputs one part stands for all, the run itself if it is wanted.
+        wanted_part = f"{where} AND" if where else "WHERE"
+        before = "id = this.id AND (owned > this.owned OR owned = this.owned AND input < this.input)"
+        first = f"(id NOT IN ({_SEVERAL}) OR NOT EXISTS (SELECT 1 FROM runs {wanted_part} {before}))"  # noqa: S608
+        asked = f"SELECT {_LISTED} FROM runs AS this {wanted_part} {first} {ordered}"  # noqa: S608
         most = -1 if limit is None else limit
-        rows = [Listed(*row) for row in self._database.execute(asked, (*values, most, skip))]
-        several = "SELECT id FROM runs GROUP BY id HAVING count(*) > 1"
-        return joined(rows, {run for (run,) in self._database.execute(several)}, self._parts)
+        rows = [Listed(*row) for row in self._database.execute(asked, (*values, *values, most, skip))]
+        return joined(rows, {run for (run,) in self._database.execute(_SEVERAL)}, self._parts)
 
     def count(self, wanted: Filter) -> int:
         """How many runs are wanted."""
