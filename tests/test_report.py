@@ -487,6 +487,9 @@ def test_where_there_is_no_record_nothing_is_to_be_looked_at() -> None:
         (3599.4, "59m 59s"),
         (3599.6, "1h 00m"),
         (90_000.0, "25h 00m"),
+        (172_799.0, "47h 59m"),
+        (172_799.6, "2d 00h"),
+        (273_600.0, "3d 04h"),
     ],
 )
 def test_durations(seconds: float, text: str) -> None:

@@ -43,7 +43,7 @@ def parse_timestamp(value: object) -> int | None:
 
 
 def duration(seconds: float) -> str:
-    """`seconds` for people: `3.2 ms`, `4.51 s`, `2m 05s`, `1h 12m`."""
+    """`seconds` for people: `3.2 ms`, `4.51 s`, `2m 05s`, `1h 12m`, `3d 04h`."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.{1 if seconds < 0.09995 else 0}f} ms"
     if seconds < 59.995:
@@ -51,4 +51,6 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60}m {whole % 60:02}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+    if whole < 48 * 3600:
+        return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600:02}h"
