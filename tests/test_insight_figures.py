@@ -188,6 +188,13 @@ def test_fallbacks_budgets_results() -> None:
     assert found.results == {"fallback": 1, "success": 2}
 
 
+def test_results_are_those_of_all_visits_that_are_known() -> None:
+    """Where events lack one visit and spans another there are more visits than either counts."""
+    made = run(visit("a", 0, 1), visit("a", 1, 2, id="again"), ends=2)
+    (figures,) = figures_of(replace(made, stages=(Stage("a", at(0), at(1), 1, 0, 1.0, {"success": 1}),))).stages
+    assert (figures.visits, dict(figures.results)) == (2, {"success": 2})
+
+
 def test_platforms_and_which_stands_out() -> None:
     takes = {"a": [1.0, 1.2], "b": [1.1, 1.1], "c": [1.0, 1.0], "d": [1.2, 0.8], "slow": [5.0, 6.0]}
     items = tuple(

@@ -246,7 +246,7 @@ class _Stages:
             wall=known.wall / NANO,
             critical=self.on_path.get(name, 0.0),
             overlap=known.beside / known.own if known.own else 0.0,
-            results=dict(told.results) or _results(visits),
+            results=max(dict(told.results), _results(visits), key=lambda each: sum(each.values())),
             repeats=len([visit for visit in visits if visit.number > 1]),
             rework=union(_intervals(shape, reworked)) / NANO,
             rework_visits=len(reworked),
