@@ -318,6 +318,16 @@ def test_the_prose_of_help_is_no_wider_than_the_terminal(
     assert all(len(line) <= width for part in prose if "\n  " not in part for line in part.splitlines())
 
 
+@pytest.mark.parametrize("command", [["run", "--odd", "app.py"], ["runs", "--odd"], ["report", "--odd"]])
+def test_an_option_that_is_not_known_is_told_by_the_command(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*command) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"usage: otel-progress {command[0]} ")
+    assert err.endswith(f"otel-progress {command[0]}: error: unrecognized arguments: --odd\n")
+
+
 @pytest.mark.parametrize("command", ["runs", "show", "ui"])
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")

@@ -119,7 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = _parser(arguments).parse_args(arguments)  # Which imports the command: that may take its time, too.
+        parser = _parser(arguments)  # Which imports the command: that may take its time, too.
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:  # Said by the command, whose usage tells what there is.
+            options.of.error(f"unrecognized arguments: {' '.join(unknown)}")
         return options.do(options)
     except KeyboardInterrupt:
         if arguments[:1] in (["run"], ["stack"]):  # The program's, or said already.
@@ -192,6 +195,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, formatter_class=_Formatter, allow_abbrev=False)
         if name in arguments[:1]:
             import_module(f".{name}", __package__).add_to(command)
+    for command in commands.choices.values():
+        command.set_defaults(of=command)
     return parser
 
 
