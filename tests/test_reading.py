@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import random
 import subprocess
 import sys
@@ -682,6 +683,22 @@ def test_a_folder_of_records_old_and_new(tmp_path: Path) -> None:
         runs, problems = everything(source)
         assert [run.id for run in runs] == [first, second, third]
         assert problems == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")
+def test_what_is_no_file_in_a_record_is_not_read(tmp_path: Path) -> None:
+    """As in the folder of somebody else: a device would never end, and a pipe may never begin."""
+    folder = record(tmp_path, spans=campaign())
+    (folder / "events.jsonl").symlink_to("/dev/zero")
+    runs, problems = everything(folder)
+    assert [run.id for run in runs] == [RUN]
+    assert problems == [f"{folder / 'events.jsonl'}: not a file"]
+    (folder / "events.jsonl").unlink()
+    os.mkfifo(folder / "events.jsonl")
+    assert everything(folder)[1] == [f"{folder / 'events.jsonl'}: not a file"]
+    (folder / "events.jsonl").unlink()
+    (folder / "events.jsonl").mkdir()
+    assert everything(folder)[1] == [f"{folder / 'events.jsonl'}: not a file"]
 
 
 def test_one_record_and_its_file(tmp_path: Path) -> None:

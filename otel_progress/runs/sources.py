@@ -239,7 +239,11 @@ class _opened:  # noqa: N801 - used as a function
         if not isinstance(self._file, Path):
             return self._file
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-        self._own = os.fdopen(os.open(self._file, flags), "rb", _CHUNK)
+        number = os.open(self._file, flags)
+        if not stat.S_ISREG(os.fstat(number).st_mode):  # A device has no end, and a pipe is somebody else's.
+            os.close(number)
+            raise OSError("not a file")
+        self._own = os.fdopen(number, "rb", _CHUNK)
         return self._own
 
     def __exit__(self, *_: object) -> None:
