@@ -175,7 +175,7 @@ def test_a_kind_speaks_where_there_is_ground_and_nowhere_else(kind: str) -> None
             "1 retry of a cost 1.00 s of a run (10%)",
             "find out why the first attempt fails, or give up sooner",
         ),
-        ("outlier", "in a slow takes 6.00 s, the other platforms 1.05 s", "look at what is special about it"),
+        ("outlier", "slow takes 6.00 s in a, the other platforms 1.05 s", "look at what is special about it"),
         (
             "budget",
             "the budget of a, 1.00 s, is out of reach: the quickest of 3 visits took 2.00 s",

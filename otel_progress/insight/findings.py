@@ -222,7 +222,7 @@ def _outliers(evidence: Evidence) -> Iterator[Insight]:
         for each in stage.platforms:
             if each.outlier:
                 text = (
-                    f"in {stage.stage} {each.platform or 'items without a platform'} takes {duration(each.median)}, "
+                    f"{each.platform or 'what has no platform'} takes {duration(each.median)} in {stage.stage}, "
                     f"the other platforms {duration(usual)}"
                 )
                 lost = max(0.0, each.seconds - each.items * usual)
