@@ -222,7 +222,7 @@ def test_trends_are_drawn_as_they_are_told(served: Served, visiting: Opens) -> N
 def test_another_workflow_is_chosen_for_its_trends(served: Served, visiting: Opens) -> None:
     page = visiting(served)
     page.locator("#trend").select_option("Über <b>alles</b>")
-    expect(page.get_by_text("No run of it has ended yet, without what was cancelled.")).to_be_visible()
+    expect(page.get_by_text("No run of it that was not cancelled has ended yet.")).to_be_visible()
     assert search(page).replace("+", " ") == "?trend=Über <b>alles</b>"
     page.go_back()
     until(page, "document.querySelector('#trend').value === 'campaign'")

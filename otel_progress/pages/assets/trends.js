@@ -74,7 +74,7 @@ export function trends(choose) {
     if (text === drawn) return;
     drawn = text;
     const rest = data.left_out ? ` The ${data.left_out} stages that take least are not shown.` : "";
-    note.textContent = data.of === 0 ? "No run of it has ended yet, without what was cancelled."
+    note.textContent = data.of === 0 ? "No run of it that was not cancelled has ended yet."
       : data.read < data.of ? `${data.read.toLocaleString("en")} of ${count(data.of, "run")} read so far …`
       : `The last ${count(data.of, "run")} that ended, without what was cancelled.${rest}`;
     table.hidden = data.of === 0;
