@@ -89,6 +89,8 @@ class Patches:
             return
         if own is None and not inherited and hasattr(found, WRAPPED):
             return
+        if own is None and getattr(found, "__isabstractmethod__", False):
+            return  # Put here it would hide from ABCMeta what another base has in its place.
         module, qualname = cls.__module__, cls.__qualname__
 
         def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
