@@ -31,6 +31,13 @@ PROGRAMS = {
         work()
         print(random.random())
         """,
+    "ids of its own": """
+        import uuid
+        ids = iter(range(3))
+        uuid.uuid4 = lambda: next(ids)
+        work()
+        print(uuid.uuid4())
+        """,
     "threads": """
         import threading
         work()
