@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Collection
 from typing import Any, cast
 from weakref import WeakSet
@@ -34,6 +35,10 @@ class Patches:
         self._returned = returned
         # Weakly, and without what was there before: that is kept in the wrapper, so that a class can be freed.
         self._classes: WeakSet[type] = WeakSet()
+
+    def __reduce__(self) -> Any:
+        """As its owner is pickled."""
+        return operator.attrgetter("patches"), (cast("Any", self._around).__self__,)
 
     def wrap(self, cls: type, *, inherited: bool) -> None:
         """Wrap what `cls` defines or has from a mixin (with `inherited`: all it has), and so for its subclasses."""
