@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import copy
 import pickle
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pytest
 from opentelemetry.trace import StatusCode
@@ -107,6 +108,60 @@ def test_a_class_keeps_what_it_is(telemetry: Telemetry) -> None:
     assert shared["draft"] == "about x"
     assert Draft.exec.__name__ == "exec"
     assert Draft("x" and 1).exec("y") == "about y"  # type: ignore[arg-type]
+
+
+def test_a_class_between_an_abstract_one_and_what_makes_it_whole(telemetry: Telemetry) -> None:
+    class Abstract(Node, abc.ABC):
+        @abc.abstractmethod
+        def exec(self, prep_res: int) -> int: ...
+
+    @stage("draft")
+    class Mixin(Abstract):
+        def prep(self, shared: Shared) -> int:
+            return 2
+
+    class Whole(Abstract):
+        def exec(self, prep_res: int) -> int:
+            return prep_res * 2
+
+        def post(self, shared: Shared, prep_res: int, exec_res: int) -> str:
+            return str(exec_res)
+
+    class Both(Mixin, Whole): ...
+
+    class Unfinished(Mixin): ...
+
+    assert Both().run({}) == "4"
+    with pytest.raises(TypeError, match="abstract"):
+        Unfinished()  # type: ignore[abstract]
+    assert len(telemetry.spans("stage draft")) == 1
+
+
+def test_a_protocol_is_still_met_by_what_met_it(telemetry: Telemetry) -> None:
+    @stage("draft")
+    @runtime_checkable
+    class Drafts(Protocol):
+        def exec(self, prep_res: int) -> int: ...
+
+        def post(self, shared: Shared, prep_res: int, exec_res: int) -> int:
+            return exec_res
+
+    class Other:
+        def exec(self, prep_res: int) -> int:
+            return prep_res
+
+        def post(self, shared: Shared, prep_res: int, exec_res: int) -> int:
+            return exec_res
+
+    class Own(Drafts):
+        def exec(self, prep_res: int) -> int:
+            return prep_res
+
+    assert isinstance(Other(), Drafts)
+    assert issubclass(Other, Drafts)
+    own = Own()
+    assert own.post({}, 1, own.exec(1)) == 1
+    assert len(telemetry.spans("stage draft")) == 1
 
 
 def test_a_class_that_defines_its_own_init_subclass(telemetry: Telemetry) -> None:

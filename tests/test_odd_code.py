@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 import dataclasses
 import gc
+import inspect
+import pickle
 import sys
 import threading
 import types
@@ -30,6 +32,8 @@ from pocketflow import (
 
 from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, stage, workflow
 from otel_progress.sinks.metrics import MetricSink
+from otel_progress.ways.classes import WRAPPED
+from otel_progress.ways.patches import Patches
 
 from .conftest import Telemetry
 
@@ -48,6 +52,45 @@ def instrumented(telemetry: Telemetry) -> Generator[PocketFlowInstrumentor]:
 
 def attributes(telemetry: Telemetry, span: str) -> Any:
     return telemetry.span(span).attributes or {}
+
+
+# --- pickled by value -------------------------------------------------------------------------------------------------
+
+
+def held_by(function: types.FunctionType, seen: set[int]) -> list[Any]:
+    """What has to be pickled where a function is pickled by value, as cloudpickle does: no functions, no classes."""
+    if id(function) in seen:
+        return []
+    seen.add(id(function))
+    found = [each.cell_contents for each in function.__closure__ or ()]
+    names = [name for name in function.__code__.co_names if name.startswith("__")]
+    found += [function.__globals__[name] for name in names if name in function.__globals__]
+    found += vars(function).get(WRAPPED, ())
+    inner = [each for some in found if inspect.isfunction(some) for each in held_by(some, seen)]
+    return [each for each in found if not inspect.isfunction(each) and not inspect.isclass(each)] + inner
+
+
+def test_a_class_can_be_pickled_by_value(instrumented: PocketFlowInstrumentor) -> None:
+    class Draft(Node):
+        def exec(self, prep_res: Any) -> None: ...
+
+    class Publish(AsyncNode):
+        async def exec_async(self, prep_res: Any) -> None: ...
+
+    @stage("check")
+    class Check(Node): ...
+
+    methods = [vars(cls)[name] for cls, name in ((Draft, "exec"), (Publish, "exec_async"), (Check, "post"))]
+    held = [each for method in methods for each in held_by(method, set())]
+    arrived = [pickle.loads(pickle.dumps(each)) for each in held]
+    assert len({each for each in held if isinstance(each, Patches)}) == 2  # The instrumentor's, and the decorators'.
+    assert arrived == held  # In this process it is the same that records them.
+    instrumented.uninstrument()
+    draft = next(each for each in held if isinstance(each, Patches))
+    told = pickle.dumps(draft)
+    del held, arrived, methods, draft
+    gc.collect()
+    assert isinstance(pickle.loads(told), Patches)  # Where nothing is instrumented too.
 
 
 # --- locks ------------------------------------------------------------------------------------------------------------

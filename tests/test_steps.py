@@ -459,6 +459,27 @@ def test_what_others_hold_as_well_is_left_alone(telemetry: Telemetry) -> None:
     assert len(telemetry.spans("stage x")) == 4
 
 
+@pytest.mark.parametrize("make", [lambda: iter_of(3), lambda: asyncio.sleep(0, 3), lambda: aiter_of(3)])
+def test_what_others_know_weakly_is_left_alone(telemetry: Telemetry, make: Callable[[], Any]) -> None:
+    known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    @stage("x")
+    def start() -> Any:
+        made = make()
+        known.add(made)
+        return made
+
+    made = start()
+    assert made in known
+    if inspect.iscoroutine(made):
+        assert asyncio.run(made) == 3
+
+
+async def aiter_of(number: int) -> AsyncGenerator[int]:
+    for each in range(number):
+        yield each
+
+
 class Request:
     """Can be awaited, and is a context manager as well."""
 

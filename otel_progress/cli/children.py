@@ -134,10 +134,12 @@ class _Joined:
         try:
             from . import providers  # noqa: PLC0415 - the SDK is not needed before
             from .started import watch_what_is_started  # noqa: PLC0415
+            from .unseen import hide_our_threads  # noqa: PLC0415
 
             providers.join(self._folder, self._given, is_child=multiprocessing.parent_process() is not None)
             read_environment()
             watch_what_is_started()
+            hide_our_threads()
         except Exception as error:
             report("the telemetry cannot be set up: spans and metrics are not recorded", error)
 

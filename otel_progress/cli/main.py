@@ -241,7 +241,10 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         help="on a terminal too, run the program in this process, and tell what goes on in plain lines",
     )
     shown.add_argument("-q", "--quiet", action="store_true", help="neither lines nor a table: only what is wrong")
-    command.add_argument("program", help="path of the script, or name of the module after -m")
+    command.add_argument(
+        "program",
+        help="path of the script (or of a folder or zip file with a __main__), or name of the module after -m",
+    )
     arguments = command.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     arguments.required = False  # As it is; argparse would name it as missing where the program is.
 

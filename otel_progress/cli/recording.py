@@ -36,6 +36,7 @@ from .progress import telling
 from .providers import service, set_up
 from .said import say, show_command
 from .started import tell_of_children, watch_what_is_started
+from .unseen import hide_our_threads
 
 _NOTHING = """\
 otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?
@@ -95,6 +96,7 @@ class Recording(CountingSink):
         recorder.prepare = self.set_up
         watch_early_spans()
         watch_what_is_started()
+        hide_our_threads()
         instrument()
 
     @property

@@ -72,7 +72,7 @@ def _run_here(options: argparse.Namespace, tell: Told | None = None, *, lines: b
         exec(code, module.__dict__)  # noqa: S102 - running the user's program is what this is for
     except BaseException as error:
         recording.broken_off(error)
-        sys.excepthook = without_our_frames(sys.excepthook, code)
+        sys.excepthook = without_our_frames(getattr(sys, "excepthook", sys.__excepthook__), code)
         raise
     finally:
         recording.set_up()  # For stages in the program's threads and exit handlers: it is too late there.

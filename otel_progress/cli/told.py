@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from ..runs.appending import high
+from ..recording.descriptors import high
 
 END = b"\0"
 """Behind each of the two."""

@@ -10,6 +10,7 @@ import threading
 import weakref
 from pathlib import Path
 
+from ..recording.descriptors import high
 from ..recording.faults import report
 
 try:
@@ -17,21 +18,8 @@ try:
 except ImportError:  # Not a POSIX system.
     fcntl = None
 
-_HIGH = 200  # Below it are the descriptors that a program closes, and opens again, without asking whose they are.
 _PAGE = 4096  # Bytes; where pages are larger, they are so many times larger.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-
-
-def high(descriptor: int) -> int:
-    """The same file by a descriptor that no program closes, or comes to use for another file, by accident."""
-    if fcntl is None:
-        return descriptor
-    try:
-        other = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
-    except OSError:
-        return descriptor
-    os.close(descriptor)
-    return other
 
 
 class Appending:

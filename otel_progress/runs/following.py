@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from time import time_ns  # The program's tests may put another one into `time`.
 
-from .appending import high
+from ..recording.descriptors import high
 from .happenings import Happening, happenings
 from .problems import Problems
 from .states import NO_END, PROCESS_FILES, Process, Processes, pid_of, process_at

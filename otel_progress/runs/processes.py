@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..recording.descriptors import high
 from ..recording.times import NANO
-from .appending import high
 
 try:
     import fcntl

@@ -30,6 +30,7 @@ from ..recording.undisturbed import undisturbed
 from . import limits
 from .ended import EndedSpans
 from .exporters import Exporter, Reader, Signal, self_metrics
+from .ids import Ids
 from .logging_setup import Asked, adopt_logs, set_up_logs
 from .membership import mark_spans_inside
 
@@ -101,7 +102,9 @@ class Telemetry:
         TracerProvider(resource=resource, shutdown_on_exit=False)
         readers = self._make_readers(made["metrics"])
         self._meter_provider = MeterProvider(readers, resource, shutdown_on_exit=False)
-        tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=self._meter_provider)
+        tracer_provider = TracerProvider(
+            resource=resource, shutdown_on_exit=False, id_generator=Ids(), meter_provider=self._meter_provider
+        )
         mark_spans_inside(tracer_provider)
         with self_metrics():
             self.processors = [
@@ -122,7 +125,7 @@ class Telemetry:
         Where it declares no tracer provider, a record needs one all the same, made with `resource`.
         """
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider) and process.companions:
-            trace.set_tracer_provider(TracerProvider(resource=resource, shutdown_on_exit=False))
+            trace.set_tracer_provider(TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=Ids()))
         tracer_provider, meter_provider = trace.get_tracer_provider(), metrics.get_meter_provider()
         if isinstance(tracer_provider, TracerProvider):
             self.service_name = str(tracer_provider.resource.attributes.get(SERVICE_NAME, self.service_name))

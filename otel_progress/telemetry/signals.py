@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from ..recording.descriptors import high
 from ..recording.undisturbed import undisturbed
 from .lifetime import Worker, process
 
@@ -133,7 +134,7 @@ class _Leaving:
             return
         self._is_watched = True
         self._worker = Worker("finish")
-        self._told, self._teller = os.pipe()
+        self._told, self._teller = map(high, os.pipe())
         os.set_blocking(self._teller, False)  # For a signal handler.
         undisturbed(threading.Thread(target=self._watch, name="otel-progress-watch", daemon=True).start)
         if self._in_c is not None:
@@ -169,8 +170,10 @@ class _Leaving:
 
     def _watch(self) -> None:
         try:
-            os.read(self._told, 1)
-        except OSError:  # The program has closed it.
+            told = os.read(self._told, 1)
+        except OSError:
+            told = b""
+        if not told:  # The program has closed every descriptor, ours too, as daemons do: nobody can tell of a signal.
             return
         bound, now = process.exit_timeout, time.monotonic()
         process.terminated = True

@@ -15,8 +15,9 @@ from ..recording.call import Code, Origin
 from ..recording.faults import from_handler
 from ..recording.store import here, name_of, type_of
 
-SCOPE_KEY = "__otel_progress_scope__"
-"""Where a class keeps the scope of its decorator."""
+SCOPE_KEY = "_abc_otel_progress_scope"
+"""Where a class keeps the scope of its decorator. What a Protocol has, up to Python 3.11 others must have to meet it,
+unless its name begins so."""
 WRAPPED = "__otel_progress_wrapped__"
 """Mark of a method that records."""
 

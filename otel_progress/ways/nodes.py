@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sized
 from typing import Any
+from weakref import WeakValueDictionary
 
 from opentelemetry.context import get_current
 
@@ -53,6 +54,11 @@ class Nodes:
     def __init__(self, automatic: Automatic | None = None) -> None:
         self._automatic = automatic
         self.patches = Patches(METHODS, self.around, self.returned)
+        _made[automatic is not None] = self
+
+    def __reduce__(self) -> Any:
+        """Where a class is pickled by value, as cloudpickle does: it is recorded by what records where it arrives."""
+        return _made_here, (self._automatic is not None,)
 
     def around(
         self, wrapper: object, node: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -164,7 +170,13 @@ class Nodes:
         )
 
 
+_made: WeakValueDictionary[bool, Nodes] = WeakValueDictionary()
+"""The last one of each kind: the decorators', and the instrumentor's, which may not be there."""
 _decorated = Nodes()
+
+
+def _made_here(is_automatic: bool) -> Nodes:
+    return _made.get(is_automatic, _decorated)
 
 
 def has_scope(cls: type) -> bool:

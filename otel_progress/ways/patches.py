@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Collection
 from typing import Any, cast
 from weakref import WeakSet
@@ -34,6 +35,10 @@ class Patches:
         self._returned = returned
         # Weakly, and without what was there before: that is kept in the wrapper, so that a class can be freed.
         self._classes: WeakSet[type] = WeakSet()
+
+    def __reduce__(self) -> Any:
+        """As its owner is pickled."""
+        return operator.attrgetter("patches"), (cast("Any", self._around).__self__,)
 
     def wrap(self, cls: type, *, inherited: bool) -> None:
         """Wrap what `cls` defines or has from a mixin (with `inherited`: all it has), and so for its subclasses."""
@@ -89,6 +94,8 @@ class Patches:
             return
         if own is None and not inherited and hasattr(found, WRAPPED):
             return
+        if own is None and getattr(found, "__isabstractmethod__", False):
+            return  # Put here it would hide from ABCMeta what another base has in its place.
         module, qualname = cls.__module__, cls.__qualname__
 
         def forward(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import types
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, cast
 
@@ -193,14 +194,15 @@ class _Going(Opening[Any]):
 def go_on(whole: Opening[Any], made: list[Any]) -> None:
     """Record what a plain function has made to its end where that runs on: it is replaced in `made`, or watched.
 
-    What others hold as well is left alone: it is theirs to go on with, or to drop.
+    What others hold as well, weakly too, is left alone: it is theirs to go on with, or to drop.
     """
     try:
         kind = cast("type[object]", type(made[0]))
         record = _RECORDED.get(kind) or (_future if issubclass(kind, _futures()) else None)
         if record is None or whole.recorded is None:
             return
-        if record is _future or sys.getrefcount(made[0]) == 2:  # The list's and that of this very call.
+        # Two are the list's and that of this very call.
+        if record is _future or (sys.getrefcount(made[0]) == 2 and not weakref.getweakrefcount(made[0])):
             made[0] = record(whole, made[0])
     except BaseException as error:
         if passes(error):
