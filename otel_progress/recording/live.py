@@ -260,4 +260,6 @@ class Run(Recorded):
     def entries(self) -> dict[str, dict[str, Any]]:
         """The record as `progress_metrics` shows it, fresh, in the order in which the stages first started."""
         with self.lock:
-            return {name: stage.entry() for name, stage in self.stages.items() if stage.visits or stage.started}
+            # A list: others make records of stages meanwhile.
+            stages = list(self.stages.values())
+            return {stage.name: stage.entry() for stage in stages if stage.visits or stage.started}
