@@ -117,7 +117,7 @@ def over_its_store(shared: Shared) -> None:
 
 
 def over_256_others(_: Shared) -> None:
-    for _ in range(256):
+    for _number in range(256):
         visit("a", {})
 
 
