@@ -128,8 +128,9 @@ class PocketFlowInstrumentor(BaseInstrumentor):
                 if provider is not None:
                     self._exchange(recorder, sink)
         if (span_hook := kwargs.get("span_hook")) is not None:
-            self._sinks.append((_HookSink(span_hook), None))
-            recorder.sinks.append(self._sinks[-1][0])
+            hook = _HookSink(span_hook)
+            self._sinks.append((hook, None))
+            recorder.change(lambda sinks: [*sinks, hook])
         _mark_what_is_inside(tracer_provider or trace.get_tracer_provider())
         self._name_hook = kwargs.get("name_hook")
         self._nodes = Nodes(self._visit)
@@ -149,18 +150,19 @@ class PocketFlowInstrumentor(BaseInstrumentor):
                 name: getattr(before, name) for name in ("detail", "platform_key", "include", "exclude", "stage_names")
             }
             recorder.settings = replace(recorder.settings, **own)
-            recorder.sinks[:] = [
-                old for each in recorder.sinks if (old := dict(self._sinks).get(each, each)) is not None
-            ]
+            replaced = dict(self._sinks)
+            recorder.change(lambda sinks: [old for each in sinks if (old := replaced.get(each, each)) is not None])
         self._modules, self._copies, self._nodes, self._before, self._sinks = (), None, None, None, []
         self._gave_way = False
 
     def _exchange(self, recorder: Recorder, new: Sink) -> None:
         """Put `new` in the place of the sink of its kind."""
-        for index, old in enumerate(recorder.sinks):
-            if isinstance(old, type(new)):
-                recorder.sinks[index] = new
-                self._sinks.append((new, old))
+
+        def exchanged(sinks: list[Sink]) -> list[Sink]:
+            self._sinks += [(new, old) for old in sinks if isinstance(old, type(new))]
+            return [new if isinstance(each, type(new)) else each for each in sinks]
+
+        recorder.change(exchanged)
 
     def _add_modules(self, modules: Collection[ModuleType]) -> None:
         for module in modules:

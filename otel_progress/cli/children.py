@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.util
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,7 @@ class _Joined:
         self._folder = folder
         self._given = service_name
         self._is_set_up = False
+        self._setting_up = threading.RLock()
         self.writer = Writer(folder, self._service_name)
         recorder = default.get()
         recorder.prepare = self.set_up
@@ -122,15 +124,19 @@ class _Joined:
 
     def leave(self) -> None:
         """Be in it no more."""
-        recorder = default.get()
-        recorder.prepare = None
-        recorder.sinks = [sink for sink in recorder.sinks if sink is not self.writer.sink]
+        default.get().prepare = None
+        default.remove_sink(self.writer.sink)
 
     def set_up(self) -> None:
         """Set up what exports spans and metrics, where the program has not."""
         if self._is_set_up:
             return
-        self._is_set_up = True
+        with self._setting_up:  # Other threads begin runs only then.
+            if not self._is_set_up:
+                self._set_up()
+                self._is_set_up = True
+
+    def _set_up(self) -> None:
         try:
             from . import providers  # noqa: PLC0415 - the SDK is not needed before
             from .started import watch_what_is_started  # noqa: PLC0415

@@ -92,7 +92,7 @@ class Recording(CountingSink):
             children.hand_on(self._record.folder, self._service_name, writer)
             note_what_children_export(self._record.folder, of=self._pid)
         recorder = default.get()
-        recorder.sinks.insert(0, self)
+        recorder.change(lambda sinks: [self, *sinks])
         recorder.prepare = self.set_up
         watch_early_spans()
         watch_what_is_started()

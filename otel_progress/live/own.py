@@ -112,8 +112,7 @@ def show(on: bool) -> None:
     own, shell = _Shown.own, _kernel()
     if own is not None and not on:
         _Shown.own = own.display = None
-        recorder = default.get()
-        recorder.sinks = [sink for sink in recorder.sinks if sink is not own.sink]
+        default.remove_sink(own.sink)
     is_shown = own is not None or (shell is None and names.OTEL_PROGRESS_RECORD in os.environ)
     if not on or is_shown or in_worker():
         return

@@ -54,9 +54,9 @@ def current_stage() -> Visit | None:
 
 def add_sink(sink: Sink) -> None:
     """Have `sink` told of every run and visit of this process from now on, after the sinks that are there."""
-    recorder.sinks = [*recorder.sinks, sink]
+    recorder.change(lambda sinks: [*sinks, sink])
 
 
 def remove_sink(sink: Sink) -> None:
     """Tell `sink` of nothing more; nothing happens where it was never added."""
-    recorder.sinks = [each for each in recorder.sinks if each is not sink]
+    recorder.change(lambda sinks: [each for each in sinks if each is not sink])

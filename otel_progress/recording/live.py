@@ -140,6 +140,8 @@ class Run(Recorded):
         self.spellings: dict[str, str] = {}
         """The name of each stage by what its spellings have in common."""
         self.open: dict[Visit, None] = {}
+        self.ending: dict[Visit, None] = {}
+        """Visits that have ended, while the sinks are told of it."""
         self.tracked: dict[str, Visit] = {}
         """The open visits that a tracker began, by stage."""
         self.platform_names: dict[str, None] = {}
@@ -234,9 +236,11 @@ class Run(Recorded):
     def hand_over(self, stage: str) -> Visit | None:
         """The visit of a stage that a tracker began, if there is one, for the stage's own code to go on with."""
         with self.lock:
-            visit = self.tracked.pop(stage, None)
-            if visit is not None:
-                visit.by_tracker, visit.handed_over = False, True
+            visit = self.tracked.get(stage)
+            if visit is None or visit.is_passed or self.ended is not None:
+                return None
+            del self.tracked[stage]
+            visit.by_tracker, visit.handed_over = False, True
             return visit
 
     def note(self, platforms: Platforms, revision: int | None) -> None:
@@ -260,4 +264,6 @@ class Run(Recorded):
     def entries(self) -> dict[str, dict[str, Any]]:
         """The record as `progress_metrics` shows it, fresh, in the order in which the stages first started."""
         with self.lock:
-            return {name: stage.entry() for name, stage in self.stages.items() if stage.visits or stage.started}
+            # A list: others make records of stages meanwhile.
+            stages = list(self.stages.values())
+            return {stage.name: stage.entry() for stage in stages if stage.visits or stage.started}

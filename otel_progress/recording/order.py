@@ -155,8 +155,10 @@ def ended(visit: Visit) -> None:
         return
     end = visit.serial, visit.span.get_span_context()
     ends = around.ends
-    if ends is None:
-        ends = around.ends = OrderedDict()
+    if ends is None:  # Only one of several threads makes it.
+        ends = around.__dict__.setdefault("ends", OrderedDict())
+        if ends is None:
+            return  # What is around it has ended.
     open_ends = ends.get(who, ())
     if open_ends is visit.follows or not open_ends:
         ends[who] = (end,)

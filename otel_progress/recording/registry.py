@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict, defaultdict
 from contextvars import ContextVar
 from typing import Any
+from weakref import ref
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -56,6 +57,17 @@ def remote_context(saved: dict[str, str]) -> Context:
     return _PROPAGATOR.extract(carrier, get_current())
 
 
+class Look:
+    """A look which run a store says."""
+
+    is_outdated = False
+    """Whether a run has let go of that store since."""
+
+    def __init__(self, store: int) -> None:
+        self.store = store
+        """The identity of the store, which the one who looks keeps alive."""
+
+
 class Registry:
     """The runs of one recorder in this process that have not ended. Safe to use from any thread.
 
@@ -71,8 +83,7 @@ class Registry:
         self._tracked: OrderedDict[Run, None] = OrderedDict()
         """Those of the idle ones in which trackers have stages open."""
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self.rests = 0
-        """How often a run has let go of its store."""
+        self._looks: dict[ref[Look], None] = {}
         self.of_nodes: defaultdict[int, dict[Recorded, None]] = defaultdict(dict)
         """What is open that is a call of a node, by the identity of the node."""
 
@@ -106,7 +117,8 @@ class Registry:
 
     def has_ended(self, run_id: str) -> bool:
         """Whether a run with this id has ended in this process (as far back as is remembered)."""
-        return run_id in self._ended
+        ended = [run for run in list(self._by_key.get(run_id, ())) if run.ended is not None]  # Told of at this moment.
+        return bool(ended) or run_id in self._ended
 
     def find(self, shared: Any, saved: dict[str, str] | None) -> Run | None:
         """The run that `shared`, which says `saved`, belongs to; of several the one that began last."""
@@ -130,35 +142,37 @@ class Registry:
 
     def beside(self, run: Run) -> list[Run]:
         """The other runs over the very store of `run`, in the order in which they began."""
-        with self._lock:
-            return [other for other in self._by_key.get(id(run.shared), ()) if other is not run]
+        # Without the lock: that of the run is held, for which a finalizer may wait that has come while ours is.
+        return [other for other in list(self._by_key.get(id(run.shared), ())) if other is not run]
 
-    def claim(self, run: Run, rests: int | None = None) -> Run:
+    def look(self, shared: Any) -> Look:
+        """Somebody looks which run a store says, to begin one if there is none; as long as what this gives is held."""
+        look = Look(id(shared))
+        self._looks[ref(look, self._looks.pop)] = None
+        return look
+
+    def claim(self, run: Run, look: Look | None = None) -> Run | None:
         """Keep a run that is about to begin; gives the one that another thread was faster to begin in its place.
 
-        `rests` is what was here before the store was read, if it said no run: one may have begun over it since, ended
-        its stage and let go of the store again, so that only the store says it.
+        None where one has let go of the store since the `look` at it: then only the store says which.
         """
-        while True:
-            with self._lock:
-                known = self._latest(run.id) if run.implicit else None
-                if known is None and run.implicit and run.shared is not None:
-                    known = self._latest(id(run.shared))
-                if known is not None:
-                    return known
-                if rests is None or rests == self.rests:
-                    self._keep(run)
-                    return run
-                rests = self.rests
-            if (known := self.find(run.shared, saved_run(run.shared))) is not None:
-                return known
+        with self._lock:
+            known = self._latest(run.id) if run.implicit else None
+            if known is None and run.implicit and run.shared is not None:
+                known = self._latest(id(run.shared))
+            if known is None:
+                if look is not None and look.is_outdated:
+                    return None
+                self._keep(run)
+                known = run
+            return known
 
     def _keep(self, run: Run) -> None:
         self._runs[run] = None
         self._add(run.id, run)
         if run.shared is not None:
-            if (beside := self.of_store(run.shared)) is not None:
-                run.lock = beside.lock  # One lock for all that write into one store.
+            for beside in self._by_key.get(id(run.shared), ()):
+                run.lock = beside.lock  # One lock for all that write into one store, those that are ending too.
             self._add(id(run.shared), run)
         if run.node is not None:
             self.of_nodes[id(run.node)][run] = None
@@ -174,6 +188,8 @@ class Registry:
         with self._lock:
             run.idle = False
             self._forget_idle(run)
+            if run.ended is not None:  # In another thread: it would hold the store for ever.
+                return
             if run.shared is None and shared is not None and owner in (None, run) and self.of_store(shared) is None:
                 run.shared = shared
                 self._add(id(shared), run)
@@ -215,10 +231,10 @@ class Registry:
             store = self._let_go(run)
             self._forget_idle(run)
             self._runs.pop(run, None)
+            self._ended[run.id] = None  # First: others ask without the lock, in the other order.
             self._drop(run.id, run)
             if run.node is not None:
                 self.drop_node(run)
-            self._ended[run.id] = None
             if len(self._ended) > _MOST_ENDED:
                 self._ended.popitem(last=False)
         del store
@@ -226,8 +242,10 @@ class Registry:
     def _let_go(self, run: Run) -> Any:
         store, run.shared = run.shared, None
         if store is not None:
-            self.rests += 1
             self._drop(id(store), run)
+            for each in list(self._looks) if self._looks else ():
+                if (look := each()) is not None and look.store == id(store):
+                    look.is_outdated = True
         return store
 
     def _latest(self, key: str | int) -> Run | None:

@@ -9,7 +9,8 @@ by what a signal's handler raises, it is made once more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .faults import passes, report
@@ -81,6 +82,14 @@ class Teller:
 
     def __init__(self) -> None:
         self.sinks: list[Sink] = []
+        """Never changed in place: others go through it meanwhile."""
+        self.changing = threading.RLock()
+        """Held while the sinks are exchanged for others."""
+
+    def change(self, changed: Callable[[list[Sink]], list[Sink]]) -> None:
+        """Tell what `changed` makes of the sinks from now on; what another thread changes meanwhile is not lost."""
+        with self.changing:
+            self.sinks = changed(self.sinks)
 
     def tell(self, event: str, *arguments: Any, to: Iterable[Sink] | None = None) -> None:
         """Call the method `event` of every sink; with `to`, which tells of an end, of those that are left."""

@@ -77,10 +77,10 @@ class StageRecord:
         return called if self.of_others else self.name
 
     def begin(self, visit: Visit) -> bool:
-        """A visit begins; False where the run has ended meanwhile."""
+        """A visit begins; False where the run has ended meanwhile, or what a tracker begins has been begun."""
         run = self.run
         with run.lock:
-            if run.ended is not None:
+            if run.ended is not None or (visit.by_tracker and (self.by_code or visit.stage in run.tracked)):
                 return False
             if visit.item is None:
                 number = visit.number = self.by_item.get(None, 0) + 1
@@ -130,6 +130,8 @@ class StageRecord:
     def name_platform(self, visit: Visit, name: str, at: int) -> tuple[str, float] | None:
         """A visit works for platform `name` from now on; gives the one before and for how long it was that."""
         with self.run.lock:
+            if visit not in self.run.open:  # It has ended in another thread, as below.
+                return None
             before, since = visit.item_platform, visit.platform_since or visit.started
             if name != before:
                 visit.item_platform, visit.platform_since = name, at
@@ -141,17 +143,22 @@ class StageRecord:
     def expect(self, visit: Visit, total: int) -> None:
         """A visit has `total` items."""
         with self.run.lock:
+            if visit not in self.run.open:
+                return
             self.items_total = _bounded((self.items_total or 0) + total - (visit.items_total or 0))
             visit.items_total = total
 
-    def count(self, visit: Visit, items: int, result: Result) -> None:
-        """Items of a visit ended with `result`."""
+    def count(self, visit: Visit, items: int, result: Result) -> bool:
+        """Items of a visit ended with `result`; False where it has ended before."""
         with self.run.lock:
+            if visit not in self.run.open:
+                return False
             if result in COMPLETED:
                 visit.items_done = _bounded(visit.items_done + items)
                 self.items_done = _bounded(self.items_done + items)
             else:
                 visit.items_failed = _bounded(visit.items_failed + items)
+            return True
 
     def attempt(self, visit: Visit, retry: bool, wait: float) -> None:
         """A visit tries once more, `wait` seconds after a try that failed if it is a retry."""
@@ -222,7 +229,10 @@ class StageRecord:
                 del self.versions[:-MOST_TOLD_APART]
             self.open -= 1
             del run.open[visit]
+            run.ending[visit] = None
             visit.ended = ended
+            if not visit.has_begun:
+                visit.is_left = True
             return True
 
     def _name_platform(self, name: str) -> None:
@@ -266,7 +276,7 @@ class StageRecord:
                 "versions": self.versions[:],
                 "error": None if self.open else self.error,
                 "trace_id": self.trace_id,
-                "waiting": next(reversed(self.waits)).reason if self.waits else None,
+                "waiting": self._waiting() if self.waits else None,
             }
         return {
             "start_time": self.start_time,
@@ -286,6 +296,11 @@ class StageRecord:
             "trace_id": self.trace_id,
             "waiting": None,
         }
+
+    def _waiting(self) -> str | None:
+        """What its visits wait for. Where it is written into the store of another run, under the lock of that one."""
+        waits = list(self.waits)
+        return waits[-1].reason if waits else None
 
     @classmethod
     def from_entry(cls, run: Run, name: str, entry: Any) -> StageRecord | None:

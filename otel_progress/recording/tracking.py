@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .call import Call
+from .live import Run
 from .recorder import Recorder
 from .registry import saved_run
 from .stages import StageRecord
@@ -24,19 +25,31 @@ def track(recorder: Recorder, call: Call) -> None:
     record = run.stage(call.code.name, loose=True)
     stage = record.stage_of(call.code.name)
     recorder.registry.wake(run, call.shared)
+    _complete(recorder, run, stage)
     with run.lock:
-        others = [visit for name, visit in run.tracked.items() if name != stage]
         visits = [each for each in run.open if each.record is record and each.stage == stage] if record.open else []
-    for other in others:
-        recorder.end(other)
     if not visits and not record.by_code:
         visit = Visit(recorder, record, call)
         visit.by_tracker = True
-        recorder.begin(visit, ambient, context)
+        if recorder.begin(visit, ambient, context) is None:
+            track(recorder, call)  # Another thread has ended the run meanwhile, or begun this very stage.
+            return
+        _complete(recorder, run, stage)  # What other trackers have begun meanwhile.
     else:  # Open, or recorded by its own code: what was read goes to its record only.
         _bring_up_to_date(recorder, record, visits, call)
     if run.unattended:
         recorder.rest(run, call.shared)
+
+
+def _complete(recorder: Recorder, run: Run, stage: str | None = None) -> None:
+    """End what trackers began in a run before `stage`; all of it where that is not among it."""
+    with run.lock:
+        names = list(run.tracked)
+        others = [run.tracked[name] for name in names[: names.index(stage) if stage in names else None]]
+        for other in others:
+            other.is_passed = True
+    for other in others:
+        recorder.end(other)
 
 
 def _bring_up_to_date(recorder: Recorder, record: StageRecord, visits: list[Visit], call: Call) -> None:
@@ -59,8 +72,10 @@ def finish_tracked(recorder: Recorder, shared: Any) -> None:
         run = recorder.registry.find(shared, saved_run(shared))
     if run is None:
         return
+    was_idle = run.idle
     recorder.registry.wake(run, shared)
-    for visit in list(run.tracked.values()):
-        recorder.end(visit)
-    if run.implicit and not run.open:
+    _complete(recorder, run)
+    if was_idle:
         recorder.end_idle(run)
+    if run.unattended and run.ended is None:
+        recorder.rest(run, shared)

@@ -51,8 +51,14 @@ class Visit(Recorded):
     """The visits that it is known to follow."""
     number = 1
     """1 for the first visit of the stage for this item, 2 for its first repeat."""
+    has_begun = False
+    """Whether all sinks have been told of its beginning."""
+    is_left = False
+    """Ended before that by another thread: its own tells of the end too."""
     by_tracker = False
     """Begun by a tracker and not (yet) taken over by the stage's own code."""
+    is_passed = False
+    """Whether a tracker is about to complete it: the stage's own code does not take it over any more."""
     inside: Inside | None = None
     """Of one that a tracker began: which nodes ended inside it."""
     handed_over = False
@@ -253,8 +259,7 @@ class Visit(Recorded):
 
     def count(self, items: int, result: Result, platform: str | None) -> None:
         """Count items that ended with `result`."""
-        if items > 0:
-            self.record.count(self, items, result)
+        if items > 0 and self.record.count(self, items, result):
             self.recorder.tell("items_ended", self, items, result, platform)
 
     def leave_platform(self, ended: int) -> None:
@@ -266,9 +271,10 @@ class Visit(Recorded):
 
     def leave_items(self, error: BaseException | None, result: Result, ended: int) -> None:
         """End the items that it leaves: failed without a fallback, or running on while it ends around them."""
-        items = list(self.items.values())
-        self.items.clear()
-        for item in items:
+        for worker in list(self.items):
+            item = self.items.pop(worker, None)
+            if item is None:  # Its own thread was faster to end it.
+                continue
             if item.part is not None:
                 self.recorder.end(item.part, error, result)
             if self.code.batch:

@@ -48,7 +48,8 @@ class Waiting(HarmlessBoth[None]):
         """It waited until then. A second end does nothing but what the first has not come to."""
         visit = self.visit
         visit.record.wait_no_more(self, at)
-        if self.untold is not None:
-            visit.recorder.tell("wait_ended", visit, self, to=self.untold)
+        untold = self.untold  # Once: the end of the visit in another thread ends it too.
+        if untold is not None:
+            visit.recorder.tell("wait_ended", visit, self, to=untold)
             visit.waits.pop(self, None)
             self.untold = None

@@ -72,9 +72,11 @@ class EventSink(Sink):
 
     def attach(self, recorder: Recorder) -> None:
         """Have the recorder tell it, right after the spans are made."""
-        sinks = recorder.sinks
+        recorder.change(self._behind_spans)
+
+    def _behind_spans(self, sinks: list[Sink]) -> list[Sink]:
         place = next((index + 1 for index, sink in enumerate(sinks) if isinstance(sink, SpanSink)), len(sinks))
-        recorder.sinks = [*sinks[:place], self, *sinks[place:]]
+        return [*sinks[:place], self, *sinks[place:]]
 
     def forget(self) -> None:
         """Begin anew: at first, and in a forked child, where what was open is the parent's."""
@@ -208,7 +210,10 @@ class EventSink(Sink):
                     report("progress could not be told", error)
 
     def _progress_of(self, visit: Visit) -> _Progress:
-        return self._progress.get(visit) or self._progress.setdefault(visit, _Progress(visit))
+        progress = self._progress.get(visit) or self._progress.setdefault(visit, _Progress(visit))
+        if visit not in self._open:  # It has ended meanwhile, in another thread.
+            self._progress.pop(visit, None)
+        return progress
 
     def _tell_progress(self, progress: _Progress, now: int) -> None:
         visit, progress.at = progress.visit, now
@@ -238,7 +243,8 @@ class EventSink(Sink):
         return self._may_write is True
 
     def _find_out(self, mine: object) -> None:
-        if next(iter(self._beginner.values())) is mine and self._may_write is None:
+        first, *_ = list(self._beginner.values())  # A list: others come and go meanwhile.
+        if first is mine and self._may_write is None:
             may = self._out.begin()
             self._lead = f'{self._out.head}{{"timeUnixNano":"'
             self._may_write = may
@@ -251,8 +257,9 @@ class EventSink(Sink):
         texts = self._runs.get(run)
         if texts is None:
             texts = _RunTexts(run)
-            if run.ended is None:
-                self._runs[run] = texts
+            self._runs[run] = texts
+            if run.ended is not None:  # By now: another thread may end it, and let go of them.
+                self._runs.pop(run, None)
         return texts
 
 

@@ -43,7 +43,7 @@ class MetricSink(Sink):
         self._measured = False
         """Whether anybody takes what is measured: true for ever, once there is a provider."""
         self._asked = 0
-        """When a visit asked last, in nanoseconds since the Unix epoch."""
+        """When a visit asked in vain, in nanoseconds since the Unix epoch."""
         self._without: object = None
         """A provider that is known to take nothing."""
         self._measurements = Measurements()
@@ -129,8 +129,8 @@ class MetricSink(Sink):
             ended = visit.ended or 0
             if 0 <= ended - self._asked < _MILLISECOND:
                 return
-            self._asked = ended
             if not self._is_measured():
+                self._asked = ended  # Only now: other visits that end meanwhile ask too.
                 return
         workflow, stage, result = visit.run.workflow, visit.stage, visit.result or "success"
         first = visit.number == 1
@@ -226,8 +226,8 @@ class MetricSink(Sink):
         return [Observation(number, self._labels(*key)) for key, number in count.items()]
 
     def _waiting_stages(self) -> Iterable[Observation]:
-        known = list(self._waits.items())
-        count = {(*stage, reason): 0 for stage, reasons in known for reason in list(reasons)}
+        # Lists of keys, here and below: one of pairs is made step by step, and others add to it meanwhile.
+        count = {(*stage, reason): 0 for stage in list(self._waits) for reason in list(self._waits[stage])}
         for visit in self._recorder.registry.visits():
             if (reason := visit.waiting_for) is not None:
                 key = (*self._key(visit), self._bound.wait_reason(reason))
@@ -246,8 +246,8 @@ class MetricSink(Sink):
 
     def _budgets(self) -> Iterable[Observation]:
         budgets = {
-            (self._bound.workflow(workflow), self._bound.stage(stage)): seconds
-            for (workflow, stage), seconds in list(self.budgets.items())
+            (self._bound.workflow(workflow), self._bound.stage(stage)): self.budgets[workflow, stage]
+            for workflow, stage in list(self.budgets)
         }
         return [Observation(seconds, self._labels(*key)) for key, seconds in budgets.items()]
 

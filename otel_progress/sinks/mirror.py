@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from ..names import PROGRESS_METRICS, PROGRESS_RUN
 from ..recording.live import Run
@@ -75,14 +76,14 @@ class MirrorSink(Sink):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._runs: dict[Run, _Mirrored] = {}
-        self._desks: dict[object, _Desk] = {}
+        self._desks: WeakKeyDictionary[object, _Desk] = WeakKeyDictionary()
         """By the lock of the runs over a store."""
 
     def run_shown(self, run: Run) -> None:
         """Create both keys."""
         mirror = self._recorder.settings.mirror
         if run.shared is not None and (run.origin == "program" if mirror is None else mirror):
-            self._show(run, self._runs.setdefault(run, _Mirrored(self._desk(run))))
+            self._show(run, self._mirrored(run))
 
     def visit_started(self, visit: Visit) -> None:
         """Show the stage as it is now."""
@@ -95,7 +96,7 @@ class MirrorSink(Sink):
             return
         mirrored = self._runs.get(run)
         if mirrored is None or not mirrored.shown:
-            mirrored = self._runs.setdefault(run, _Mirrored(self._desk(run)))
+            mirrored = self._mirrored(run)
             self._show(run, mirrored)
         written = shared is None or (type_of(shared) is dict and self._write_dict(run, run, mirrored, visit, shared))
         if not written:
@@ -116,9 +117,7 @@ class MirrorSink(Sink):
     def run_ended(self, run: Run) -> None:
         """Let go of what was mirrored; of the runs that go on over the same store the last is said again."""
         mirrored, beside = self._runs.pop(run, None), self._recorder.registry.beside(run)
-        if not beside:
-            self._desks.pop(run.lock, None)
-        elif mirrored is not None and (shown := [each for each in beside if each in self._runs]):
+        if mirrored is not None and (shown := [each for each in beside if each in self._runs]):
             shared: Any = run.shared
             last = shown[-1]
             if _is_plain(shared):
@@ -126,6 +125,14 @@ class MirrorSink(Sink):
                     self._say_again(run, last, shared)
             else:
                 self._desk(run).hand_in((run, last), lambda: self._say_again(run, last, shared))
+
+    def _mirrored(self, run: Run) -> _Mirrored:
+        """What is mirrored of a run; of one that another thread has ended meanwhile it is kept no more."""
+        mirrored = self._runs.get(run) or self._runs.setdefault(run, _Mirrored(self._desk(run)))
+        if run.ended is not None:
+            self._runs.pop(run, None)
+            mirrored.shown = True
+        return mirrored
 
     @staticmethod
     def _say_again(ended: Run, last: Run, shared: Any) -> None:
@@ -135,6 +142,8 @@ class MirrorSink(Sink):
 
     def _show(self, run: Run, mirrored: _Mirrored) -> None:
         """What the run brought with it. What an earlier run left in the store goes; what a user prepared stays."""
+        if mirrored.shown:  # In another thread; or it has ended.
+            return
         mirrored.shown = True
         shared: Any = run.shared
         if _is_plain(shared):
@@ -148,7 +157,7 @@ class MirrorSink(Sink):
     def _begin(self, run: Run, mirrored: _Mirrored, shared: Any) -> None:
         mirrored.entries.update(run.entries())
         earlier, metrics = saved_run(shared), read(shared, PROGRESS_METRICS)
-        if run.fresh and earlier is not None:
+        if run.fresh and earlier is not None and earlier["run_id"] != run.id:  # Another thread may have said it.
             beside = self._recorder.registry.beside(run)
             with run.lock:  # It is theirs, too.
                 shown = [self._runs[other].entries for other in beside if other in self._runs]

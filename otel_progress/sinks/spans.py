@@ -213,8 +213,10 @@ class SpanSink(Sink):
         described = self._described.setdefault(around, {})
         key, held = _identity(error)
         described[key] = held, of_attempt
-        while len(described) > _MOST_DESCRIBED:
-            del described[next(iter(described))]
+        for each in list(described)[:-_MOST_DESCRIBED] if len(described) > _MOST_DESCRIBED else ():
+            described.pop(each, None)
+        if around.ended is not None:  # By now, in another thread.
+            self._described.pop(around, None)
 
     def _fail(
         self,

@@ -55,9 +55,8 @@ class _Call(Harmless[None]):
 
     def _end_item(self, item: Item, result: Result, error: BaseException | None = None) -> None:
         visit = self._visit
-        if visit.items.get(self._worker) is not item:
+        if visit.items.get(self._worker) is not item or visit.items.pop(self._worker, None) is None:
             return  # The visit has ended around it.
-        del visit.items[self._worker]
         if item.part is not None:
             self._recorder.end(item.part, error, result)
         if visit.code.batch and self._recorder.is_open(visit):

@@ -23,21 +23,30 @@ from ..recording.live import Recorded, Run
 from ..recording.order import worker
 from ..recording.place import is_over, recorded_in
 from ..recording.visits import Visit
+from .classes import BY_HAND
 from .opening import Opening, Scope, action_of
 
-visited: dict[int, tuple[Driven, ...]] = {}
-"""By the identity of the node. Tuples, as several threads may look at one node."""
+
+class _Visits:
+    """Those of one node that have begun, the last that ended among them. Several threads may begin some at once."""
+
+    def __init__(self, node: object) -> None:
+        # In C: what a signal's handler raises in a callback that is written in Python is lost.
+        self.node = ref(node, functools.partial(visited.pop, id(node)))
+        self.all: dict[Driven, None] = {}
+
+
+visited: dict[int, _Visits] = {}
+"""By the identity of the node, until that is forgotten."""
 
 
 class Driven:
     """One visit, and who began it."""
 
-    def __init__(self, node: object, phase: str, opening: Opening[Any], recorded: Recorded) -> None:
+    def __init__(self, phase: str, opening: Opening[Any], recorded: Recorded) -> None:
         self.worker = worker()
         self.phase = phase
         """The one that began it."""
-        # In C: what a signal's handler raises in a callback that is written in Python is lost.
-        self.node = ref(node, functools.partial(visited.pop, id(node)))
         self.opening: Opening[Any] | None = opening
         self.recorded = recorded
         self.failed = False
@@ -59,38 +68,44 @@ class Driven:
 
     def enter(self, node: object) -> None:
         """Be that of its node, for what the node's methods call."""
-        self._steps += 1
-        self.recorded.node = node
+        with self.recorded.run.lock:  # Items of a batch may run in several threads.
+            self._steps += 1
+            self.recorded.node = node
 
     def leave(self) -> None:
         """Hold the node no more."""
-        self._steps -= 1
-        if self._steps <= 0:
-            self.recorded.node = None
+        with self.recorded.run.lock:
+            self._steps -= 1
+            if self._steps <= 0:
+                self.recorded.node = None
 
     def end(self, error: BaseException | None) -> None:
         """End the visit."""
-        if self.opening is not None:
-            self.opening.leave(error)
+        if (opening := self.opening) is not None:  # Another thread may end it meanwhile, as below.
+            opening.leave(error)
             self.opening = None  # Only now: what the handler of a signal interrupts comes here again.
 
     def abandon(self) -> None:
         """End it where its last call never came."""
-        if self.opening is not None:
+        if (opening := self.opening) is not None:
             self.recorded.recorder.end(self.recorded, None, "abandoned")
-            self.opening.take()
+            opening.take()
             self.opening = None
 
 
-def _of(node: object) -> tuple[Driven, ...]:
-    return tuple([each for each in visited.get(id(node), ()) if each.node() is node])
+def _of(node: object) -> list[Driven]:
+    found = visited.get(id(node))
+    return [] if found is None or found.node() is not node else list(found.all)
 
 
-def _keep(node: object, visits: tuple[Driven, ...]) -> None:
-    if visits:
-        visited[id(node)] = visits
-    else:
-        visited.pop(id(node), None)
+def _keep(node: object, driven: Driven) -> None:
+    found = visited.get(id(node)) or visited.setdefault(id(node), _Visits(node))
+    found.all[driven] = None
+
+
+def _drop(node: object, driven: Driven) -> None:
+    if (found := visited.get(id(node))) is not None:
+        found.all.pop(driven, None)
 
 
 def begins(node: object, phase: str, has_prep: bool, is_batch: bool) -> bool:
@@ -114,20 +129,19 @@ def begins(node: object, phase: str, has_prep: bool, is_batch: bool) -> bool:
 
 def begin(node: object, phase: str, opening: Opening[Any]) -> Driven | None:
     """Begin a visit; what the same task or thread, or one that is no more, has left open of this node is abandoned."""
-    who, others = worker(), list[Driven]()
+    who = worker()
     for each in _of(node):
         if each.worker == who or each.is_left:
             each.abandon()
-        elif each.is_open:
-            others.append(each)
+        if not each.is_open:
+            _drop(node, each)
     opening.by_steps().__enter__()
     recorded = opening.recorded
     if recorded is None:
-        _keep(node, tuple(others))
         return None
     opening.let_go()
-    driven = Driven(node, phase, opening, recorded)
-    _keep(node, (*others, driven))
+    driven = Driven(phase, opening, recorded)
+    _keep(node, driven)
     return driven
 
 
@@ -175,14 +189,19 @@ def run_after_all(node: object, code: Code) -> Opening[Any] | None:
     if (driven := going_on(node)) is None or driven.opening is None:
         return None
     opening, driven.opening = driven.opening, None
-    _keep(node, tuple([each for each in _of(node) if each is not driven]))
+    _drop(node, driven)
     recorded = opening.take()
     return None if recorded is None else Opening(_GoingOn(recorded), Call(code, node=node))
 
 
 def _is_run(node: object) -> bool:
-    """Whether the node's `_run` goes on elsewhere: its methods then run in a thread without its context."""
-    return bool(default.get().registry.of_node(node))
+    """Whether the node's `_run` goes on elsewhere: its methods then run in a thread without its context.
+
+    Not what another thread begins by hand at this moment.
+    """
+    known = default.get().registry.of_node(node)
+    methods = [each.function if isinstance(each, Visit) else each.method for each in known]
+    return bool([each for each in methods if (each or "").rpartition(".")[2] not in BY_HAND])
 
 
 class Step(Harmless[None]):

@@ -146,18 +146,20 @@ _known: dict[int, tuple[weakref.ref[type], NodeClass]] = {}
 
 def class_of(node: Any) -> NodeClass:
     """What a node's class is."""
-    cls = cast("type[object]", type(node))
-    known = _known.get(id(cls))
+    cls, all_known = cast("type[object]", type(node)), _known
+    known = all_known.get(id(cls))
     if known is not None:
         return known[1]
     key, found = id(cls), NodeClass(cls)
-    _known[key] = (weakref.ref(cls, lambda _: _known.pop(key, None)), found)
+    # Into those of before, where all are found anew meanwhile: its methods may have been wrapped since.
+    all_known[key] = (weakref.ref(cls, lambda _: all_known.pop(key, None)), found)
     return found
 
 
 def forget_classes() -> None:
     """Find everything anew: methods have been wrapped or put back."""
-    _known.clear()
+    global _known
+    _known = {}
 
 
 def phase_of(name: str) -> str:

@@ -206,7 +206,7 @@ class Scope(Generic[T]):
         opening = Opening(self, Call(self.code, self.shared))
         try:
             value = opening.__enter__()
-            self._open[opening if opening.recorded in self._open else opening.recorded] = opening
+            self._open[opening if opening.recorded is None else opening.recorded] = opening
             opening.guard()
             return self.given(value)
         except BaseException as error:  # A signal's, between them: nobody will leave what is entered.
@@ -218,16 +218,20 @@ class Scope(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # One object may be entered by several tasks or threads at once: each leaves what is current where it is.
-        entered = list(self._open.items())  # Others may enter and leave meanwhile; where there is one, it is this one.
-        key, opening = entered[-1]
+        # One object may be entered by several tasks or threads at once: each leaves what is current where it is, though
+        # that may have ended. Where there is one, it is this one.
+        entered = list(self._open)  # Others may enter and leave meanwhile.
+        at: object = entered[-1]
         if len(entered) > 1:
-            current = default.get().current()
-            for other, each in entered:
-                if other is current:
-                    key, opening = other, each
+            current = recorded_in(get_current())
+            while current is not None and current not in self._open:
+                current = current.parent
+            at = current or at
+        opening = self._open.get(at)
+        if opening is None:  # It was current nowhere, and another thread has taken it for its own.
+            return
         try:
-            self._open.pop(key, None)
+            self._open.pop(at, None)
         finally:
             opening.__exit__(kind, error, traceback)
 
