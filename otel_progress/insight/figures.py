@@ -231,10 +231,10 @@ class _Stages:
         visits = [shape.visits[number] for number in known.visits]
         seconds = sum([shape.ends[number] - shape.starts[number] for number in known.visits])
         reworked = [number for number in known.visits if number in self.again] if self.again else []
-        ended = [(number, visit) for number, visit in zip(known.visits, visits, strict=True) if visit.ended is not None]
-        firsts = [number for number, visit in ended if visit.number == 1]
-        budgets = [(visit.seconds or 0.0, visit.budget) for _, visit in ended if visit.budget is not None]
-        good = [visit.seconds or 0.0 for _, visit in ended if visit.result == "success"]
+        ended = [visit for visit in visits if visit.ended is not None]
+        firsts = [number for number in known.visits if (visit := shape.visits[number]).number == 1 and visit.ended is not None]
+        budgets = [(visit.seconds or 0.0, visit.budget) for visit in ended if visit.budget is not None]
+        good = [visit.ended - visit.started for visit in visits if visit.result == "success" and visit.ended is not None]
         return StageFigures(
             stage=name,
             visits=max(len(visits), told.visits),
@@ -254,19 +254,25 @@ class _Stages:
             retries=max(told.retries, sum([visit.retries for visit in visits])),
             retry_seconds=known.lost / NANO,
             first_visits=len(firsts),
-            first_pass=len([number for number in firsts if self._is_clean(number)]),
+            first_pass=self._clean(firsts),
             fallbacks=max(told.results.get("fallback", 0), len([each for each in visits if each.result == "fallback"])),
             dead_ends=told.dead_ends,
             budget=next((visit.budget for visit in reversed(visits) if visit.budget is not None), None),
             budget_visits=len(budgets),
             budget_kept=len([took for took, budget in budgets if took <= budget]),
-            quickest=min(good, default=None),
+            quickest=min(good) / NANO if good else None,
             platforms=platforms_of(known.pieces),
         )
 
-    def _is_clean(self, number: int) -> bool:
-        visit = self.shape.visits[number]
-        return visit.result == "success" and not visit.retries and number not in self.rework.undone
+    def _clean(self, firsts: list[int]) -> int:
+        """How many of them succeeded without a retry, and were not worked on again."""
+        visits, undone = self.shape.visits, self.rework.undone
+        return sum(
+            [
+                visits[number].result == "success" and not visits[number].retries and number not in undone
+                for number in firsts
+            ]
+        )
 
     def _by_revision(self, name: str) -> dict[int, float]:
         found: dict[int, float] = {}
