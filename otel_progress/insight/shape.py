@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .. import names
@@ -64,9 +64,9 @@ def shape_of(run: Run) -> Shape:
     for number in order:
         visit, late, place = visits[number], slept[number], parents[number]
         earliest = started if place == RUN else starts[place]  # Clocks of several processes differ by a little.
-        begun = starts[number] = min(max(visit.started - late, earliest), ended)
+        begun = starts[number] = min(max(visit.started - late if late else visit.started, earliest), ended)
         if visit.ended is not None:
-            ends[number] = max(min(visit.ended - late, ended), begun)
+            ends[number] = max(min(visit.ended - late if late else visit.ended, ended), begun)
         while place != RUN and ends[place] < ends[number]:
             place = around[place]  # What lies between ends before it, too: tasks may start each other without an end.
         around[number] = place
@@ -74,7 +74,7 @@ def shape_of(run: Run) -> Shape:
     return Shape(run, started, ended, visits, starts, ends, parents, around, follows)
 
 
-def _followed(visit: Visit, numbers: Mapping[str, int]) -> Sequence[int]:
+def _followed(visit: Visit, numbers: dict[str, int]) -> Sequence[int]:
     """What a visit is recorded to have followed."""
     found = [
         numbers[link.visit]
