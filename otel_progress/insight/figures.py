@@ -131,6 +131,7 @@ class _Sum:
     waiting: dict[str, int] = field(default_factory=dict[str, int])
     lost: int = 0
     pieces: list[Piece] = field(default_factory=list[Piece])
+    results: dict[str, int] = field(default_factory=dict[str, int])
     repeats: int = 0
     retries: int = 0
     first_visits: int = 0
@@ -150,8 +151,9 @@ class _Sum:
             self.budget = visit.budget
         if visit.ended is None:
             return
-        took, is_good = visit.ended - visit.started, visit.result == "success"
+        took, is_good, result = visit.ended - visit.started, visit.result == "success", visit.result or "unknown"
         self.ended += 1
+        self.results[result] = self.results.get(result, 0) + 1
         if visit.budget is not None:
             self.budget_visits += 1
             self.budget_kept += took / NANO <= visit.budget
@@ -273,15 +275,9 @@ class _Stages:
             wall=known.wall / NANO,
             critical=self.on_path.get(name, 0.0),
             overlap=known.beside / known.own if known.own else 0.0,
-<<<<<<< HEAD
-            results=max(dict(told.results), _results(visits), key=lambda each: sum(each.values())),
-            repeats=len([visit for visit in visits if visit.number > 1]),
-            rework=union(_intervals(shape, reworked)) / NANO,
-=======
-            results=dict(told.results) or _results([shape.visits[number] for number in known.visits]),
+            results=max(dict(told.results), known.results, key=lambda each: sum(each.values())),
             repeats=known.repeats,
             rework=union(_intervals(shape, reworked)) / NANO if reworked else 0.0,
->>>>>>> 839123e (Take each visit out of the ledger as it becomes one of the model, and count what visits tell in one pass: held twice they were the most memory of a report, and each stage went over them a dozen times)
             rework_visits=len(reworked),
             rework_by_revision=self._by_revision(name) if reworked else {},
             retries=max(told.retries, known.retries),
@@ -317,14 +313,6 @@ def _of_totals(stage: Stage) -> StageFigures:
         fallbacks=stage.results.get("fallback", 0),
         dead_ends=stage.dead_ends,
     )
-
-
-def _results(visits: list[Visit]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for visit in visits:
-        if visit.ended is not None:
-            found[visit.result or "unknown"] = found.get(visit.result or "unknown", 0) + 1
-    return found
 
 
 def _intervals(shape: Shape, numbers: list[int]) -> list[Interval]:
