@@ -120,15 +120,48 @@ class RunFigures:
 
 @dataclass
 class _Sum:
-    """What is added up for a stage, in nanoseconds."""
+    """What is added up for a stage, times in nanoseconds but for budgets."""
 
     visits: list[int] = field(default_factory=list[int])
+    ended: int = 0
+    seconds: int = 0
     own: int = 0
     beside: int = 0
     wall: float = 0.0
     waiting: dict[str, int] = field(default_factory=dict[str, int])
     lost: int = 0
     pieces: list[Piece] = field(default_factory=list[Piece])
+    results: dict[str, int] = field(default_factory=dict[str, int])
+    repeats: int = 0
+    retries: int = 0
+    first_visits: int = 0
+    first_pass: int = 0
+    fallbacks: int = 0
+    budget: float | None = None
+    budget_visits: int = 0
+    budget_kept: int = 0
+    quickest: int | None = None
+
+    def count(self, visit: Visit, *, is_undone: bool) -> None:
+        """What a visit tells of itself; the last one comes last."""
+        self.repeats += visit.number > 1
+        self.retries += visit.retries
+        self.fallbacks += visit.result == "fallback"
+        if visit.budget is not None:
+            self.budget = visit.budget
+        if visit.ended is None:
+            return
+        took, is_good, result = visit.ended - visit.started, visit.result == "success", visit.result or "unknown"
+        self.ended += 1
+        self.results[result] = self.results.get(result, 0) + 1
+        if visit.budget is not None:
+            self.budget_visits += 1
+            self.budget_kept += took / NANO <= visit.budget
+        if is_good and (self.quickest is None or took < self.quickest):
+            self.quickest = took
+        if visit.number == 1:
+            self.first_visits += 1
+            self.first_pass += is_good and not visit.retries and not is_undone
 
 
 def figures_of(run: Run) -> RunFigures:
@@ -141,7 +174,7 @@ def figures_in(shape: Shape, sharing: Sharing) -> RunFigures:
     """All figures of a run that is prepared."""
     run = shape.run
     path, rework = path_of(shape), rework_of(shape)
-    sums = _sums(shape, sharing)
+    sums = _sums(shape, sharing, rework)
     totals = {stage.name: stage for stage in run.stages}
     on_path = path.seconds_of
     of_stages = _Stages(shape, rework, frozenset(rework.visits), on_path)
@@ -195,12 +228,14 @@ def _notes(run: Run) -> list[str]:
     return notes
 
 
-def _sums(shape: Shape, sharing: Sharing) -> dict[str, _Sum]:
+def _sums(shape: Shape, sharing: Sharing, rework: Rework) -> dict[str, _Sum]:
     found: dict[str, _Sum] = {}
     for number, visit in enumerate(shape.visits):
         into = found.get(visit.stage) or found.setdefault(visit.stage, _Sum())
         started, ended = shape.starts[number], shape.ends[number]
         into.visits.append(number)
+        into.count(visit, is_undone=number in rework.undone)
+        into.seconds += ended - started
         into.own += sharing.own[number]
         into.beside += sharing.beside[number]
         into.wall += sharing.wall[number]
@@ -228,45 +263,35 @@ class _Stages:
         if known is None:
             return _of_totals(told)
         shape = self.shape
-        visits = [shape.visits[number] for number in known.visits]
-        seconds = sum([shape.ends[number] - shape.starts[number] for number in known.visits])
         reworked = [number for number in known.visits if number in self.again] if self.again else []
-        ended = [(number, visit) for number, visit in zip(known.visits, visits, strict=True) if visit.ended is not None]
-        firsts = [number for number, visit in ended if visit.number == 1]
-        budgets = [(visit.seconds or 0.0, visit.budget) for _, visit in ended if visit.budget is not None]
-        good = [visit.seconds or 0.0 for _, visit in ended if visit.result == "success"]
         return StageFigures(
             stage=name,
-            visits=max(len(visits), told.visits),
-            open=len(visits) - len(ended),
-            seconds=seconds / NANO,
+            visits=max(len(known.visits), told.visits),
+            open=len(known.visits) - known.ended,
+            seconds=known.seconds / NANO,
             own=known.own / NANO,
-            in_children=(seconds - known.own) / NANO,
+            in_children=(known.seconds - known.own) / NANO,
             waiting={reason: waited / NANO for reason, waited in sorted(known.waiting.items())},
             wall=known.wall / NANO,
             critical=self.on_path.get(name, 0.0),
             overlap=known.beside / known.own if known.own else 0.0,
-            results=max(dict(told.results), _results(visits), key=lambda each: sum(each.values())),
-            repeats=len([visit for visit in visits if visit.number > 1]),
-            rework=union(_intervals(shape, reworked)) / NANO,
+            results=max(dict(told.results), known.results, key=lambda each: sum(each.values())),
+            repeats=known.repeats,
+            rework=union(_intervals(shape, reworked)) / NANO if reworked else 0.0,
             rework_visits=len(reworked),
-            rework_by_revision=self._by_revision(name),
-            retries=max(told.retries, sum([visit.retries for visit in visits])),
+            rework_by_revision=self._by_revision(name) if reworked else {},
+            retries=max(told.retries, known.retries),
             retry_seconds=known.lost / NANO,
-            first_visits=len(firsts),
-            first_pass=len([number for number in firsts if self._is_clean(number)]),
-            fallbacks=max(told.results.get("fallback", 0), len([each for each in visits if each.result == "fallback"])),
+            first_visits=known.first_visits,
+            first_pass=known.first_pass,
+            fallbacks=max(told.results.get("fallback", 0), known.fallbacks),
             dead_ends=told.dead_ends,
-            budget=next((visit.budget for visit in reversed(visits) if visit.budget is not None), None),
-            budget_visits=len(budgets),
-            budget_kept=len([took for took, budget in budgets if took <= budget]),
-            quickest=min(good, default=None),
-            platforms=platforms_of(known.pieces),
+            budget=known.budget,
+            budget_visits=known.budget_visits,
+            budget_kept=known.budget_kept,
+            quickest=None if known.quickest is None else known.quickest / NANO,
+            platforms=platforms_of(known.pieces) if known.pieces else (),
         )
-
-    def _is_clean(self, number: int) -> bool:
-        visit = self.shape.visits[number]
-        return visit.result == "success" and not visit.retries and number not in self.rework.undone
 
     def _by_revision(self, name: str) -> dict[int, float]:
         found: dict[int, float] = {}
@@ -288,14 +313,6 @@ def _of_totals(stage: Stage) -> StageFigures:
         fallbacks=stage.results.get("fallback", 0),
         dead_ends=stage.dead_ends,
     )
-
-
-def _results(visits: list[Visit]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for visit in visits:
-        if visit.ended is not None:
-            found[visit.result or "unknown"] = found.get(visit.result or "unknown", 0) + 1
-    return found
 
 
 def _intervals(shape: Shape, numbers: list[int]) -> list[Interval]:

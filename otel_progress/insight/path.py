@@ -6,6 +6,7 @@ between, to what ended last before it, and then it is said to be inferred. Going
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from ..recording.times import NANO
@@ -15,7 +16,7 @@ _UNFINISHED = ("abandoned",)
 """Nothing waits for the end of these: it was only noted with the end of the run."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # As many as there are visits, and more; so are the steps.
 class Segment:
     """A part of the path in which one visit, or the run itself, did what is its own."""
 
@@ -31,7 +32,7 @@ class Segment:
         return (self.ended - self.started) / NANO
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """A visit whose end something on the path has waited for."""
 
@@ -74,12 +75,17 @@ class _Walk:
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        followed = {before for follows in shape.follows for before in follows}
-        self._inside = shape.inside()
-        self._open_ends = [sum(each not in followed for each in inside) for inside in self._inside]
-        self._followed = followed
-        for inside in self._inside:
-            inside.sort(key=lambda each: (shape.ends[each], shape.starts[each], each))
+        self._followed = set(itertools.chain.from_iterable(shape.follows))
+        self._inside: dict[int, list[int]] = {}
+        """What each place could wait for, in the order of the ends."""
+        self._open_ends: dict[int, int] = {}
+        """Of how many of these nothing is known to follow."""
+        by_start = sorted(range(len(shape.visits)), key=shape.starts.__getitem__)
+        for visit in sorted(by_start, key=shape.ends.__getitem__):
+            around = shape.around[visit]
+            self._inside.setdefault(around, []).append(visit)
+            if visit not in self._followed:
+                self._open_ends[around] = self._open_ends.get(around, 0) + 1
         self._used = [False] * len(shape.visits)
         self._at = shape.ended
         self._segments: list[Segment] = []
@@ -120,34 +126,32 @@ class _Walk:
 
     def _before(self, place: int, next_one: int | None) -> tuple[int | None, bool]:
         """What was waited for: by the start of the next one, or, with None, by the end of the place itself."""
-        ends = self._shape.ends
-        recorded = None
+        ends, recorded = self._shape.ends, None
         if next_one is not None:
-            known = [each for each in self._shape.follows[next_one] if not self._used[each]]
-            recorded = max(known, key=lambda each: (ends[each], each), default=None)
-        last = self._last(place, is_end=next_one is None)
-        if recorded is not None and (last is None or ends[last] - ends[recorded] <= SLACK):
+            for each in self._shape.follows[next_one]:
+                if not self._used[each] and (recorded is None or ends[each] >= ends[recorded]):
+                    recorded = each
+        last = self._last(self._inside.get(place, []), is_end=next_one is None)
+        if last is None or (recorded is not None and ends[last] - ends[recorded] <= SLACK):
             return recorded, False
-        alone = next_one is None and self._open_ends[place] == 1 and last not in self._followed
-        return last, last is not None and not alone
+        alone = next_one is None and self._open_ends.get(place) == 1 and last not in self._followed
+        return last, not alone
 
-    def _last(self, place: int, *, is_end: bool) -> int | None:
-        """What ended last in there until now. Time goes back only: what is passed over once is of no use later."""
-        shape, waiting = self._shape, self._inside[place]
-        while waiting and (
-            self._used[waiting[-1]]
-            or shape.ends[waiting[-1]] > self._at
-            or shape.visits[waiting[-1]].result in _UNFINISHED
-        ):
+    def _last(self, waiting: list[int], *, is_end: bool) -> int | None:
+        """What of these ended last until now. Time goes back only: what is passed over once is of no use later."""
+        ends, visits = self._shape.ends, self._shape.visits
+        while waiting:
+            last = waiting[-1]
+            if not (self._used[last] or ends[last] > self._at or visits[last].result in _UNFINISHED):
+                break
             waiting.pop()
-        if not waiting:
+        else:
             return None
-        last = waiting[-1]
-        if is_end and shape.visits[last].result == "cancelled":
+        if is_end and visits[last].result == "cancelled":
             # By the end, which has then waited for something else: that has ended right before.
             for each in reversed(waiting):
-                if shape.ends[last] - shape.ends[each] > SLACK:
+                if ends[last] - ends[each] > SLACK:
                     break
-                if shape.visits[each].result != "cancelled" and not self._used[each]:
+                if visits[each].result != "cancelled" and not self._used[each]:
                     return each
         return last

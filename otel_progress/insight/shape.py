@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Shape:
     """The visit around each; `RUN` where there is none."""
     around: list[int]
     """What could wait for its end: the nearest around it that does not end before it."""
-    follows: list[list[int]]
+    follows: Sequence[Sequence[int]]
     """What each is recorded to have followed."""
 
     @property
@@ -53,35 +54,34 @@ def shape_of(run: Run) -> Shape:
     visits = tuple(sorted(run.visits, key=_order))
     started, ended = _span_of(run, visits)
     numbers = {visit.id: number for number, visit in enumerate(visits)}
-    parents = _without_circles([numbers.get(visit.parent or "", RUN) for visit in visits])
+    parents = [numbers.get(visit.parent or "", RUN) for visit in visits]
+    order: Sequence[int] = range(len(visits))
+    if not all(map(operator.lt, parents, order)):  # Mostly what is around each has begun before it.
+        parents = _without_circles(parents)
+        order = _from_outside(parents)
     slept = _slept(visits, started, ended)
-    starts = [min(max(visit.started - late, started), ended) for visit, late in zip(visits, slept, strict=True)]
-    ends = [
-        ended if visit.ended is None else min(visit.ended - late, ended)
-        for visit, late in zip(visits, slept, strict=True)
-    ]
-    order = _from_outside(parents)
-    for number in order:  # Clocks of several processes differ by a little.
-        if parents[number] != RUN:
-            starts[number] = max(starts[number], starts[parents[number]])
-        ends[number] = max(ends[number], starts[number])
-    around = [RUN] * len(visits)
+    starts, ends, around = [started] * len(visits), [ended] * len(visits), [RUN] * len(visits)
     for number in order:
-        place = parents[number]
+        visit, late, place = visits[number], slept[number], parents[number]
+        earliest = started if place == RUN else starts[place]  # Clocks of several processes differ by a little.
+        begun = starts[number] = min(max(visit.started - late if late else visit.started, earliest), ended)
+        if visit.ended is not None:
+            ends[number] = max(min(visit.ended - late if late else visit.ended, ended), begun)
         while place != RUN and ends[place] < ends[number]:
             place = around[place]  # What lies between ends before it, too: tasks may start each other without an end.
         around[number] = place
-    follows = [
-        sorted(
-            {
-                numbers[link.visit]
-                for link in visit.links
-                if link.kind == names.LINK_FOLLOWS and link.visit in numbers and link.visit != visit.id
-            }
-        )
-        for visit in visits
-    ]
+    follows = [_followed(visit, numbers) if visit.links else () for visit in visits]
     return Shape(run, started, ended, visits, starts, ends, parents, around, follows)
+
+
+def _followed(visit: Visit, numbers: dict[str, int]) -> Sequence[int]:
+    """What a visit is recorded to have followed."""
+    found = [
+        numbers[link.visit]
+        for link in visit.links
+        if link.kind == names.LINK_FOLLOWS and link.visit in numbers and link.visit != visit.id
+    ]
+    return sorted(set(found)) if len(found) > 1 else found
 
 
 def _order(visit: Visit) -> tuple[int, float, str]:
@@ -90,6 +90,8 @@ def _order(visit: Visit) -> tuple[int, float, str]:
 
 def _span_of(run: Run, visits: Iterable[Visit]) -> tuple[int, int]:
     """When a run began and ended; where no end was told, the last instant that was."""
+    if run.started is not None and run.ended is not None:
+        return run.started, max(run.started, run.ended)
     told = [at for visit in visits for at in (visit.started, visit.ended, *_inside(visit)) if at is not None]
     told += [at for stage in run.stages for at in (stage.started, stage.ended) if at is not None]
     started = run.started if run.started is not None else min(told, default=0)

@@ -73,19 +73,17 @@ class _Sweep:
         self._gaps: list[Gap] = []
 
     def done(self) -> Sharing:
-        shape = self._shape
-        moments = sorted(
-            [
-                *((at, 0, visit) for visit, at in enumerate(shape.starts)),
-                *((at, 1, visit) for visit, at in enumerate(shape.ends)),
-            ]
-        )
-        for at, is_end, visit in moments:
-            self._pass(at, None if is_end else visit)
-            if is_end:
-                self._end(visit)
-            else:
-                self._start(visit)
+        shape, begun = self._shape, 0
+        by_start = sorted(range(len(shape.starts)), key=shape.starts.__getitem__)
+        for ends in sorted(range(len(shape.ends)), key=shape.ends.__getitem__):
+            at = shape.ends[ends]
+            while begun < len(by_start) and shape.starts[by_start[begun]] <= at:
+                starts = by_start[begun]
+                self._pass(shape.starts[starts], starts)
+                self._start(starts)
+                begun += 1
+            self._pass(at, None)
+            self._end(ends)
         self._pass(shape.ended, None)
         return Sharing(self._own, self._beside, self._wall, self._gaps)
 

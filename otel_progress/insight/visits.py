@@ -33,11 +33,12 @@ def rework_of(shape: Shape) -> Rework:
     numbers = {visit.id: number for number, visit in enumerate(shape.visits)}
     for number, visit in enumerate(shape.visits):
         place = visit.stage, visit.item_platform
-        before = next((numbers.get(link.visit or "") for link in visit.links if link.kind == names.LINK_REPEATS), None)
         if visit.number == 1:
             latest[place] = number
             first_of.append(number)
         else:
+            repeats = (numbers.get(link.visit or "") for link in visit.links if link.kind == names.LINK_REPEATS)
+            before = next(repeats, None)
             first_of.append(first_of[before] if before is not None and before < number else latest.get(place, number))
         if visit.revision is None:
             continue

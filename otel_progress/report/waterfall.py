@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 
 from rich.cells import cell_len, set_cell_size
@@ -35,7 +36,7 @@ def waterfall(run: Run, figures: RunFigures, width: int, most: int) -> Iterator[
     scale = room / (figures.seconds * NANO)
     on_path: dict[str, list[tuple[int, int]]] = {}
     for segment in figures.path.segments:
-        if segment.visit is not None:
+        if segment.visit in took:
             on_path.setdefault(segment.visit, []).append((segment.started, segment.ended))
     for name, visit in rows:
         ended = visit.ended if visit.ended is not None else started + round(figures.seconds * NANO)
@@ -65,7 +66,10 @@ def _chosen(run: Run, most: int) -> list[tuple[Visit, int]]:
     by_id = {visit.id: visit for visit in run.visits}
     chosen: dict[str, int] = {}
     last = max((visit.ended or visit.started for visit in run.visits), default=0)
-    for visit in sorted(run.visits, key=lambda each: (each.started - (each.ended or last), each.started, each.id)):
+    # Each takes a row of its own, at least: so one more than there are rows is enough of them.
+    for visit in heapq.nsmallest(
+        most + 1, run.visits, key=lambda each: (each.started - (each.ended or last), each.started, each.id)
+    ):
         way = _way_to(visit, by_id)
         if len(chosen.keys() | {each.id for each in way}) > most:
             break

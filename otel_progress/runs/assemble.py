@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ _ORDER: tuple[State, ...] = ("running", "waiting", "stalled", "unknown", "crashe
 
 
 def run_of(ledger: Ledger, source: str, processes: Processes) -> Run:
-    """The run that a ledger tells of."""
+    """The run that a ledger tells of; of the visits in it that have ended it keeps none, as there is room for one."""
     visits = _visits(ledger, processes)
     ended = ledger.ended if _is_over(ledger) else None
     state, note = _state(ledger, processes)
@@ -140,7 +141,7 @@ def _most(witnesses: list[Totals], going_on: list[Fields]) -> Totals:
 
 
 def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
-    spans = {**ledger.spans, **ledger.open_spans}
+    spans = {**ledger.spans, **ledger.open_spans} if ledger.open_spans else ledger.spans
     inside: dict[str, _Inside] = {}
     for span, fields in ledger.attempts:
         if (visit := _around(ledger, spans, span)) is not None:
@@ -152,36 +153,43 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
         if (visit := _around(ledger, spans, span)) is not None:
             inside.setdefault(visit, ([], [], []))[2].append(Wait(**fields))
     visits: list[Visit] = []
-    for key, fields in (*ledger.kept.items(), *ledger.open.items()):
-        known = _told(fields, spans)
-        around: str | None = known.pop("parent_span", None)
-        known["parent"] = known.get("parent") or (around and _around(ledger, spans, around))
-        known["state"], known["note"] = _state_of(fields, processes)
+    for key, fields in _taken(ledger):
+        around: str | None = fields.pop("parent_span", None)
+        fields["parent"] = fields.get("parent") or (around and _around(ledger, spans, around))
+        fields["state"], fields["note"] = _state_of(fields, processes)
+        _as_in_the_model(fields, spans)
         attempts, items, waits = inside.get(key, _NOTHING)
         if attempts:
-            known["failed"] = tuple(sorted(attempts, key=lambda each: (each.started, each.number)))
+            fields["failed"] = tuple(sorted(attempts, key=lambda each: (each.started, each.number)))
         if items:
-            known["items"] = tuple(sorted(items, key=lambda each: each.started))
-        if told := _waits(known, waits):
-            known["waits"] = tuple(sorted(told, key=lambda each: each.started))
-        if "process" in known:
-            known["process"] = pid_of(known["process"])
-        visits.append(Visit(key, **known))
-    return _with_kinds(tuple(sorted(visits, key=lambda visit: visit.started)))
+            fields["items"] = tuple(sorted(items, key=lambda each: each.started))
+        if told := _waits(fields, waits):
+            fields["waits"] = tuple(sorted(told, key=lambda each: each.started))
+        visits.append(Visit(key, **fields))
+    visits.sort(key=operator.attrgetter("started"))
+    return _with_kinds(visits)
 
 
-def _told(fields: Fields, spans: dict[str, str]) -> Fields:
-    """What was told of a visit, as the model has it. What was not is not looked at: that is most of what could be."""
-    known: Fields = {name: value for name, value in fields.items() if value is not None}
-    if "platforms" in known:
-        known["platforms"] = tuple(known["platforms"])
-    if "versions" in known:
-        known["versions"] = tuple(Version(*each) for each in known["versions"])
-    if "links" in known or "follows" in known:
-        known["links"] = _links(known.get("links", ()), known.pop("follows", ()), spans)
-    if "waits" in known:
-        known["waits"] = [Wait(*each) for each in known["waits"]]
-    return known
+def _taken(ledger: Ledger) -> Iterator[tuple[str, Fields]]:
+    """What was told of each visit, without what was not; what has ended is taken out of the ledger."""
+    for key in list(ledger.kept):
+        yield key, ledger.kept.pop(key)
+    for key, fields in ledger.open.items():
+        yield key, {name: value for name, value in fields.items() if value is not None}
+
+
+def _as_in_the_model(fields: Fields, spans: dict[str, str]) -> None:
+    """Make of what was told what the model has. What was not told is not looked at: that is most of what could be."""
+    if "platforms" in fields:
+        fields["platforms"] = tuple(fields["platforms"])
+    if "versions" in fields:
+        fields["versions"] = tuple(Version(*each) for each in fields["versions"])
+    if "links" in fields or "follows" in fields:
+        fields["links"] = _links(fields.get("links", ()), fields.pop("follows", ()), spans)
+    if "waits" in fields:
+        fields["waits"] = [Wait(*each) for each in fields["waits"]]
+    if "process" in fields:
+        fields["process"] = pid_of(fields["process"])
 
 
 def _waits(known: Fields, by_spans: list[Wait]) -> list[Wait]:
@@ -190,24 +198,28 @@ def _waits(known: Fields, by_spans: list[Wait]) -> list[Wait]:
     return by_spans or by_events if known.get("ended") is not None else by_events or by_spans
 
 
-def _with_kinds(visits: tuple[Visit, ...]) -> tuple[Visit, ...]:
+def _with_kinds(visits: list[Visit]) -> tuple[Visit, ...]:
     """The same with the kinds of links that do not say theirs: Jaeger keeps no attributes of links.
 
     And with a link to what each repeats, where it has one link for both because it follows that too.
     """
-    by_id = {visit.id: visit for visit in visits}
-    found: list[Visit] = []
-    for visit in visits:
-        if not visit.links or (visit.number == 1 and all(link.kind for link in visit.links)):
-            found.append(visit)
-            continue
+    unclear = [
+        number
+        for number, visit in enumerate(visits)
+        if visit.links and (visit.number != 1 or "" in [link.kind for link in visit.links])
+    ]
+    by_id = {visit.id: visit for visit in visits} if unclear else {}
+    found = list(visits)
+    for number in unclear:
+        visit = visits[number]
         links = tuple(
             link if link.kind else _with_kind(link, by_id.get(link.visit or ""), visit) for link in visit.links
         )
         if visit.number > 1 and not any(link.kind == names.LINK_REPEATS for link in links):
             before = (link for link in links if _is_before(by_id.get(link.visit or ""), visit))
             links += tuple(replace(link, kind=names.LINK_REPEATS) for link in before)
-        found.append(visit if links == visit.links else replace(visit, links=links))
+        if links != visit.links:
+            found[number] = replace(visit, links=links)
     return tuple(found)
 
 
@@ -224,7 +236,9 @@ def _is_before(other: Visit | None, visit: Visit) -> bool:
 def _links(told: Iterable[Any], follows: Sequence[str], spans: dict[str, str]) -> tuple[Link, ...]:
     """What the span of a visit says that it points to, and what its events say where that does not."""
     links = [Link(kind or "", trace, span, spans.get(span)) for kind, trace, span in told]
-    known = {link.visit for link in links if link.kind == names.LINK_FOLLOWS} if follows else ()
+    if not follows:
+        return tuple(links)
+    known = {link.visit for link in links if link.kind == names.LINK_FOLLOWS}
     return (*links, *(Link(names.LINK_FOLLOWS, visit=each) for each in follows if each not in known))
 
 

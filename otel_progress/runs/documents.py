@@ -65,11 +65,12 @@ class Lines:
             elif self.number == 1 and (kind := _foreign(line)):
                 self._problems.add(self.source, None, kind)
                 return
-            elif (self._only is None or self._only in line) and line.strip(b" \t\r\n"):
+            elif self._only is None or self._only in line:
                 try:
                     document = first or parse(line)
                 except DamagedError as error:
-                    yield from self._behind_a_tear(line, error, whole=whole)
+                    if line.strip(b" \t\r\n"):
+                        yield from self._behind_a_tear(line, error, whole=whole)
                 else:
                     yield document
 

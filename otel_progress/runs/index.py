@@ -254,9 +254,9 @@ class _Shelf:
 
     def put(self, ledger: Ledger) -> None:
         """Keep it, with what a list shows of it."""
-        run = run_of(ledger, self._name, self._processes)
-        listed = Listed.of(run, owned=ledger.owned)
-        row = (*(_bounded(getattr(listed, name)) for name in _LISTED.split(", ")), self._name, ledger.dump())
+        dumped = ledger.dump()  # Before its visits are taken out of it.
+        listed = Listed.of(run_of(ledger, self._name, self._processes), owned=ledger.owned)
+        row = (*(_bounded(getattr(listed, name)) for name in _LISTED.split(", ")), self._name, dumped)
         self._database.execute(f"INSERT OR REPLACE INTO runs VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
 
     def put_aside(self, bulk: Ledger) -> None:

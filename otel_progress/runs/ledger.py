@@ -45,7 +45,8 @@ class Totals:
 
     def see(self, visit: Fields) -> None:
         """What an open visit says of platforms and revision."""
-        self.platforms = max(self.platforms, visit.get("platform_count") or 0)
+        if platforms := visit.get("platform_count"):
+            self.platforms = max(self.platforms, platforms)
         if (revision := visit.get("revision")) is not None:
             self.revision = max(self.revision or 0, revision)
 
@@ -141,7 +142,8 @@ class Ledger:
 
     def began(self, started: int) -> None:
         """Something of the run started."""
-        self.started = started if self.started is None else min(self.started, started)
+        if self.started is None or started < self.started:
+            self.started = started
 
     def of_spans(self, stage: str) -> Totals:
         """What spans tell of a stage."""

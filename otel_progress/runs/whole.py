@@ -112,14 +112,17 @@ class _Memory:
     def runs(self) -> Iterator[Run]:
         """Every run; each is forgotten as it is given."""
         for run in sorted(self.ledgers, key=lambda each: (self.ledgers[each].started or 0, each)):
-            ledger = self.ledgers.pop(run)
-            if ledger.aside:
-                ledger.take_back(self.aside.pop(run, []), self._visits)
-            inputs = self._inputs.pop(run, {})
-            known = Processes()
-            for processes in inputs.values():
-                known = known.joined(processes)
-            yield run_of(ledger, ", ".join(inputs), known)
+            yield self._run(run)
+
+    def _run(self, run: str) -> Run:
+        ledger = self.ledgers.pop(run)
+        if ledger.aside:
+            ledger.take_back(self.aside.pop(run, []), self._visits)
+        inputs = self._inputs.pop(run, {})
+        known = Processes()
+        for processes in inputs.values():
+            known = known.joined(processes)
+        return run_of(ledger, ", ".join(inputs), known)
 
     def get(self, run: str) -> Ledger | None:
         return self.ledgers.get(run)
