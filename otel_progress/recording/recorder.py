@@ -24,7 +24,7 @@ from .ending import Ender
 from .faults import report
 from .live import Beginning, Recorded, Run
 from .place import RECORDED, current_context, outside, put_within
-from .registry import Look, Registry, remote_context, saved_run
+from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sources import Clock, new_run_id, program_name
 from .stages import StageRecord
@@ -132,18 +132,15 @@ class Recorder(Ender):
         """The run that a stage belongs to; a new one where there is none."""
         if ambient is not None and self.is_open(ambient.run):
             return ambient.run
+        rests = self.registry.rests  # First: what another thread does meanwhile is noted.
         run = self._found_for(call, ambient)
-        if run is not None:
-            return run
-        look = self.registry.look(call.shared)
-        run = self._found_for(call, ambient)  # Once more: what another thread does with the store is noted now.
         if run is None:
             if call.shared is None and order.main_worker() is None:
                 self._hint(call.code.name)
             code, begun = call.code, Beginning.STAGE
             run = Run(self, self._new_run_id(), self._program(), begun, shared=call.shared, origin=code.origin)
             run.parent_context = get_current()
-            run = self._begin_run(run, look)
+            run = self._begin_run(run, rests)
         return run or self.run_for(call, ambient)
 
     def _found_for(self, call: Call, ambient: Recorded | None) -> Run | None:
@@ -180,7 +177,7 @@ class Recorder(Ender):
         run.parent_context = trace.set_span_in_context(run.span)
         return self._begin_run(run) or run
 
-    def _begin_run(self, run: Run, look: Look | None = None) -> Run | None:
+    def _begin_run(self, run: Run, rests: int | None = None) -> Run | None:
         if self.prepare is not None:
             self.prepare()
         self._start(run, None)
@@ -195,7 +192,7 @@ class Recorder(Ender):
             atexit.register(self.close)
         try:
             with run.beginning:
-                known = self.registry.claim(run, look)
+                known = self.registry.claim(run, rests)
                 if known is run:
                     self.tell("run_started", run)
             if known is run:

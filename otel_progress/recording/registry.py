@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from contextvars import ContextVar
 from typing import Any
-from weakref import ref
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -21,6 +20,7 @@ from .visits import Visit
 
 _MOST_IDLE = 256
 _MOST_ENDED = 4096
+_MOST_NOTED = 1024
 _NO_RUNS: dict[Run, None] = {}
 _LONGEST_FIELD = 1024  # Characters that a saved run may say: a tracestate may have half of that.
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -57,17 +57,6 @@ def remote_context(saved: dict[str, str]) -> Context:
     return _PROPAGATOR.extract(carrier, get_current())
 
 
-class Look:
-    """A look which run a store says."""
-
-    is_outdated = False
-    """Whether a run has let go of that store since."""
-
-    def __init__(self, store: int) -> None:
-        self.store = store
-        """The identity of the store, which the one who looks keeps alive."""
-
-
 class Registry:
     """The runs of one recorder in this process that have not ended. Safe to use from any thread.
 
@@ -83,7 +72,10 @@ class Registry:
         self._tracked: OrderedDict[Run, None] = OrderedDict()
         """Those of the idle ones in which trackers have stages open."""
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._looks: dict[ref[Look], None] = {}
+        self.rests = 0
+        """How often a run has let go of its store."""
+        self._let_go_of: deque[int] = deque(maxlen=_MOST_NOTED)
+        """The identities of these stores, as many as are looked at."""
         self.of_nodes: defaultdict[int, dict[Recorded, None]] = defaultdict(dict)
         """What is open that is a call of a node, by the identity of the node."""
 
@@ -145,23 +137,18 @@ class Registry:
         # Without the lock: that of the run is held, for which a finalizer may wait that has come while ours is.
         return [other for other in list(self._by_key.get(id(run.shared), ())) if other is not run]
 
-    def look(self, shared: Any) -> Look:
-        """Somebody looks which run a store says, to begin one if there is none; as long as what this gives is held."""
-        look = Look(id(shared))
-        self._looks[ref(look, self._looks.pop)] = None
-        return look
-
-    def claim(self, run: Run, look: Look | None = None) -> Run | None:
+    def claim(self, run: Run, rests: int | None = None) -> Run | None:
         """Keep a run that is about to begin; gives the one that another thread was faster to begin in its place.
 
-        None where one has let go of the store since the `look` at it: then only the store says which.
+        None where one has let go of this store since there were so many `rests`: then only the store says which.
         """
         with self._lock:
             known = self._latest(run.id) if run.implicit else None
             if known is None and run.implicit and run.shared is not None:
                 known = self._latest(id(run.shared))
             if known is None:
-                if look is not None and look.is_outdated:
+                others = 0 if rests is None else self.rests - rests
+                if others and id(run.shared) in list(self._let_go_of)[-others:]:
                     return None
                 self._keep(run)
                 known = run
@@ -242,10 +229,9 @@ class Registry:
     def _let_go(self, run: Run) -> Any:
         store, run.shared = run.shared, None
         if store is not None:
+            self.rests += 1
+            self._let_go_of.append(id(store))
             self._drop(id(store), run)
-            for each in list(self._looks) if self._looks else ():
-                if (look := each()) is not None and look.store == id(store):
-                    look.is_outdated = True
         return store
 
     def _latest(self, key: str | int) -> Run | None:
