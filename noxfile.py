@@ -27,6 +27,7 @@ CORE = (
     "nodes",
     "odd_code",
     "order",
+    "races",
     "report",
     "runs",
     "signatures",

@@ -116,11 +116,10 @@ class Ender(Teller):
                 self.end(visit, run.exception, run.result, at)
             else:
                 self.end(visit, None, "abandoned", at)
-        for visit in list(run.ending):  # By other threads.
-            for _ in range(_LONGEST_WAIT):
-                if visit not in run.ending or visit.worker == order.worker():
-                    break
-                sleep(0.001)
+        for _ in range(_LONGEST_WAIT if run.ending else 0):  # Other threads are telling of the ends of its visits.
+            if not [visit for visit in list(run.ending) if visit.worker != order.worker()]:
+                break
+            sleep(0.001)
         self.tell("run_ended", run, to=run.untold)
         self.registry.remove(run)
         run.context, run.parent_context = _NOWHERE, span_only(run.parent_context)
