@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 from ..names import PROGRESS_METRICS, PROGRESS_RUN
 from ..recording.live import Run
@@ -76,7 +75,7 @@ class MirrorSink(Sink):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._runs: dict[Run, _Mirrored] = {}
-        self._desks: WeakKeyDictionary[object, _Desk] = WeakKeyDictionary()
+        self._desks: dict[object, _Desk] = {}
         """By the lock of the runs over a store."""
 
     def run_shown(self, run: Run) -> None:
@@ -117,7 +116,9 @@ class MirrorSink(Sink):
     def run_ended(self, run: Run) -> None:
         """Let go of what was mirrored; of the runs that go on over the same store the last is said again."""
         mirrored, beside = self._runs.pop(run, None), self._recorder.registry.beside(run)
-        if mirrored is not None and (shown := [each for each in beside if each in self._runs]):
+        if not beside:
+            self._desks.pop(run.lock, None)
+        elif mirrored is not None and (shown := [each for each in beside if each in self._runs]):
             shared: Any = run.shared
             last = shown[-1]
             if _is_plain(shared):
@@ -185,7 +186,11 @@ class MirrorSink(Sink):
             return True
 
     def _desk(self, owner: Run) -> _Desk:
-        return self._desks.get(owner.lock) or self._desks.setdefault(owner.lock, _Desk())
+        """Where is written into its store; of a run that another thread has ended meanwhile it is kept no more."""
+        desk = self._desks.get(owner.lock) or self._desks.setdefault(owner.lock, _Desk())
+        if owner.ended is not None and not self._recorder.registry.beside(owner):
+            self._desks.pop(owner.lock, None)
+        return desk
 
     def _hand_in(self, owner: Run, run: Run, mirrored: _Mirrored, stage: str, shared: Any) -> None:
         """Write a stage into a store of another kind."""
