@@ -26,6 +26,7 @@ from otel_progress import names
 from otel_progress.recording import default
 from otel_progress.recording.sink import Sink
 from otel_progress.runs.writer import EVENTS, Writer
+from otel_progress.sinks.events import EventSink
 
 Attributes = dict[str, Any]
 
@@ -82,6 +83,22 @@ def with_writes(hand: ByHand, record: Path, calls: int) -> Case:
     return case
 
 
+class Nowhere:
+    """Where lines go that are built and not written."""
+
+    process, head = "p", '{"resourceLogs":[{"scopeLogs":[{"logRecords":['
+
+    def begin(self) -> bool:
+        """It can always write."""
+        return True
+
+    def write(self, line: bytes) -> None:
+        """Drop a line."""
+
+    def soon(self) -> None:
+        """Nothing waits."""
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -110,6 +127,7 @@ def report(calls: int, rounds: int, record: Path) -> None:
         "core and spans": (stage, [spans]),
         "core, spans, metrics": (stage, [spans, measured]),
         "all": (stage, [spans, measured, mirror]),
+        "all, with lines not written": (stage, [spans, EventSink(Nowhere()), measured, mirror]),
         "all, with events": (stage, [spans, writer.sink, measured, mirror]),
         "by hand and two writes": (with_writes(hand, record, calls), []),
     }
