@@ -43,7 +43,7 @@ CORE = (
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """The quick tests: some twenty seconds."""
+    """The quick tests: about a minute."""
     files = [f"tests/test_{name}.py" for name in CORE]
     session.run(sys.executable, "-m", "pytest", "-q", *files, *session.posargs)
 

@@ -5,6 +5,7 @@ The beginning of one is told before its end, though one thread may end what anot
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import sleep  # The program's tests may put another one into `time`.
 from typing import Any
 
@@ -25,6 +26,14 @@ _NOWHERE = Context()  # Where something is that has ended: its own context would
 _WHEN_IDLE = -1
 """In the place of a time: at its last activity, unless something goes on in it."""
 _LONGEST_WAIT = 1000  # Milliseconds.
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do; not for long, as it may be held up by what the caller holds."""
+    for _ in range(_LONGEST_WAIT):
+        if is_so():
+            return
+        sleep(0.001)
 
 
 class Ender(Teller):
@@ -116,10 +125,8 @@ class Ender(Teller):
                 self.end(visit, run.exception, run.result, at)
             else:
                 self.end(visit, None, "abandoned", at)
-        for _ in range(_LONGEST_WAIT if run.ending else 0):  # Other threads are telling of the ends of its visits.
-            if not [visit for visit in list(run.ending) if visit.worker != order.worker()]:
-                break
-            sleep(0.001)
+        if run.ending:  # Other threads may be telling of the ends of its visits.
+            wait_until(lambda: not [visit for visit in list(run.ending) if visit.worker != order.worker()])
         self.tell("run_ended", run, to=run.untold)
         self.registry.remove(run)
         run.context, run.parent_context = _NOWHERE, span_only(run.parent_context)

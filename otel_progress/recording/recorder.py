@@ -12,7 +12,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from time import sleep  # The program's tests may put another one into `time`.
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current, set_value
@@ -20,7 +19,7 @@ from opentelemetry.context import Context, get_current, set_value
 from ..names import PROGRESS_METRICS
 from . import order
 from .call import Call, Code
-from .ending import Ender
+from .ending import Ender, wait_until
 from .faults import report
 from .live import Beginning, Recorded, Run
 from .place import RECORDED, current_context, outside, put_within
@@ -30,8 +29,6 @@ from .sources import Clock, new_run_id, program_name
 from .stages import StageRecord
 from .store import NOTHING_SEEN, here, name_of, read
 from .visits import Part, Visit
-
-_LONGEST_WAIT = 1000  # Milliseconds.
 
 
 class Recorder(Ender):
@@ -228,10 +225,8 @@ class Recorder(Ender):
             raise
 
     def _take_over(self, visit: Visit, call: Call, ambient: Recorded | None, context: Context) -> Visit:
-        for _ in range(_LONGEST_WAIT):  # The thread of the tracker may be about to make its span.
-            if visit.has_begun or visit.worker == order.worker():
-                break
-            sleep(0.001)
+        if not visit.has_begun:  # The thread of the tracker may be about to make its span.
+            wait_until(lambda: visit.has_begun or visit.worker == order.worker())
         visit.called(call)
         if visit.node is not None:
             self.registry.of_nodes[id(visit.node)][visit] = None
