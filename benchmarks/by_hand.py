@@ -45,6 +45,7 @@ class ByHand:
         self._stage = {names.WORKFLOW_NAME: WORKFLOW, names.STAGE_NAME: STAGE}
         self._run_id = ""
         self._number = 0
+        self._revision = names.REVISION_UNKNOWN
         self._before: SpanContext | None = None
 
     def run(self) -> None:
@@ -125,7 +126,11 @@ class ByHand:
             platforms = shared["task_requirements"]["platforms"]
             attributes[names.STAGE_PLATFORMS] = platforms
             attributes[names.STAGE_PLATFORM_COUNT] = len(platforms)
-            attributes[names.STAGE_REVISION] = shared["quality_control"]["revision_count"]
+            revision = shared["quality_control"]["revision_count"]
+            attributes[names.STAGE_REVISION] = revision
+            self._revision = str(revision)
+        else:
+            self._revision = names.REVISION_UNKNOWN
         return attributes
 
     def _links(self) -> list[Link] | None:
@@ -134,7 +139,12 @@ class ByHand:
     def _end(self, span: Span, started: float, result: str = "success", error_type: str | None = None) -> None:
         self._before = span.get_span_context()
         span.set_attribute(names.STAGE_RESULT, result)
-        labels = {**self._stage, names.RESULT: result, names.VISIT: "first" if self._number == 1 else "repeat"}
+        labels = {
+            **self._stage,
+            names.RESULT: result,
+            names.VISIT: "first" if self._number == 1 else "repeat",
+            names.REVISION: self._revision,
+        }
         if error_type is not None:
             span.set_attribute(names.ERROR_TYPE, error_type)
             labels[names.ERROR_TYPE] = error_type

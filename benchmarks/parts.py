@@ -47,7 +47,13 @@ def floor(hand: ByHand, calls: int) -> Case:
         names.CODE_FUNCTION_NAME: "cases.draft",
     }
     outcome: Attributes = {names.STAGE_RESULT: "success", names.STAGE_ATTEMPTS: 1, names.STAGE_PLATFORM_COUNT: 0}
-    labels = {names.WORKFLOW_NAME: "w", names.STAGE_NAME: "draft", names.RESULT: "success", names.VISIT: "repeat"}
+    labels = {
+        names.WORKFLOW_NAME: "w",
+        names.STAGE_NAME: "draft",
+        names.RESULT: "success",
+        names.VISIT: "repeat",
+        names.REVISION: names.REVISION_UNKNOWN,
+    }
 
     def case() -> None:
         before: SpanContext | None = None
