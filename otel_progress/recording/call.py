@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 Origin = Literal["program", "outside"]
@@ -9,7 +10,8 @@ Origin = Literal["program", "outside"]
 of it (`otel-progress run`, `opentelemetry-instrument`)."""
 
 
-class Code(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Code:
     """What is known of the code of a stage or workflow before it is called: found once, not at every call."""
 
     name: str
@@ -32,11 +34,13 @@ class Code(NamedTuple):
     """Whether it works on the items of a batch."""
     attempts: int = 1
     """Attempts so far when it is called: none where they are seen and counted as they come."""
+    at_once: bool = False
+    """Whether it is a plain function: the task or thread that begins a call ends it."""
     origin: Origin = "program"
 
     def named(self, name: str) -> Code:
         """The same by a name that was given."""
-        return self._replace(name=name, of_class=False, bare=False)
+        return replace(self, name=name, of_class=False, bare=False)
 
 
 class Call(NamedTuple):

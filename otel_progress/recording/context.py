@@ -12,13 +12,12 @@ from collections.abc import Callable
 from contextvars import Token
 from typing import Any, TypeVar
 
-from opentelemetry import context as opentelemetry_context
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 
 from .faults import Harmless, from_handler
 from .live import Recorded
-from .place import RECORDED, current_context, is_over, recorded_in
+from .place import RECORDED, current_context, is_over, make_current, recorded_in
 
 T = TypeVar("T")
 
@@ -57,21 +56,10 @@ def attach(context: Context) -> Token[Any] | None:
     if _collection.runs:
         return None
     if not _DISTURBED or not gc.isenabled():
-        return opentelemetry_context.attach(context)
+        return make_current(context)
     try:
         gc.disable()
-        return opentelemetry_context.attach(context)
-    finally:
-        gc.enable()
-
-
-def _reset(token: Token[Any]) -> None:
-    if not _DISTURBED or not gc.isenabled():
-        token.var.reset(token)
-        return
-    try:
-        gc.disable()
-        token.var.reset(token)
+        return make_current(context)
     finally:
         gc.enable()
 
@@ -87,7 +75,14 @@ def detach(token: Token[Any], ours: Context) -> None:
         return
     left = current_context()
     try:
-        _reset(token)
+        if not _DISTURBED or not gc.isenabled():
+            token.var.reset(token)
+        else:
+            try:
+                gc.disable()
+                token.var.reset(token)
+            finally:
+                gc.enable()
     except (ValueError, RuntimeError) as error:  # Left in another context, or undone before.
         if from_handler(error):
             raise

@@ -9,20 +9,17 @@ from collections.abc import Callable
 from time import sleep  # The program's tests may put another one into `time`.
 from typing import Any
 
-from opentelemetry.context import Context
-
 from ..names import Result
 from . import order, twins
 from .faults import from_handler, report
-from .live import Recorded, Run
+from .live import NOWHERE, Recorded, Run
 from .place import span_only
 from .registry import Registry
 from .sink import Teller
 from .sources import Clock, result_of
-from .store import look_at, type_name, versions_since
+from .store import NOTHING_SEEN, look_at, type_name, versions_since
 from .visits import Visit
 
-_NOWHERE = Context()  # Where something is that has ended: its own context would hold it in a cycle.
 _WHEN_IDLE = -1
 """In the place of a time: at its last activity, unless something goes on in it."""
 _LONGEST_WAIT = 1000  # Milliseconds.
@@ -129,8 +126,8 @@ class Ender(Teller):
             wait_until(lambda: not [visit for visit in list(run.ending) if visit.worker != order.worker()])
         self.tell("run_ended", run, to=run.untold)
         self.registry.remove(run)
-        run.context, run.parent_context = _NOWHERE, span_only(run.parent_context)
-        run.before, run.node, run.exception, run.untold, run.ends = _NOWHERE, None, None, None, None
+        run.context, run.parent_context = NOWHERE, span_only(run.parent_context)
+        run.before, run.node, run.exception, run.untold, run.ends = NOWHERE, None, None, None, None
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
@@ -138,27 +135,33 @@ class Ender(Teller):
         passed = self._monotonic() - visit.clock if at is None else at - visit.started
         ended = visit.started + passed if passed > 0 else visit.started
         outcome = result or ("success" if error is None else result_of(error))
+        if visit.eventful:
+            outcome = self._settle(visit, error, outcome, ended)
+        if (seen := visit.look()) is not NOTHING_SEEN and seen.versions != visit.versions_before:
+            visit.eventful, visit.versions = True, versions_since(visit.store, visit.versions_before)
+        if visit.run.tracked:
+            twins.note(visit, ended)
+        if visit.record.end(visit, ended, outcome, error):
+            if visit.eventful:
+                for waiting in list(visit.waits):  # Another thread has begun to wait meanwhile.
+                    waiting.end(ended)
+                if visit.inside is not None:
+                    twins.say(visit, ended)
+            if outcome != "abandoned":
+                order.ended(visit)
+            if not visit.is_left:
+                self._finish_visit(visit)
+
+    @staticmethod
+    def _settle(visit: Visit, error: BaseException | None, outcome: Result, ended: int) -> Result:
+        """End what goes on in a visit that ends; gives its result."""
         if visit.items:
             visit.leave_items(error, outcome, ended)
         for waiting in list(visit.waits):
             waiting.end(ended)
         if visit.item_platform is not None:
             visit.leave_platform(ended)
-        if outcome == "success" and visit.fell_back:
-            outcome = "fallback"
-        if visit.look().versions != visit.versions_before:
-            visit.versions = versions_since(visit.store, visit.versions_before)
-        if visit.run.tracked:
-            twins.note(visit, ended)
-        if visit.record.end(visit, ended, outcome, error):
-            for waiting in list(visit.waits) if visit.waits else ():  # Another thread has begun to wait meanwhile.
-                waiting.end(ended)
-            if visit.inside is not None:
-                twins.say(visit, ended)
-            if outcome != "abandoned":
-                order.ended(visit)
-            if not visit.is_left:
-                self._finish_visit(visit)
+        return "fallback" if outcome == "success" and visit.fell_back else outcome
 
     def begun(self, visit: Visit) -> None:
         """All sinks know of its beginning; now they are told of its end, where another thread has ended it."""
@@ -171,7 +174,7 @@ class Ender(Teller):
 
     def _finish_visit(self, visit: Visit) -> None:
         run = visit.run
-        self.tell("visit_ended", visit, to=visit.untold)
+        self.tell_end(visit, visit.untold or ())
         if run.outermost is visit:
             self.end(run, visit.exception, None, visit.ended)
         elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None and run.shown:
@@ -182,7 +185,7 @@ class Ender(Teller):
         visit.shared = visit.node = visit.untold = visit.worker = None
         if visit.exception is not None or visit.ends is not None:  # Not kept by most.
             visit.exception = visit.ends = None
-        visit.context = visit.parent_context = visit.before = _NOWHERE
+        visit.context = visit.parent_context = visit.before = NOWHERE
 
     def rest(self, run: Run, shared: Any) -> None:
         """Let a run that nothing ends go idle when only trackers have a visit open in it."""

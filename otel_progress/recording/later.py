@@ -92,10 +92,10 @@ class Later:
             self._worker.clear()
 
     def _do_all(self) -> None:
-        waiting = self._waiting
+        waiting, do = self._waiting, self._do
         while waiting:
             try:
-                self._do(*waiting.popleft())
+                do(*waiting.popleft())
             except BaseException as error:
                 if passes(error):
                     raise

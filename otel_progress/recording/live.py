@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 
 F = TypeVar("F", bound="Callable[..., Any]")
+NOWHERE = Context()
+"""Where something is that has not begun, or has ended: its own context would hold it in a cycle."""
 
 
 class Recorded:
@@ -54,7 +56,7 @@ class Recorded:
     """What has ended inside it, once something has."""
     part_of: Recorded | None = None
     parent_context: Context
-    context: Context
+    context: Context = NOWHERE
     """To be attached while the workflow's own code runs."""
     started: int
     """Nanoseconds since the Unix epoch, as `ended`: read from the wall clock, and never before the parent's."""
@@ -139,6 +141,8 @@ class Run(Recorded):
         """Names beyond those that are told apart, as far as they were asked for: they are found at once again."""
         self.spellings: dict[str, str] = {}
         """The name of each stage by what its spellings have in common."""
+        # What every visit asks for is kept in the object itself: to find a default in the class takes longer.
+        self.ended, self.open_here, self.idle, self.outermost = None, True, False, None
         self.open: dict[Visit, None] = {}
         self.ending: dict[Visit, None] = {}
         """Visits that have ended, while the sinks are told of it."""
@@ -240,7 +244,7 @@ class Run(Recorded):
             if visit is None or visit.is_passed or self.ended is not None:
                 return None
             del self.tracked[stage]
-            visit.by_tracker, visit.handed_over = False, True
+            visit.eventful, visit.by_tracker, visit.handed_over = True, False, True
             return visit
 
     def note(self, platforms: Platforms, revision: int | None) -> None:

@@ -151,22 +151,26 @@ def ended(visit: Visit) -> None:
     around, who = visit.parent or visit.run, visit.worker
     if around.part_of is not None:
         around = _whole(around)
-    if who is None or who != worker() or (who != around.worker and not _has_order(who, around)):
+    if who is None or not (visit.at_once or who == worker()):
         return
-    end = visit.serial, visit.span.get_span_context()
+    if who is not around.worker and not _has_order(who, around):
+        return
+    end = visit.serial, visit.span_context
     ends = around.ends
     if ends is None:  # Only one of several threads makes it.
         ends = around.__dict__.setdefault("ends", OrderedDict())
         if ends is None:
             return  # What is around it has ended.
-    open_ends = ends.get(who, ())
-    if open_ends is visit.follows or not open_ends:
+    open_ends = ends.get(who)
+    if open_ends is None:
+        ends[who] = (end,)
+        if len(ends) > MOST_WORKERS:
+            ends.popitem(last=False)
+    elif open_ends is visit.follows:
         ends[who] = (end,)
     else:  # Others have ended meanwhile.
         # No generator, in which a StopIteration that a signal's handler raises would become another exception.
         ends[who] = (*[each for each in open_ends if each not in visit.follows], end)[-MOST_FOLLOWED:]
-    if len(ends) > MOST_WORKERS:
-        ends.popitem(last=False)
 
 
 def _has_order(who: object, around: Recorded) -> bool:

@@ -14,16 +14,18 @@ from .visits import Part, Visit
 
 RECORDED = create_key("otel-progress-recorded")
 """Key of the innermost run, visit or part in a context."""
+(SPAN,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
+"""Key of the current span: to make a context with both at once saves half of the copies."""
 
 
-def _get_current() -> Callable[[], Context]:
+def _direct() -> tuple[Callable[[], Context], Callable[[Context], Token[Context]]]:
     token = attach(get_current())
     detach(token)
-    return token.var.get if type(token) is Token else get_current
+    return (token.var.get, token.var.set) if type(token) is Token else (get_current, attach)
 
 
-current_context = _get_current()
-"""`get_current` without the two calls inside of it: it is asked twice for every visit."""
+current_context, make_current = _direct()
+"""`get_current` and `attach` without the two calls inside of each: every visit needs them twice and once."""
 
 
 def recorded_in(context: Context) -> Recorded | None:

@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current, set_value
@@ -21,8 +22,8 @@ from . import order
 from .call import Call, Code
 from .ending import Ender, wait_until
 from .faults import report
-from .live import Beginning, Recorded, Run
-from .place import RECORDED, current_context, outside, put_within
+from .live import NOWHERE, Beginning, Recorded, Run
+from .place import RECORDED, SPAN, current_context, outside, put_within
 from .registry import Registry, remote_context, saved_run
 from .settings import Settings
 from .sources import Clock, new_run_id, program_name
@@ -70,8 +71,8 @@ class Recorder(Ender):
     def around(self) -> tuple[Recorded | None, Context]:
         """The same, and the context there: what was left current after its end is in neither."""
         context = current_context()
-        recorded = context.get(RECORDED)
-        if not isinstance(recorded, Recorded) or recorded.recorder is not self:
+        recorded: Any = context.get(RECORDED)
+        if recorded is None or recorded.recorder is not self:
             return None, context
         if recorded.ended is None and (type(recorded) is not Part or recorded.owner.ended is None):
             return recorded, context
@@ -231,7 +232,7 @@ class Recorder(Ender):
         if visit.node is not None:
             self.registry.of_nodes[id(visit.node)][visit] = None
         self._place(visit, ambient, context)
-        visit.context = trace.set_span_in_context(visit.span, visit.context)
+        visit.context = Context({**visit.parent_context, RECORDED: visit, SPAN: visit.span})
         visit.look()
         if visit.run.idle or visit.run.shared is None:
             self.registry.wake(visit.run, call.shared)
@@ -246,7 +247,6 @@ class Recorder(Ender):
         if ambient is None or ambient.run is not run:
             ambient, context = run, trace.set_span_in_context(run.span)
         visit.parent, visit.parent_context = ambient, context
-        visit.context = Context({**context, RECORDED: visit})  # `set_value` copies twice.
 
     def begin(self, visit: Visit, ambient: Recorded | None, context: Context) -> Visit | None:
         """Begin a visit where the code that starts it runs; None where another thread was faster to end the run.
@@ -267,9 +267,11 @@ class Recorder(Ender):
                 if visit.node is not None:
                     self.registry.drop_node(visit)
                 return None
-            if not visit.by_tracker and (run.idle or (run.shared is None and visit.shared is not None)):
+            if (run.idle or (run.shared is None and visit.shared is not None)) and not visit.by_tracker:
                 self.registry.wake(run, visit.shared)
-            self.tell("visit_started", visit)
+            self.tell_start(visit)
+            if visit.context is NOWHERE:  # No sink makes spans.
+                visit.context = Context({**visit.parent_context, RECORDED: visit})
             visit.has_begun = True
             if visit.ended is not None:
                 self.begun(visit)

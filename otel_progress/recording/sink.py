@@ -98,11 +98,42 @@ class Teller:
             try:
                 getattr(sink, event)(*arguments)
             except BaseException as error:
-                if passes(error, theirs=True):
+                if _is_foreign(error, sink, event):
                     foreign = error  # The other sinks are told all the same.
                     if to is not None:
                         getattr(sink, event)(*arguments)
-                else:
-                    report(f"{type(sink).__name__}.{event} failed; the workflow goes on without it", error)
         if foreign is not None:
             raise foreign
+
+    def tell_start(self, visit: Visit) -> None:
+        """The same for `visit_started`: it comes so often that it is called by its name, as the next."""
+        foreign: BaseException | None = None
+        for sink in self.sinks:
+            try:
+                sink.visit_started(visit)
+            except BaseException as error:
+                if _is_foreign(error, sink, "visit_started"):
+                    foreign = error
+        if foreign is not None:
+            raise foreign
+
+    def tell_end(self, visit: Visit, to: Iterable[Sink]) -> None:
+        """The same for `visit_ended`."""
+        foreign: BaseException | None = None
+        for sink in to:
+            try:
+                sink.visit_ended(visit)
+            except BaseException as error:
+                if _is_foreign(error, sink, "visit_ended"):
+                    foreign = error
+                    sink.visit_ended(visit)
+        if foreign is not None:
+            raise foreign
+
+
+def _is_foreign(error: BaseException, sink: Sink, event: str) -> bool:
+    """Whether what a sink raised has to go on to the workflow; else it is reported."""
+    if passes(error, theirs=True):
+        return True
+    report(f"{type(sink).__name__}.{event} failed; the workflow goes on without it", error)
+    return False

@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from ..names import MIRROR_FIELDS, Result
 from .faults import report
-from .store import MOST_TOLD_APART, name_of, type_name, whole_number
+from .store import MOST_TOLD_APART, NO_PLATFORMS, Platforms, name_of, type_name, whole_number
 from .times import NANO, parse_timestamp, timestamp
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class StageRecord:
     items_total: int | None = None
     error: str | None = None
     trace_id: str | None = None
+    noted: Platforms | None = NO_PLATFORMS
+    """The platforms of the visit noted last, which say nothing new; None: of a saved store, where nobody knows them."""
     platform_count = 0
     revision = 0
     first_revision = 0
@@ -60,6 +62,8 @@ class StageRecord:
     def __init__(self, run: Run, name: str) -> None:
         self.run = run
         self.name = name
+        self.retries = self.items_done = self.revision = 0  # As in a run.
+        self.items_total = self.ended = None
         self.results: dict[Result, int] = {}
         """Visits that have ended, by result."""
         self.versions: list[str] = []
@@ -80,28 +84,31 @@ class StageRecord:
         """A visit begins; False where the run has ended meanwhile, or what a tracker begins has been begun."""
         run = self.run
         with run.lock:
-            if run.ended is not None or (visit.by_tracker and (self.by_code or visit.stage in run.tracked)):
+            by_tracker = visit.eventful and visit.by_tracker
+            if run.ended is not None or (by_tracker and (self.by_code or visit.stage in run.tracked)):
                 return False
             if visit.item is None:
                 number = visit.number = self.by_item.get(None, 0) + 1
                 self.by_item[None] = number
             else:
                 self._number(visit)
-            self.started = self.started or visit.started
-            self.visits += 1
-            if self.visits == 1:
+            if not self.visits:
+                self.started = self.started or visit.started
                 self.first_revision = visit.revision or 0
+            self.visits += 1
             self.open += 1
             run.open[visit] = None  # As below: nothing is called until here.
-            if visit.by_tracker:
+            if by_tracker:
                 run.tracked[visit.stage] = visit
             else:
                 self.by_code = True
                 if visit.shared is None and run.shared is None and run.implicit and len(run.open) == 1:
                     run.outermost = visit  # No later stage can find this run: it ends with this one.
-            for name in visit.own_platforms:
-                self._name_platform(name)
-            self._note(visit)
+            if visit.eventful:
+                for name in visit.own_platforms:
+                    self._name_platform(name)
+            if visit.platforms is not self.noted or visit.latest_revision is not None:
+                self._note(visit)
             return True
 
     def _number(self, visit: Visit) -> None:
@@ -134,7 +141,7 @@ class StageRecord:
                 return None
             before, since = visit.item_platform, visit.platform_since or visit.started
             if name != before:
-                visit.item_platform, visit.platform_since = name, at
+                visit.eventful, visit.item_platform, visit.platform_since = True, name, at
             if name not in visit.own_platforms and len(visit.own_platforms) < MOST_TOLD_APART:
                 visit.add_platform(name)
                 self._name_platform(name)
@@ -146,13 +153,14 @@ class StageRecord:
             if visit not in self.run.open:
                 return
             self.items_total = _bounded((self.items_total or 0) + total - (visit.items_total or 0))
-            visit.items_total = total
+            visit.eventful, visit.items_total = True, total
 
     def count(self, visit: Visit, items: int, result: Result) -> bool:
         """Items of a visit ended with `result`; False where it has ended before."""
         with self.run.lock:
             if visit not in self.run.open:
                 return False
+            visit.eventful = True
             if result in COMPLETED:
                 visit.items_done = _bounded(visit.items_done + items)
                 self.items_done = _bounded(self.items_done + items)
@@ -163,6 +171,7 @@ class StageRecord:
     def attempt(self, visit: Visit, retry: bool, wait: float) -> None:
         """A visit tries once more, `wait` seconds after a try that failed if it is a retry."""
         with self.run.lock:
+            visit.eventful = True
             visit.attempts += 1
             if retry:
                 visit.retries += 1
@@ -176,6 +185,7 @@ class StageRecord:
             if visit not in self.run.open:
                 return False
             if "waits" not in visit.__dict__:
+                visit.eventful = True
                 visit.waits = {}
             visit.waits[waiting] = self.waits[waiting] = None
             return True
@@ -198,12 +208,13 @@ class StageRecord:
         with run.lock:
             if visit not in run.open:
                 return False
-            self._note(visit)
-            failed = result in ("failure", "cancelled")
+            if visit.platforms is not self.noted or visit.latest_revision is not None:
+                self._note(visit)
+            failed = result != "success" and result in ("failure", "cancelled")
             error_type = (run.failing if error is None else type_name(error)) if failed else None
-            versions = [version.id for version in visit.versions] if visit.versions else None
+            versions = [version.id for version in visit.versions] if visit.eventful and visit.versions else None
             untold = iter(run.recorder.sinks)
-            is_tracked = run.tracked.get(visit.stage) is visit
+            is_tracked = visit.eventful and run.tracked.get(visit.stage) is visit
             count = self.results.get(result, 0) + 1
             rework = (ended - visit.started) / NANO if visit.revision and visit.is_rework else 0.0
             outer_rework = 0.0 if not rework or visit.is_inside_rework else rework  # Else the run's is counted already.
@@ -242,7 +253,7 @@ class StageRecord:
 
     def _note(self, visit: Visit) -> None:
         run, platforms, revision = self.run, visit.platforms, visit.latest_revision
-        self.platform_count = platforms.count
+        self.noted, self.platform_count = platforms, platforms.count
         if revision is not None:
             self.revision = revision
         if visit.own_platforms:  # They win over the count in the store, for the run too.
@@ -257,13 +268,13 @@ class StageRecord:
 
     def entry(self) -> dict[str, Any]:
         """As `progress_metrics` shows it: JSON values only."""
-        self.start_time = self.start_time or timestamp(self.started)
-        over = not self.open and self.ended is not None
+        if not self.start_time:
+            self.start_time = timestamp(self.started)
         # A literal for each of the two: it is asked for twice in every visit.
-        if not over:
+        if self.open or self.ended is None:
             return {
                 "start_time": self.start_time,
-                "platforms": len(self.own_platforms) or self.platform_count,
+                "platforms": len(self.own_platforms) if self.own_platforms else self.platform_count,
                 "revisions": self.revision,
                 "completed": not self.open and self.result in COMPLETED,
                 "visits": self.visits,
@@ -273,15 +284,15 @@ class StageRecord:
                 "retries": self.retries,
                 "items_done": self.items_done,
                 "items_total": self.items_total,
-                "versions": self.versions[:],
+                "versions": self.versions.copy(),
                 "error": None if self.open else self.error,
                 "trace_id": self.trace_id,
                 "waiting": self._waiting() if self.waits else None,
             }
         return {
             "start_time": self.start_time,
-            "end_time": timestamp(self.ended or 0),
-            "platforms": len(self.own_platforms) or self.platform_count,
+            "end_time": timestamp(self.ended),
+            "platforms": len(self.own_platforms) if self.own_platforms else self.platform_count,
             "revisions": self.revision,
             "completed": self.result in COMPLETED,
             "visits": self.visits,
@@ -291,7 +302,7 @@ class StageRecord:
             "retries": self.retries,
             "items_done": self.items_done,
             "items_total": self.items_total,
-            "versions": self.versions[:],
+            "versions": self.versions.copy(),
             "error": self.error,
             "trace_id": self.trace_id,
             "waiting": None,
@@ -331,7 +342,7 @@ class StageRecord:
         record.versions = list(map(name_of, cast("list[Any]", versions))) if isinstance(versions, list) else []
         record.error = name_of(saved["error"]) if saved.get("error") else None
         record.trace_id = name_of(saved["trace_id"]) if saved.get("trace_id") else None
-        record.platform_count = _count(saved.get("platforms"))
+        record.noted, record.platform_count = None, _count(saved.get("platforms"))
         record.revision = record.first_revision = _count(saved.get("revisions"))
         record.loaded = record.entry()
         return record

@@ -309,11 +309,15 @@ def look_at(shared: Any) -> Seen:
     if shared is None:
         return NOTHING_SEEN
     if type_of(shared) is dict:  # Mostly, and mostly it says nothing of these.
-        get = shared.get
-        task, control, state = get("task_requirements"), get("quality_control"), get("workflow_state")
-        history = get("version_history")
-        if task is control is state is history is None:
+        if not (
+            "task_requirements" in shared
+            or "quality_control" in shared
+            or "version_history" in shared
+            or "workflow_state" in shared
+        ):
             return NOTHING_SEEN
+        get = shared.get
+        task, control, history = get("task_requirements"), get("quality_control"), get("version_history")
         if type_of(task) is type_of(control) is dict:  # As most say it, if they do.
             platforms, revision = task.get("platforms"), control.get("revision_count")
             if type_of(revision) is int and 0 <= revision < 2**63:

@@ -30,7 +30,7 @@ def track(recorder: Recorder, call: Call) -> None:
         visits = [each for each in run.open if each.record is record and each.stage == stage] if record.open else []
     if not visits and not record.by_code:
         visit = Visit(recorder, record, call)
-        visit.by_tracker = True
+        visit.eventful = visit.by_tracker = True
         if recorder.begin(visit, ambient, context) is None:
             track(recorder, call)  # Another thread has ended the run meanwhile, or begun this very stage.
             return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 from ..names import Result
@@ -51,10 +52,15 @@ class Visit(Recorded):
     """The visits that it is known to follow."""
     number = 1
     """1 for the first visit of the stage for this item, 2 for its first repeat."""
+    span_context = trace.INVALID_SPAN_CONTEXT
+    """That of its span, if that is one: it is asked for again and again."""
     has_begun = False
     """Whether all sinks have been told of its beginning."""
     is_left = False
     """Ended before that by another thread: its own tells of the end too."""
+    eventful = False
+    """Whether anything of it is set that is told below of platforms of its own, items, attempts, waits, an action,
+    versions and what a tracker began: most visits have none, and nobody asks them for each."""
     by_tracker = False
     """Begun by a tracker and not (yet) taken over by the stage's own code."""
     is_passed = False
@@ -99,23 +105,34 @@ class Visit(Recorded):
         self.recorder = recorder
         self.run = record.run
         self.record = record
-        self.code = code = call.code
-        self.shared = call.shared
-        self.node = call.node
+        code, self.shared, self.node, item, item_platform = call
+        self.code = code
         if record.of_others:
-            self.stage, self.item = code.name, (code.name, call.item)
+            self.stage, self.item = code.name, (code.name, item)
         else:
-            self.stage, self.item = record.name, call.item
+            self.stage, self.item = record.name, item
+        # What is read again and again is kept in the object itself: to find a default in the class takes longer.
+        self.ended, self.eventful, self.platforms, self.revision = None, False, NO_PLATFORMS, None
         self.attempts = code.attempts
-        if call.item_platform is not None:
-            self.item_platform = call.item_platform
-            self.own_platforms = {call.item_platform: None}
+        self.at_once = code.at_once
+        """Whether who begins it ends it, so that nobody need ask."""
+        if item_platform is not None:
+            self.item_platform, self.own_platforms, self.eventful = item_platform, {item_platform: None}, True
 
     def called(self, call: Call) -> None:
         """Which call it is: known from the start, but for one that a tracker began."""
-        own = self.own_platforms
-        Visit.__init__(self, self.recorder, self.record, call)
-        self.own_platforms = {**own, **self.own_platforms}
+        known = Visit(self.recorder, self.record, call)
+        self.code, self.shared, self.node, self.stage, self.item = (
+            call.code,
+            call.shared,
+            call.node,
+            known.stage,
+            known.item,
+        )
+        self.attempts, self.at_once = known.attempts, known.at_once
+        if known.item_platform is not None:
+            self.item_platform = known.item_platform
+        self.own_platforms = {**self.own_platforms, **known.own_platforms}
 
     @property
     def budget(self) -> float | None:
@@ -153,7 +170,7 @@ class Visit(Recorded):
         if shared is None:
             shared = self.run.shared
         seen = look_at(shared)
-        if seen is NOTHING_SEEN and code.platforms is code.revision is None:
+        if seen is NOTHING_SEEN and code.platforms is None and code.revision is None:
             return seen
         platforms, revision = seen.platforms, seen.revision
         if code.platforms is not None:
@@ -242,12 +259,14 @@ class Visit(Recorded):
     def add_platform(self, name: str) -> None:
         """Keep what it has named. In place: a copy for each of many would be long."""
         if "own_platforms" not in self.__dict__:
+            self.eventful = True
             self.own_platforms = {}
         self.own_platforms[name] = None
 
     def work_on(self, worker: object, item: Item) -> None:
         """Keep what a task or thread works on."""
         if "items" not in self.__dict__:
+            self.eventful = True
             self.__dict__.setdefault("items", {})
         self.items[worker] = item
 

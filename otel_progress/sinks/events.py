@@ -159,7 +159,7 @@ class EventSink(Sink):
         texts = of_run.stages.get(visit.record)
         if texts is None or texts.code is not visit.code:
             texts = of_run.texts_of(visit, self._out.process)
-        context = visit.span.get_span_context()
+        context = visit.span_context
         trace_id = context.trace_id
         if trace_id != of_run.trace_id:
             of_run.trace_id, of_run.trace = trace_id, _trace(context)
@@ -367,7 +367,7 @@ def _state(visit: Visit) -> str:
         if some := tuple(own)[:MOST_NAMES] or platforms.names:
             text = _texts(names.STAGE_PLATFORMS, tuple(some))
         text += _whole(names.STAGE_PLATFORM_COUNT, len(own) or platforms.count)
-    if visit.item_platform is not None:
+    if visit.eventful and visit.item_platform is not None:
         text += _text(names.ITEM_PLATFORM, visit.item_platform)
     if visit.revision is not None:
         text += _whole(names.STAGE_REVISION, visit.revision)
@@ -384,12 +384,13 @@ def _items(visit: Visit) -> str:
 def _outcome(visit: Visit) -> str:
     """What of an end is rare, and its state."""
     text = "" if visit.error_type is None else _text(names.ERROR_TYPE, visit.error_type)
-    if visit.action is not None:
-        text += _text(names.STAGE_ACTION, visit.action)
-    if visit.retries or visit.wait:
-        text += _whole(names.STAGE_RETRY_COUNT, visit.retries)
-    if visit.wait:
-        text += _number(names.STAGE_WAIT, visit.wait)
-    if visit.items_total is not None or visit.items_done or visit.items_failed:
-        text += _items(visit)
+    if visit.eventful:
+        if visit.action is not None:
+            text += _text(names.STAGE_ACTION, visit.action)
+        if visit.retries or visit.wait:
+            text += _whole(names.STAGE_RETRY_COUNT, visit.retries)
+        if visit.wait:
+            text += _number(names.STAGE_WAIT, visit.wait)
+        if visit.items_total is not None or visit.items_done or visit.items_failed:
+            text += _items(visit)
     return text + _state(visit)

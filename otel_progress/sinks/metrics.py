@@ -147,7 +147,7 @@ class MetricSink(Sink):
             attributes = {**attributes, names.ERROR_TYPE: self._bound.error_type(visit.error_type or "_OTHER")}
         # With its span, so that an exemplar points at it although it is not current any more.
         seconds = ((visit.ended or 0) - visit.started) / NANO
-        self._measurements.put(self._stage_duration, seconds, attributes, visit.span.get_span_context())
+        self._measurements.put(self._stage_duration, seconds, attributes, visit.span_context)
 
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:
         """Count a retry and the wait before it."""
@@ -181,7 +181,7 @@ class MetricSink(Sink):
                 **self._labels(visit.run.workflow, visit.stage),
                 names.ITEM_PLATFORM: self._bound.platform(platform),
             }
-            self._measurements.put(self._platform_duration, seconds, attributes, visit.span.get_span_context())
+            self._measurements.put(self._platform_duration, seconds, attributes, visit.span_context)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:  # noqa: ARG002 - no action on a metric
         """Count it."""

@@ -91,19 +91,16 @@ class MirrorSink(Sink):
             return
         run, own = visit.run, visit.shared
         shared: Any = run.shared
-        if shared is None and own is None:
-            return
         mirrored = self._runs.get(run)
         if mirrored is None or not mirrored.shown:
+            if shared is None and own is None:
+                return
             mirrored = self._mirrored(run)
             self._show(run, mirrored)
-        written = shared is None or (type_of(shared) is dict and self._write_dict(run, run, mirrored, visit, shared))
-        if not written:
-            self._hand_in(run, run, mirrored, visit.record.name, shared)
-        if own is not None and own is not shared:  # It may be that of another run.
-            owner = self._recorder.registry.of_store(own) or run
-            if type_of(own) is not dict or not self._write_dict(owner, run, mirrored, visit, own):
-                self._hand_in(owner, run, mirrored, visit.record.name, own)
+        if shared is not None:
+            self._put(run, mirrored, visit, shared)
+        if own is not shared and own is not None:  # It may be that of another run.
+            self._put(self._recorder.registry.of_store(own) or run, mirrored, visit, own)
 
     stage_changed = visit_ended = visit_started
 
@@ -167,23 +164,27 @@ class MirrorSink(Sink):
         if run.fresh or earlier is None:
             write(shared, PROGRESS_RUN, to_save(run))
 
-    @staticmethod
-    def _write_dict(owner: Run, run: Run, mirrored: _Mirrored, visit: Visit, shared: Any) -> bool:
-        # Under the lock of the store's runs, as plain dicts run no code of the workflow; False where that is none.
-        stage = visit.record.name
-        with owner.lock:
-            entry = mirrored.entries[stage] = visit.record.entry()
-            metrics = shared.get(PROGRESS_METRICS)
-            replaced = metrics.get(stage) if type_of(metrics) is dict else None  # Let go of without the lock, as above.
-            if replaced is not None:
-                metrics[stage] = entry
-            elif metrics is None or type_of(metrics) is dict:  # A new stage, or a cleared or replaced store.
-                _write_all(mirrored, shared, metrics)
-            else:
-                return False
-            if shared.get(PROGRESS_RUN) is None:
-                shared[PROGRESS_RUN] = to_save(run)
-            return True
+    def _put(self, owner: Run, mirrored: _Mirrored, visit: Visit, shared: Any) -> None:
+        """Write the stage of a visit into a store of the run `owner`."""
+        record = visit.record
+        stage = record.name
+        if type_of(shared) is dict:  # Under the lock of the store's runs, as plain dicts run no code of the workflow.
+            with owner.lock:
+                entry = mirrored.entries[stage] = record.entry()
+                metrics: Any = shared.get(PROGRESS_METRICS)
+                if metrics is None:
+                    metrics = shared[PROGRESS_METRICS] = {}
+                if type_of(metrics) is dict:
+                    replaced = metrics.get(stage)  # Let go of without the lock, as above.
+                    if replaced is None:  # A new stage, or a cleared or replaced store.
+                        _write_all(mirrored, shared, metrics)
+                    else:
+                        metrics[stage] = entry
+                    if shared.get(PROGRESS_RUN) is None:
+                        shared[PROGRESS_RUN] = to_save(visit.run)
+                    return
+        run = visit.run
+        self._desk(owner).hand_in((run, stage, id(shared)), lambda: self._write(run, mirrored, stage, shared))
 
     def _desk(self, owner: Run) -> _Desk:
         """Where is written into its store; of a run that another thread has ended meanwhile it is kept no more."""
@@ -191,10 +192,6 @@ class MirrorSink(Sink):
         if owner.ended is not None and not self._recorder.registry.beside(owner):
             self._desks.pop(owner.lock, None)
         return desk
-
-    def _hand_in(self, owner: Run, run: Run, mirrored: _Mirrored, stage: str, shared: Any) -> None:
-        """Write a stage into a store of another kind."""
-        self._desk(owner).hand_in((run, stage, id(shared)), lambda: self._write(run, mirrored, stage, shared))
 
     @staticmethod
     def _write(run: Run, mirrored: _Mirrored, stage: str, shared: Any) -> None:

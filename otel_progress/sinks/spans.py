@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
@@ -14,7 +15,7 @@ from .. import names
 from .._version import SCHEMA_URL, __version__
 from ..recording.context import aside
 from ..recording.live import Recorded, Run
-from ..recording.place import place_of, recorded_in
+from ..recording.place import RECORDED, SPAN, place_of, recorded_in
 from ..recording.raised import own_of, trace_of
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
@@ -34,6 +35,8 @@ _Described = dict[object, tuple[object, bool]]
 T = TypeVar("T", bound=Recorded)
 _NOTHING: _Described = {}
 _REPEATS, _FOLLOWS = {names.LINK: names.LINK_REPEATS}, {names.LINK: names.LINK_FOLLOWS}
+_INTERNAL = SpanKind.INTERNAL
+_NO_SPAN = trace.INVALID_SPAN_CONTEXT
 _MOST_DESCRIBED = 16  # Exceptions that a workflow catches, over and over, in one long run.
 
 
@@ -62,8 +65,7 @@ class SpanSink(Sink):
         if run.owned:
             name = f"{names.SPAN_RUN} {self._bound.workflow(run.workflow)}"
             self._start(run, name, {names.WORKFLOW_NAME: run.workflow, names.RUN_ID: run.id})
-        else:
-            run.context = trace.set_span_in_context(run.span, run.context)
+        _make_current(run)
 
     def run_ended(self, run: Run) -> None:
         """End it."""
@@ -77,7 +79,7 @@ class SpanSink(Sink):
         links: list[Link] = []
         is_followed = before is None
         for _, span in visit.follows:
-            if span.is_valid:
+            if span is not _NO_SPAN:
                 links.append(Link(span, _FOLLOWS))
                 is_followed = is_followed or span is before or span == before
         if not is_followed and before is not None:  # One link is enough: that it repeats its number says.
@@ -88,26 +90,24 @@ class SpanSink(Sink):
             _known(visit),
             links,
         )
-        if visit.span is trace.INVALID_SPAN:
+        span = visit.span
+        if span is trace.INVALID_SPAN:
+            visit.context = Context({**visit.parent_context, RECORDED: visit})
             return
-        context = visit.span.get_span_context()
+        visit.context = Context({**visit.parent_context, RECORDED: visit, SPAN: span})
+        context = span.get_span_context()
         if context.is_valid:
-            record.last_spans[visit.item] = context
+            visit.span_context = record.last_spans[visit.item] = context
             if before is None or before.trace_id != context.trace_id:
                 record.trace_id = trace.format_trace_id(context.trace_id)
 
     def stage_changed(self, visit: Visit) -> None:
         """The code that takes a visit over says for which item it is."""
         if visit.handed_over and visit.item is not None:
-            visit.record.last_spans[visit.item] = visit.span.get_span_context()
+            visit.record.last_spans[visit.item] = visit.span_context
 
     def visit_ended(self, visit: Visit) -> None:
         """End it."""
-        for version in visit.versions:
-            event: Attributes = {names.VERSION_ID: version.id}
-            if version.action is not None:
-                event[names.VERSION_ACTION] = version.action
-            visit.span.add_event(names.EVENT_VERSION, event, visit.ended)
         self._end(visit, _say_outcome)
 
     def part_started(self, part: Part) -> None:
@@ -116,6 +116,7 @@ class SpanSink(Sink):
         if part.platform is not None:
             attributes[names.ITEM_PLATFORM] = part.platform
         self._start(part, part.name, attributes)
+        _make_current(part)
 
     def part_ended(self, part: Part) -> None:
         """End it."""
@@ -128,7 +129,7 @@ class SpanSink(Sink):
         if attempt.platform is not None:
             attributes[names.ITEM_PLATFORM] = attempt.platform
             name += f" {self._bound.platform(attempt.platform)}"
-        span = self._tracer.start_span(name, attempt.context, SpanKind.INTERNAL, attributes, start_time=attempt.started)
+        span = self._tracer.start_span(name, attempt.context, _INTERNAL, attributes, start_time=attempt.started)
         within = recorded_in(attempt.context) or visit
         self._fail(span, visit, attempt.error, attempt.ended, self._described.get(within, {}), severity=names.WARN)
         self._pass_on(attempt.error, within, of_attempt=True)
@@ -138,7 +139,7 @@ class SpanSink(Sink):
         """Make the span of a wait, afterwards."""
         attributes = {**place_of(visit), names.WAIT_REASON: waiting.reason}
         span = self._tracer.start_span(
-            names.SPAN_WAIT, waiting.context, SpanKind.INTERNAL, attributes, start_time=waiting.started
+            names.SPAN_WAIT, waiting.context, _INTERNAL, attributes, start_time=waiting.started
         )
         aside(span.end, waiting.ended)
 
@@ -158,7 +159,7 @@ class SpanSink(Sink):
         elif not trace.get_current_span(context).get_span_context().is_valid:  # It would be a trace of its own.
             context = trace.set_span_in_context(recorded.span, context)
         span = self._tracer.start_span(
-            name, context, SpanKind.INTERNAL, {**attributes, names.PENDING: True}, start_time=recorded.started
+            name, context, _INTERNAL, {**attributes, names.PENDING: True}, start_time=recorded.started
         )
         span.end(recorded.started)
         self._pending[recorded] = span.get_span_context()
@@ -173,7 +174,7 @@ class SpanSink(Sink):
         recorded.span = self._tracer.start_span(
             name,
             recorded.parent_context,
-            SpanKind.INTERNAL,
+            _INTERNAL,
             attributes,
             links,
             recorded.started,
@@ -182,11 +183,9 @@ class SpanSink(Sink):
         )
         if self._recorder.settings.pending and not isinstance(recorded, Part) and recorded.span.is_recording():
             self._say_that_it_began(recorded, name, attributes)
-        if recorded.span is not trace.INVALID_SPAN:
-            recorded.context = trace.set_span_in_context(recorded.span, recorded.context)
 
     def _end(self, recorded: T, say_outcome: Callable[[T], None]) -> None:
-        span, error = recorded.span, recorded.exception
+        span, error, result = recorded.span, recorded.exception, recorded.result
         inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
         if self._pending:
             self._pending.pop(recorded, None)
@@ -194,13 +193,15 @@ class SpanSink(Sink):
             return
         try:
             say_outcome(recorded)
-            if error is not None and recorded.result in ("failure", "cancelled"):
-                severity = names.ERROR if recorded.result == "failure" else names.WARN
+            if result == "success":  # Mostly.
+                return
+            if error is not None and result in ("failure", "cancelled"):
+                severity = names.ERROR if result == "failure" else names.WARN
                 self._fail(span, recorded, error, recorded.ended, inside, severity=severity)
                 self._pass_on(error, recorded.parent)
-            elif recorded.result in ("failure", "cancelled", "abandoned"):
+            elif result in ("failure", "cancelled", "abandoned"):
                 span.set_status(Status(StatusCode.ERROR))
-                span.set_attribute(names.ERROR_TYPE, recorded.error_type or recorded.result)
+                span.set_attribute(names.ERROR_TYPE, recorded.error_type or result)
         finally:
             aside(span.end, recorded.ended)
 
@@ -265,6 +266,12 @@ def _identity(error: BaseException) -> tuple[object, object]:
     return (id(error), None) if trace is None else ((id(error), trace.tb_frame.f_code, trace.tb_lasti), None)
 
 
+def _make_current(recorded: Run | Part) -> None:
+    """Have its span be the current one where it is."""
+    if recorded.span is not trace.INVALID_SPAN:
+        recorded.context = trace.set_span_in_context(recorded.span, recorded.context)
+
+
 def _known(visit: Visit) -> Attributes:
     """The attributes that are known when a visit starts: samplers see them, and they are cheaper then."""
     run, code = visit.run, visit.code
@@ -298,26 +305,41 @@ def _platforms(visit: Visit) -> Attributes:
 
 def _say_outcome(visit: Visit) -> None:
     """Say on the span how a visit ended, and what has changed since it started."""
-    span = visit.span
-    span.set_attribute(names.STAGE_RESULT, visit.result or "success")
+    result = visit.result or "success"
+    if not visit.eventful and visit.revision is visit.revision_before and visit.platforms is visit.platforms_before:
+        visit.span.set_attribute(names.STAGE_RESULT, result)  # Mostly.
+        return
+    said: Attributes = {names.STAGE_RESULT: result}
     if visit.handed_over:
-        span.set_attributes(_known(visit))
+        said.update(_known(visit))
     elif visit.revision is not visit.revision_before:
-        span.set_attribute(names.STAGE_REVISION, visit.revision or 0)
-    if visit.attempts != visit.code.attempts:
-        span.set_attribute(names.STAGE_ATTEMPTS, visit.attempts)
+        said[names.STAGE_REVISION] = visit.revision or 0
     if visit.own_platforms or visit.platforms is not visit.platforms_before:
-        span.set_attributes(_platforms(visit))
+        said.update(_platforms(visit))
+    if visit.eventful:
+        _add_events(said, visit)
+    visit.span.set_attributes(said)
+
+
+def _add_events(said: Attributes, visit: Visit) -> None:
+    """Add what has happened in a visit to what is said of it."""
+    for version in visit.versions:
+        event: Attributes = {names.VERSION_ID: version.id}
+        if version.action is not None:
+            event[names.VERSION_ACTION] = version.action
+        visit.span.add_event(names.EVENT_VERSION, event, visit.ended)
+    if visit.attempts != visit.code.attempts:
+        said[names.STAGE_ATTEMPTS] = visit.attempts
     if visit.item_platform is not None:
-        span.set_attribute(names.ITEM_PLATFORM, visit.item_platform)
+        said[names.ITEM_PLATFORM] = visit.item_platform
     if visit.action is not None:
-        span.set_attribute(names.STAGE_ACTION, visit.action)
+        said[names.STAGE_ACTION] = visit.action
     if visit.retries or visit.wait:  # Readers take a wait for one between attempts, where nothing is said of these.
-        span.set_attribute(names.STAGE_RETRY_COUNT, visit.retries)
+        said[names.STAGE_RETRY_COUNT] = visit.retries
     if visit.wait:
-        span.set_attribute(names.STAGE_WAIT, visit.wait)
+        said[names.STAGE_WAIT] = visit.wait
     if visit.items_total is not None or visit.items_done or visit.items_failed:
         if visit.items_total is not None:
-            span.set_attribute(names.STAGE_ITEMS_TOTAL, visit.items_total)
-        span.set_attribute(names.STAGE_ITEMS_DONE, visit.items_done)
-        span.set_attribute(names.STAGE_ITEMS_FAILED, visit.items_failed)
+            said[names.STAGE_ITEMS_TOTAL] = visit.items_total
+        said[names.STAGE_ITEMS_DONE] = visit.items_done
+        said[names.STAGE_ITEMS_FAILED] = visit.items_failed

@@ -132,7 +132,7 @@ class Fallback(_Call):
     def leave(self, error: BaseException | None) -> None:
         """The item has ended."""
         self._detach()
-        self._visit.fell_back = self._visit.fell_back or error is None
+        self._visit.eventful, self._visit.fell_back = True, self._visit.fell_back or error is None
         if self._item is not None:
             self._end_item(self._item, "fallback" if error is None else result_of(error), error)
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from contextvars import Token
+from dataclasses import replace
 from typing import Any, cast
 from weakref import ref
-
-from opentelemetry.context import get_current
 
 from ..recording import default
 from ..recording.call import Call, Code
@@ -21,7 +20,7 @@ from ..recording.context import attach, detach
 from ..recording.faults import Harmless
 from ..recording.live import Recorded, Run
 from ..recording.order import worker
-from ..recording.place import is_over, recorded_in
+from ..recording.place import current_context, is_over, recorded_in
 from ..recording.visits import Visit
 from .classes import BY_HAND
 from .opening import Opening, Scope, action_of
@@ -118,7 +117,7 @@ def begins(node: object, phase: str, has_prep: bool, is_batch: bool) -> bool:
         return not _is_run(node)
     if phase != "exec":
         return False
-    if (at := recorded_in(get_current())) is not None and is_over(at):
+    if (at := recorded_in(current_context())) is not None and is_over(at):
         return False  # An item of a batch that runs on when its visit has ended.
     known, who = _of(node), worker()  # No generators: what a signal's handler raises while one is closed is lost.
     if [each for each in known if each.is_open and (each.phase == "prep" or each.worker == who or is_batch)]:
@@ -176,7 +175,7 @@ class _GoingOn(Scope[Any]):
         self._recorded.node = call.node
         self._recorded.recorder.registry.of_nodes[id(call.node)][self._recorded] = None
         if isinstance(self._recorded, Visit):
-            self._recorded.code = self._recorded.code._replace(function=call.code.function)
+            self._recorded.code = replace(self._recorded.code, function=call.code.function)
         return self._recorded
 
     def given(self, recorded: Any) -> Any:
@@ -234,7 +233,7 @@ class Step(Harmless[None]):
             part.returned(value)
         visit = self._driven.recorded
         if self._phase == "post" and isinstance(visit, Visit):
-            visit.action = action_of(self._node, value)
+            visit.eventful, visit.action = True, action_of(self._node, value)
 
     def leave(self, error: BaseException | None) -> None:
         """End the visit too, where it was the last call or an exception leaves it."""

@@ -6,6 +6,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Collection
+from dataclasses import replace
 from inspect import isfunction
 from itertools import islice
 from typing import Any, cast
@@ -63,6 +64,7 @@ class NodeClass:
         phases = {phase_of(name) for name in BY_HAND if name in owners and not _runs(owners[name])}
         """What it defines itself, beside what the class that has `_run` does."""
         self.has_run = any(name in owners for name in RUNS)
+        self._at_once = not inspect.iscoroutinefunction(wrappers["_run"])
         self.has_prep = "prep" in phases
         firsts = {phase_of(name): _first_parameter(vars(owners[name])[name]) for name in PHASES if name in owners}
         self.takes_store = self.has_run or firsts.get("prep") in ("shared", firsts.get("post", ""))
@@ -96,13 +98,15 @@ class NodeClass:
     def _code(self, method: str, origin: Origin) -> Code:
         known = Code(self.name, loose=not self.is_flow, origin=origin) if self.scope is None else self.scope.code
         given = None if self.scope is None else self.scope.name
-        code = known._replace(
+        code = replace(
+            known,
             name=given or self.name,
             of_class=known.loose,
             bare=given is None and self.is_flow and self.name in _BARE,
             function=name_of(f"{self._where}.{method}"),
             batch=self.is_batch,
             attempts=self._attempts,
+            at_once=method == "_run" and self._at_once,
         )
         return self._codes.setdefault((method, origin), code)
 

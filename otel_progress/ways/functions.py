@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 from ..recording.call import Call
@@ -50,7 +51,7 @@ def decorated(
     inner = _unwrap_partial(function)
     name = scope.name or name_of(name or getattr(inner, "__name__", type(inner).__name__))
     module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", type(inner).__qualname__)
-    code = scope.code._replace(name=name, function=name_of(f"{module}.{qualname}" if module else qualname))
+    code = replace(scope.code, name=name, function=name_of(f"{module}.{qualname}" if module else qualname))
     given, stepwise = scope.shared, False
 
     def opening(shared: Any) -> Opening[Any]:
@@ -71,6 +72,7 @@ def decorated(
     elif inspect.isgeneratorfunction(function):
         wrapper, stepwise = signed(GENERATOR, function, __begin__=steps), True
     else:
+        code = replace(code, at_once=True)
         wrapper = signed(_PLAIN, function, __opening__=opening, __data__=_DATA, __go_on__=go_on)
     wrapper.__name__, wrapper.__qualname__ = getattr(inner, "__name__", name), qualname
     return functools.wraps(function)(wrapper)

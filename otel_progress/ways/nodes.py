@@ -10,13 +10,11 @@ from collections.abc import Callable, Sized
 from typing import Any
 from weakref import WeakValueDictionary
 
-from opentelemetry.context import get_current
-
 from ..recording import default
 from ..recording.call import Call
 from ..recording.faults import Harmless, from_handler, passes, report
 from ..recording.live import Recorded, Run
-from ..recording.place import RECORDED
+from ..recording.place import RECORDED, current_context
 from ..recording.store import found_store, given_store, name_of
 from ..recording.visits import Part, Visit
 from . import by_hand
@@ -70,7 +68,7 @@ class Nodes:
                 name in info.unentered
                 and default.recorder.settings.detail == "none"
                 # Asked for every call, and so as quickly as can be: what is current is open where it has its node.
-                and (name not in info.by_hand or getattr(get_current().get(RECORDED), "node", None) is node)
+                and (name not in info.by_hand or getattr(current_context().get(RECORDED), "node", None) is node)
             ):
                 return None
             entry = info.is_entry(name, wrapper)

@@ -137,6 +137,8 @@ class Opening(Harmless[T]):
     def hand_on(self, kind: type[_Other], stepwise: bool) -> _Other:
         """Leave it open for another, which ends it."""
         other, recorded = kind(self._scope, self._call, stepwise), self.recorded
+        if isinstance(recorded, Visit):
+            recorded.at_once = False
         if self._token is not None and recorded is not None:
             detach(self._token, self._attached)
             self._token = None
@@ -170,7 +172,7 @@ class Opening(Harmless[T]):
     def got(self, value: object) -> None:
         """Note what a node returned: the action that its flow goes on with."""
         if isinstance(self.recorded, Visit):
-            self.recorded.action = action_of(self._call.node, value)
+            self.recorded.eventful, self.recorded.action = True, action_of(self._call.node, value)
 
     def step(self) -> Attached:
         """Make it current for one step of a generator, with what the steps before have made current inside."""

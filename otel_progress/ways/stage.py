@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from ..recording import default
@@ -132,8 +133,11 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
         budget: str | float | None = None,
     ) -> None:
         super().__init__(name, shared=shared)
-        self.code = self.code._replace(
-            budget=None if budget is None else parse_duration(budget), platforms=platforms, revision=revision
+        self.code = replace(
+            self.code,
+            budget=None if budget is None else parse_duration(budget),
+            platforms=platforms,
+            revision=revision,
         )
 
     def begin(self, call: Call) -> Visit:
