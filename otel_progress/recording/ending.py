@@ -174,7 +174,7 @@ class Ender(Teller):
 
     def _finish_visit(self, visit: Visit) -> None:
         run = visit.run
-        self.tell_end(visit, visit.untold or ())
+        self.tell_end(visit)
         if run.outermost is visit:
             self.end(run, visit.exception, None, visit.ended)
         elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None and run.shown:

@@ -117,10 +117,10 @@ class Teller:
         if foreign is not None:
             raise foreign
 
-    def tell_end(self, visit: Visit, to: Iterable[Sink]) -> None:
-        """The same for `visit_ended`."""
+    def tell_end(self, visit: Visit) -> None:
+        """The same for `visit_ended`, to those that are left."""
         foreign: BaseException | None = None
-        for sink in to:
+        for sink in visit.untold or ():
             try:
                 sink.visit_ended(visit)
             except BaseException as error:

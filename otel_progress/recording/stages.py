@@ -72,9 +72,11 @@ class StageRecord:
         self.own_platforms: dict[str, None] = {}
         """Platforms that visits named one by one; they win over the count in the store."""
         self.by_item: OrderedDict[object, int] = OrderedDict()
-        """Visits so far for each item of a batch flow; None: outside of one."""
+        """Visits so far for each item of a batch flow."""
+        self.without_item = 0
+        """Visits so far outside of one."""
         self.last_spans: dict[object, trace.SpanContext] = {}
-        """The span of the last of them, if there is one."""
+        """The span of the last of them, if there is one; None: of those outside."""
 
     def stage_of(self, called: str) -> str:
         """The name of the stage of a visit whose code is called so."""
@@ -88,8 +90,7 @@ class StageRecord:
             if run.ended is not None or (by_tracker and (self.by_code or visit.stage in run.tracked)):
                 return False
             if visit.item is None:
-                number = visit.number = self.by_item.get(None, 0) + 1
-                self.by_item[None] = number
+                visit.number = self.without_item = self.without_item + 1
             else:
                 self._number(visit)
             if not self.visits:
@@ -334,7 +335,7 @@ class StageRecord:
         record.result = cast(Result, known) if result is not None or record.ended else "abandoned"
         record._load_results(saved.get("results"), is_open=result is None)
         if record.visits:
-            record.by_item[None] = record.visits
+            record.without_item = record.visits
         record.retries = _count(saved.get("retries"))
         record.items_done = _count(saved.get("items_done"))
         record.items_total = None if total is None else _count(total)

@@ -47,6 +47,7 @@ class MetricSink(Sink):
         self._without: object = None
         """A provider that is known to take nothing."""
         self._measurements = Measurements()
+        self._put = self._measurements.put
         self.budgets: dict[tuple[str, str], float] = {}
         """Declared budgets in seconds, by workflow and stage."""
         # Said to be 0 when nothing goes on any more: a series that only stops would look like a process that died.
@@ -103,7 +104,7 @@ class MetricSink(Sink):
         """Measure the run."""
         if not run.owned or not self._is_measured():
             return
-        put, span = self._measurements.put, run.span.get_span_context()
+        put, span = self._put, run.span.get_span_context()
         workflow = {names.WORKFLOW_NAME: self._bound.workflow(run.workflow)}
         put(self._run_duration, run.seconds, {**workflow, names.RESULT: run.result or "success"}, span)
         if run.revision is not None:
@@ -147,7 +148,7 @@ class MetricSink(Sink):
             attributes = {**attributes, names.ERROR_TYPE: self._bound.error_type(visit.error_type or "_OTHER")}
         # With its span, so that an exemplar points at it although it is not current any more.
         seconds = ((visit.ended or 0) - visit.started) / NANO
-        self._measurements.put(self._stage_duration, seconds, attributes, visit.span_context)
+        self._put(self._stage_duration, seconds, attributes, visit.span_context)
 
     def retried(self, visit: Visit, error_type: str, wait: float) -> None:
         """Count a retry and the wait before it."""
@@ -181,7 +182,7 @@ class MetricSink(Sink):
                 **self._labels(visit.run.workflow, visit.stage),
                 names.ITEM_PLATFORM: self._bound.platform(platform),
             }
-            self._measurements.put(self._platform_duration, seconds, attributes, visit.span_context)
+            self._put(self._platform_duration, seconds, attributes, visit.span_context)
 
     def dead_end(self, owner: Visit | Run, stage: str, action: str | None) -> None:  # noqa: ARG002 - no action on a metric
         """Count it."""
@@ -189,7 +190,7 @@ class MetricSink(Sink):
 
     def _count(self, add: Record, amount: float, attributes: Mapping[str, str]) -> None:
         if self._is_measured():
-            self._measurements.put(add, amount, attributes)
+            self._put(add, amount, attributes)
 
     def _is_measured(self) -> bool:
         """Whether there is a provider that may record: those that come with the API never do."""

@@ -291,7 +291,7 @@ def _known(visit: Visit) -> Attributes:
         attributes[names.STAGE_PLATFORMS] = visit.platforms.names
     if visit.revision is not None:
         attributes[names.STAGE_REVISION] = visit.revision
-    if visit.own_platforms:
+    if visit.eventful and visit.own_platforms:
         attributes.update(_platforms(visit))
     return attributes
 

@@ -150,7 +150,7 @@ _known: dict[int, tuple[weakref.ref[type], NodeClass]] = {}
 
 def class_of(node: Any) -> NodeClass:
     """What a node's class is."""
-    cls, all_known = cast("type[object]", type(node)), _known
+    cls, all_known = type_of(node), _known
     known = all_known.get(id(cls))
     if known is not None:
         return known[1]
