@@ -267,3 +267,31 @@ def test_without_an_sdk_the_mirror_still_works() -> None:
     recorder.end(visit)
     recorder.end(run)
     assert run.run.entries()["a"]["trace_id"] is None
+
+
+def test_spans_are_made_from_then_on_that_there_is_an_sdk(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = trace.NoOpTracerProvider()
+    telemetry.recorder.sinks = usual_sinks(telemetry.recorder, nobody)
+    span_sink: Any = telemetry.recorder.sinks[0]
+    with workflow("w", shared={}):
+        with stage("before"):
+            pass
+        assert telemetry.spans() == []
+        monkeypatch.setattr(span_sink, "_given_provider", telemetry.tracer_provider)
+        telemetry.time.passes(0.001)
+        with stage("after"):
+            pass
+    assert repr(telemetry.trees()) == "[stage after]"
+
+
+def test_without_an_sdk_the_span_around_a_stage_is_handed_on() -> None:
+    recorder = Recorder()
+    recorder.sinks = usual_sinks(recorder, trace.NoOpTracerProvider())
+    remote = trace.NonRecordingSpan(trace.SpanContext(0xA, 0xB, is_remote=True))
+    with trace.use_span(remote):
+        visit = recorder.start_visit(Call(Code("a"), {}))
+    assert trace.get_current_span(visit.context).get_span_context() == remote.get_span_context()
+    recorder.end(visit)
+    assert visit.run.entries()["a"]["trace_id"] == f"{0xA:032x}"

@@ -37,6 +37,7 @@ _NOTHING: _Described = {}
 _REPEATS, _FOLLOWS = {names.LINK: names.LINK_REPEATS}, {names.LINK: names.LINK_FOLLOWS}
 _INTERNAL = SpanKind.INTERNAL
 _NO_SPAN = trace.INVALID_SPAN_CONTEXT
+_MILLISECOND = 1_000_000
 _MOST_DESCRIBED = 16  # Exceptions that a workflow catches, over and over, in one long run.
 
 
@@ -46,8 +47,9 @@ class SpanSink(Sink):
     def __init__(self, recorder: Recorder, bound: NameBound, tracer_provider: TracerProvider | None = None) -> None:
         self._recorder = recorder
         self._given_provider = tracer_provider
-        self._provider = tracer_provider or trace.get_tracer_provider()
-        self._tracer = trace.get_tracer(names.SCOPE, __version__, tracer_provider, SCHEMA_URL)
+        self._asked = 0
+        """When it was found last that there is no SDK, in nanoseconds since the Unix epoch."""
+        self._use(tracer_provider or trace.get_tracer_provider())
         self._bound = bound
         self._names: dict[str, str] = {}
         """Of the spans of stages, which are asked for again and again."""
@@ -60,8 +62,7 @@ class SpanSink(Sink):
         """Start the run's span."""
         provider = self._given_provider or trace.get_tracer_provider()
         if provider is not self._provider:  # Set meanwhile. The tracer from before it hands every call on to that.
-            self._provider = provider
-            self._tracer = trace.get_tracer(names.SCOPE, __version__, provider, SCHEMA_URL)
+            self._use(provider)
         if run.owned:
             name = f"{names.SPAN_RUN} {self._bound.workflow(run.workflow)}"
             self._start(run, name, {names.WORKFLOW_NAME: run.workflow, names.RUN_ID: run.id})
@@ -74,6 +75,9 @@ class SpanSink(Sink):
 
     def visit_started(self, visit: Visit) -> None:
         """Start the visit's span, with links to the visits that it repeats and follows."""
+        if self._is_api and self._is_unheard(visit):
+            visit.context = Context({**visit.parent_context, RECORDED: visit})
+            return
         record = visit.record
         before = record.last_spans.get(visit.item)
         links: list[Link] = []
@@ -163,6 +167,22 @@ class SpanSink(Sink):
         )
         span.end(recorded.started)
         self._pending[recorded] = span.get_span_context()
+
+    def _use(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = trace.get_tracer(names.SCOPE, __version__, provider, SCHEMA_URL)
+        self._is_api = type(provider).__module__.startswith(trace.__name__)
+        """Whether it is one of those that come with the API, and makes no spans."""
+
+    def _is_unheard(self, visit: Visit) -> bool:
+        """Whether there is no SDK, and no span around the visit either that would be handed on."""
+        if not 0 <= visit.started - self._asked < _MILLISECOND:  # To ask costs; who sets an SDK up takes longer.
+            provider = self._given_provider or trace.get_tracer_provider()
+            if provider is not self._provider:
+                self._use(provider)
+                return False
+            self._asked = visit.started
+        return visit.parent_context.get(SPAN, trace.INVALID_SPAN) is trace.INVALID_SPAN
 
     def _name_for(self, stage: str) -> str:
         bound = self._bound.stage(stage)
