@@ -61,11 +61,17 @@ class Appending:
                     end = self._end
                     if end < 0:
                         end = os.lseek(self._descriptor, 0, os.SEEK_END)
-                    line = _in_one_page(end, line)
+                    length = len(line)
+                    if -end % _PAGE < length:  # Mostly not.
+                        line = _in_one_page(end, line)
+                        length = len(line)
                     self._end = -1  # Until it is known again: a signal's handler may raise now, or write a line itself.
                     sent = os.write(self._descriptor, line)
-                    if sent == len(line):
-                        self._end = end + sent if self.alone and self._end < 0 else -1
+                    if sent == length:
+                        if self.alone and self._end < 0:
+                            self._end = end + sent
+                        else:
+                            self._end = -1
                         return
             except OSError:  # Not opened yet; or something to find out about.
                 pass

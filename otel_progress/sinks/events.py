@@ -130,10 +130,9 @@ class EventSink(Sink):
             above = trace.get_current_span(visit.parent_context).get_span_context()
             if above != parent.span.get_span_context():
                 more += _parent_span(above.span_id)
-        if visit.follows:
-            (serial, _), *others = visit.follows
-            more += f'{_FOLLOWS}{self._out.process}.{serial}"}}'
-            for other, _ in others:
+        if follows := visit.follows:
+            more += f'{_FOLLOWS}{self._out.process}.{follows[0][0]}"}}'
+            for other, _ in follows[1:] if len(follows) > 1 else ():
                 more += f',{{"stringValue":"{self._out.process}.{other}"}}'
             more += "]}}}"
         self._out.write(f"{self._lead}{visit.started}{texts.started}{own}{more}]{ids}{_TAIL}".encode())
@@ -362,12 +361,14 @@ def _trace(context: trace.SpanContext) -> str:
 
 def _state(visit: Visit) -> str:
     """What of a visit may be known at its start and change until its end."""
+    if visit.revision is None and not visit.platforms.count and not visit.eventful:
+        return ""  # Mostly.
     text, own, platforms = "", visit.own_platforms, visit.platforms
     if own or platforms.count:
         if some := tuple(own)[:MOST_NAMES] or platforms.names:
             text = _texts(names.STAGE_PLATFORMS, tuple(some))
         text += _whole(names.STAGE_PLATFORM_COUNT, len(own) or platforms.count)
-    if visit.eventful and visit.item_platform is not None:
+    if visit.item_platform is not None:
         text += _text(names.ITEM_PLATFORM, visit.item_platform)
     if visit.revision is not None:
         text += _whole(names.STAGE_REVISION, visit.revision)
