@@ -114,10 +114,11 @@ class StageRecord:
 
     def _number(self, visit: Visit) -> None:
         item, by_item = visit.item, self.by_item
-        visit.number = by_item.get(item, 0) + 1
-        by_item[item] = visit.number
-        by_item.move_to_end(item)
-        if len(by_item) > MOST_ITEMS:
+        before = by_item.get(item, 0)
+        visit.number = by_item[item] = before + 1
+        if before:
+            by_item.move_to_end(item)
+        elif len(by_item) > MOST_ITEMS:
             self.last_spans.pop(by_item.popitem(last=False)[0], None)
 
     def take_over(self, visit: Visit) -> None:
