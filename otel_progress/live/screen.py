@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from .. import names
 from ..recording.times import NANO, duration
 from ..recording.visible import visible
+from ..recording.wording import behind
 from ..report.fitting import beginning, cut
 from ..report.lines import how_long, progress_of, seconds_text
 from ..report.said import times
@@ -227,7 +228,7 @@ class Screen:
         platforms = () if item else texts(told.get(names.STAGE_PLATFORMS)) or texts(begun.get(names.STAGE_PLATFORMS))
         if platforms:
             more = f" and {len(platforms) - _PLATFORMS} more" if len(platforms) > _PLATFORMS else ""
-            yield self._text(f"for {', '.join(platforms[:_PLATFORMS])}{more}"), ""
+            yield self._text(behind("for", f"{', '.join(platforms[:_PLATFORMS])}{more}")), ""
 
     def _done(self, stage: StageNow, depth: int) -> _Cells:
         last = stage.last

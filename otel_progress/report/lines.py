@@ -14,6 +14,7 @@ from datetime import datetime
 from .. import names
 from ..recording.times import NANO, duration
 from ..recording.visible import visible
+from ..recording.wording import for_what
 from ..runs.happenings import Happening
 from ..runs.otlp import count, optional_count, seconds, text
 from ..runs.present import Change, Present, RunNow, VisitNow
@@ -316,7 +317,7 @@ def progress_of(visit: VisitNow) -> Iterator[str]:
     elif attempt > 1 or error:
         yield f"attempt {max(attempt, 1)}{failed}"
     if (reason := visit.waits_for) is not None:
-        yield f"waits for {visible(reason)}"
+        yield f"waits{for_what(visible(reason))}"
 
 
 def rough(passed: int) -> str:

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from .. import names
 from ..recording.times import NANO, duration
 from ..recording.visible import visible
+from ..recording.wording import behind, for_what
 from ..runs.model import Attempt, Item, Run, State, Visit, Wait
 from .fitting import folded
 
@@ -167,12 +168,12 @@ def _visit(run: Run, visit: Visit, links: list[str], depth: int, now: int) -> It
             continue
         took = duration(max(0, each.ended - each.started) / NANO)
         if isinstance(each, Wait):
-            yield _Row(_after(run, each), took, f"waited for {visible(each.reason)}", "cyan", depth + 1)
+            yield _Row(_after(run, each), took, f"waited{for_what(visible(each.reason))}", "cyan", depth + 1)
         elif isinstance(each, Attempt):
-            why = visible(": ".join(filter(None, (each.error, each.message))))
-            yield _Row(_after(run, each), took, f"attempt {each.number} failed: {why}", "red", depth + 1)
+            why = visible(": ".join(filter(None, (f"attempt {each.number} failed", each.error, each.message))))
+            yield _Row(_after(run, each), took, why, "red", depth + 1)
         else:
-            text = f"item{f' {visible(each.platform)}' if each.platform else ''}"
+            text = behind("item", visible(each.platform or "")) or "item"
             error = f": {visible(each.error)}" if each.error else ""
             yield _Row(_after(run, each), took, f"{text}{error}", "red" if error else "", depth + 1)
 

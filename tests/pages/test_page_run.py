@@ -421,6 +421,16 @@ def test_hover(opened: Opens) -> None:
     assert told.is_hidden()
 
 
+def test_what_it_was_for_and_its_action_are_said_without_a_word_twice(opened: Opens) -> None:
+    visits = (
+        visit("a", 0, 1, item_platform="for all", action="action taken"),
+        visit("b", 1, 2, "a", item_platform="x", action="again"),
+    )
+    labels = opened(html(run(*visits, ends=2))).page.locator("[role=treeitem]").all()
+    said = [(label.get_attribute("aria-label") or "").split(", ") for label in labels]
+    assert [(each[1], each[-1]) for each in said] == [("for all", "action taken"), ("for x", "action again")]
+
+
 def test_sorting(opened: Opens) -> None:
     page = opened(html(small())).page
     names_of = lambda: page.locator("#stages tbody th").all_inner_texts()  # noqa: E731
