@@ -318,6 +318,17 @@ def test_the_prose_of_help_is_no_wider_than_the_terminal(
     assert all(len(line) <= width for part in prose if "\n  " not in part for line in part.splitlines())
 
 
+@pytest.mark.parametrize(
+    "command", ["", "run", "runs", "show", "watch", "report", "compare", "bench", "ui", "stack", "stack up"]
+)
+def test_help_fits_into_a_terminal_of_80_columns(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(*command.split(), "--help") == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize("command", [["run", "--odd", "app.py"], ["runs", "--odd"], ["report", "--odd"]])
 def test_an_option_that_is_not_known_is_told_by_the_command(
     command: list[str], capsys: pytest.CaptureFixture[str]

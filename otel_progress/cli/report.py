@@ -17,6 +17,7 @@ from ..insight.exports import to_json
 from ..pages import run_page
 from ..recording.visible import visible
 from ..report.bottlenecks import screen
+from ..report.fitting import folded
 from ..report.formats import Trace, comma_separated, markdown
 from ..runs import Filter, Problems, Run, SourceError
 from ..runs.details import details_of
@@ -58,8 +59,8 @@ examples:
   otel-progress report 91a85411                 one run
   otel-progress report --workflow 'pr_*' --since 7d
   otel-progress report --format markdown >> "$GITHUB_STEP_SUMMARY"
-  otel-progress report 91a85411 --html run.html                a page to look at
-  otel-progress report 91a85411 --format chrome > trace.json   for ui.perfetto.dev
+  otel-progress report 91a85411 --html run.html               a page to look at
+  otel-progress report 91a85411 --format chrome > trace.json  ui.perfetto.dev
   otel-progress report --from http://localhost:16686?service=content-studio
   zcat traces.jsonl.gz | otel-progress report --from -
 """
@@ -80,6 +81,7 @@ def add_to(command: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--format",
         choices=FORMATS,
+        metavar="FORMAT",
         default="text",
         help="text: one screen (default); json: all figures; markdown: for a pull request; chrome: trace events, for "
         "Perfetto and speedscope; csv: a line for each stage of each run",
@@ -176,7 +178,9 @@ def _screens(workflows: Any) -> Iterator[tuple[str, str]]:
     if left := workflows[_MOST_WORKFLOWS:]:
         names = ", ".join(visible(each.figures.workflow) or "(no name)" for each in left[:10])
         yield "", ""
-        yield f"and {len(left)} more workflows; --workflow shows one of them: {names}", "dim"
+        more = f"and {len(left)} more workflow{'s' * (len(left) > 1)}; --workflow shows one of them: {names}"
+        width = room()
+        yield from ((part, "dim") for part in (folded(more, width) if width else (more,)))
 
 
 def _asks(options: argparse.Namespace) -> bool:

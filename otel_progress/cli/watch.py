@@ -66,7 +66,7 @@ _EXAMPLES = """\
 examples:
   otel-progress watch                         what runs here, or is about to
   otel-progress watch 91a85411
-  otel-progress watch /home/ada/studio        what runs in somebody else's project
+  otel-progress watch /home/ada/studio        what runs in another's project
   otel-progress watch && notify-send "done"
   otel-progress watch --json | jq -c 'select(.result == "failure")'
 """
