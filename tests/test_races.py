@@ -407,11 +407,7 @@ def test_what_a_user_prepared_stays_when_another_thread_is_first_to_show_the_run
 class Limit(int):
     """A limit at which something happens once, as soon as it has been compared with."""
 
-    def __new__(cls, limit: int, _: Callable[[], object]) -> Limit:
-        return super().__new__(cls, limit)
-
-    def __init__(self, _: int, work: Callable[[], object]) -> None:
-        self.work: Callable[[], object] | None = work
+    work: Callable[[], object] | None = None
 
     def _told(self, answer: bool) -> bool:
         work, self.work = self.work, None
@@ -449,10 +445,11 @@ def test_no_more_names_pass_than_the_limit_when_several_are_new_at_once(
         for name in meanwhile:
             bound.stage(name)
 
-    recorder = Recorder(settings=Settings(name_limit=Limit(limit, lambda: interrupted_by(come))))
-    bound = NameBound(recorder)
+    most = Limit(limit)
+    bound = NameBound(Recorder(settings=Settings(name_limit=most)))
+    most.work = lambda: interrupted_by(come)
     first = bound.stage("a")
-    assert cast("Any", recorder.settings.name_limit).work is None
+    assert most.work is None
     assert first == ("a" if "a" in passed else "other")
     everything = ["a", *meanwhile, "z"]
     for _ in range(2):  # What has once passed, or not, does so again.
