@@ -383,8 +383,8 @@ def test_workflows_that_are_not_shown_are_named_within_the_terminal(
     workflows: int, said: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(workflows):
-        name = {"workflow__name": f"a campaign of number {number}"}
-        spans = [span("run campaign", "r1", at=number * 10.0, takes=5.0, run=f"{number}" * 32, **name)]
+        name = f"a campaign of number {number}"
+        spans = [span("run campaign", "r1", at=number * 10.0, takes=5.0, run=f"{number}" * 32, workflow__name=name)]
         record(here, f"20250828T10450{number}Z-app-0a0a0a", spans=spans)
     monkeypatch.setenv("COLUMNS", "60")
     assert run("report") == 0
