@@ -293,7 +293,7 @@ def test_which_runs(arguments: list[str], runs: int, folder: Path, capsys: pytes
     ("arguments", "code", "said"),
     [
         (["zz"], 1, "no run begins with zz"),
-        ([""], 2, "several runs begin with"),
+        ([""], 2, "no run is named"),
         (["--workflow", "other"], 1, "no run is there that is asked for"),
         (["--from", "nothing.jsonl"], 2, "nothing.jsonl: No such file or directory"),
         (["--from", "foreign.txt"], 2, "foreign.txt:1: not JSON"),

@@ -28,7 +28,7 @@ from ..runs.whole import is_wanted, whole_runs
 from .compare import wrote
 from .output import put, room, say_problems
 from .runs import add_choice_to, source_of
-from .said import say
+from .said import not_one, say
 
 FORMATS = ("text", "json", "markdown", "chrome", "csv")
 _MOST_VISITS = 1_000_000
@@ -184,7 +184,7 @@ def _screens(workflows: Any) -> Iterator[tuple[str, str]]:
 
 
 def _asks(options: argparse.Namespace) -> bool:
-    return bool(options.workflow or options.state or options.since or options.until)
+    return bool(options.workflow is not None or options.state or options.since or options.until)
 
 
 def _runs(source: Source, problems: Problems, ids: set[str] | None, progress: _Progress) -> Iterator[Run]:
@@ -203,14 +203,11 @@ def _ids(source: Source, prefixes: list[str], problems: Problems) -> tuple[set[s
     with closing(Index(source.index)) as index:
         index.update(source.inputs, problems)
         for prefix in prefixes:
-            ids = index.ids(prefix)
+            ids = index.ids(prefix) if prefix else []
             ids = [prefix] if prefix in ids else ids
-            if not ids:
-                say(f"otel-progress: no run begins with {visible(prefix)}: `otel-progress runs` lists them")
-                return 1
-            if len(ids) > 1:
-                say(f"otel-progress: several runs begin with {visible(prefix)}: {visible(', '.join(ids))}")
-                return 2
+            if len(ids) != 1:
+                say(f"otel-progress: {not_one(prefix, ids)}")
+                return 2 if ids or not prefix else 1
             found |= set(ids)
         inputs = {name for run in found for name in index.inputs_of(run)}
     return found, Source([each for each in source.inputs if each.name in inputs], source.index)

@@ -64,6 +64,8 @@ def versions_of(program: Sequence[str], against: str | None, *, twice: bool) -> 
     new = _checked(Version(NEW, sys.executable, own, here))
     if against is None:
         return [Version(BASE, sys.executable, own, here), new] if twice else [new]
+    if not against:
+        raise ValueError("--against names no version")
     other = Path(against)
     if other.is_dir():
         return [_checked(Version(BASE, sys.executable, own, other.resolve())), new]
@@ -82,7 +84,7 @@ def versions_of(program: Sequence[str], against: str | None, *, twice: bool) -> 
 
 def _checked(version: Version) -> Version:
     script = next(iter(version.program), None)
-    if script is None or version.program == ("-m",):
+    if not script or version.program in {("-m",), ("-m", "")}:
         raise ValueError("no program is named")
     if script != "-m" and not (version.folder / script).is_file():
         raise ValueError(f"{version.folder / script}: no such file")

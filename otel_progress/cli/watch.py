@@ -33,7 +33,7 @@ from ..runs.sources import is_record
 from ..runs.states import Process, Processes, pid_of, processes_of
 from ..runs.whole import whole_runs
 from .output import put
-from .said import say, show_command
+from .said import not_one, say, show_command
 from .watched import Watched, on_terminal
 
 _LOOK = 0.2
@@ -96,7 +96,7 @@ def watch(options: argparse.Namespace) -> int:
     """Follow the run that the options of `watch` name; gives the exit code."""
     run: str | None = options.run
     place = Path(options.source or FOLDER)
-    if run is not None and options.source is None and (os.sep in run or Path(run).is_dir()):
+    if run and options.source is None and (os.sep in run or Path(run).is_dir()):
         run, place = None, Path(run)
     try:
         if run is not None:
@@ -118,12 +118,10 @@ def _named(place: Path, prefix: str) -> tuple[str, Path]:
     source = open_source(place)
     with closing(Index(source.index)) as index:
         index.update(source.inputs, Problems())
-        ids = index.ids(prefix)
+        ids = index.ids(prefix) if prefix else []
         found = [prefix] if prefix in ids else ids
-        if len(found) > 1:
-            raise _NothingError(f"several runs begin with {prefix}: {', '.join(found)}")
-        if not found:
-            raise _NothingError(f"no run begins with {prefix}: `otel-progress runs` lists them")
+        if len(found) != 1:
+            raise _NothingError(not_one(prefix, found))
         told = index.inputs_of(found[0])
     runs = folder_of_records(place)
     return found[0], place if runs is None else runs / max(told)

@@ -148,7 +148,9 @@ class Screen:
     def _head(self, run: RunNow, now: int, room: int, *, several: bool, alone: bool) -> Line:
         done = sum(1 for stage in run.stages.values() if stage.visits and not stage.open)
         failed = run.total("failed")
-        parts: list[Part] = [(self._text(_name(run)), "bold"), (_passed(now - run.began.at), "")]
+        passed = _passed(now - run.began.at)
+        left = max(_LEAST_NAME, room - len(f"{self._signs['running']} , {passed}"))
+        parts: list[Part] = [(cut(self._text(_name(run)), left, self._signs["cut"]), "bold"), (passed, "")]
         if run.state == "stalled":
             parts.append(("stalled", "yellow"))
         if expected := self._expected(run, now):
