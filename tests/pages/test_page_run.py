@@ -292,6 +292,17 @@ def test_a_run_that_goes_on(opened: Opens) -> None:
     assert bar(page, "b")["width"] == pytest.approx(bar(page, "c")["width"])
 
 
+@pytest.mark.parametrize("width", [420, 1180])
+def test_a_name_without_blanks_makes_the_page_no_wider(opened: Opens, width: int) -> None:
+    name = "a_review_of_the_whole_of_the_text_" * 6
+    waits = (Wait("nothing_" * 10, 0, 8 * SECOND),)
+    made = run(visit(name, 0, 9, waits=waits, wait=8.0, id="a", error=f"{name}Error", result="failure"), ends=9)
+    page = opened(html(made), viewport={"width": width, "height": 900}).page
+    waterfall(page, "select(0)")
+    assert page.locator("#insights button").count() > 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_a_run_without_visits(opened: Opens) -> None:
     made = Run(
         "r",
@@ -307,6 +318,8 @@ def test_a_run_without_visits(opened: Opens) -> None:
     assert "No visit was recorded one by one" in page.locator("main").inner_text()
     assert page.locator("#stages tbody tr").count() == 1
     empty = opened(html(Run("r", "", "s"))).page
+    assert "No stage was visited" in empty.locator("main").inner_text()
+    assert empty.locator("#stages").count() == 0
     assert empty.locator("h1").inner_text() == "(no name)"
 
 

@@ -1,6 +1,6 @@
 // What is known of the visit that is chosen, its attributes as they were recorded among it.
 import { h, section } from "./dom.js";
-import { trace } from "./errors.js";
+import { errorsOf, trace } from "./errors.js";
 import { duration, instant, kindOf, NANO, signOf } from "./words.js";
 
 // `bars` is the waterfall; `later` gives, when it is asked for, what is not in the document.
@@ -28,7 +28,7 @@ export function chosenVisit(data, bars, later) {
       raw);
     for (const node of [...place.childNodes]) if (node.nodeType === Node.TEXT_NODE) node.remove();
     later().then((details) => {
-      const errors = data.errors.filter((each) => each.visit === visit.id);
+      const errors = errorsOf(data, details).filter((each) => each.visit === visit.id);
       if (errors.length) raw.append(h("h4", {}, "Errors"), ...errors.map((each) => trace(each, details)));
       const found = Object.entries(details.visits[visit.id] ?? {});
       if (found.length) raw.append(attributes("Attributes, as they were recorded", found));
