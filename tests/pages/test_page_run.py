@@ -434,6 +434,14 @@ def test_hover(opened: Opens) -> None:
     assert told.is_hidden()
 
 
+@pytest.mark.parametrize(("reason", "said"), [("the editor.", "the editor"), (" . ", "(no reason)")])
+def test_the_reason_of_a_wait_stands_before_a_colon(opened: Opens, reason: str, said: str) -> None:
+    waits = (Wait(reason, 3 * SECOND, 4 * SECOND),)
+    page = opened(html(run(visit("a", 0, 9, waits=waits, wait=1.0), ends=9))).page
+    waterfall(page, "select(0)")
+    assert page.locator("#visit li").inner_text() == f"{said}: 1.00 s, from 2.00 s on"  # The run begins at 1 s.
+
+
 def test_what_it_was_for_and_its_action_are_said_without_a_word_twice(opened: Opens) -> None:
     visits = (
         visit("a", 0, 1, item_platform="for all", action="action taken"),

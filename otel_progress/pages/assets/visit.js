@@ -24,7 +24,7 @@ export function chosenVisit(data, bars, later) {
       visit.failed && h("div", {}, h("h4", {}, "Failed attempts"), h("ol", {}, visit.failed.map((each) =>
         h("li", {}, `attempt ${each.number}, ${duration((each.end - each.at) / NANO)}: ${each.error ?? "failed"}${each.message ? `: ${each.message}` : ""}`)))),
       visit.waits && h("div", {}, h("h4", {}, "Waits"), h("ul", {}, visit.waits.map((each) =>
-        h("li", {}, `${each.reason || "(no reason)"}: ${duration((each.end - each.at) / NANO)}, from ${duration(each.at / NANO)} on`)))),
+        h("li", {}, `${each.reason.replace(/[. ]+$/, "") || "(no reason)"}: ${duration((each.end - each.at) / NANO)}, from ${duration(each.at / NANO)} on`)))),
       raw);
     for (const node of [...place.childNodes]) if (node.nodeType === Node.TEXT_NODE) node.remove();
     later().then((details) => {
