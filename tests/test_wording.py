@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,3 +128,28 @@ def test_what_cannot_be_replayed_says_what_is_waited_for() -> None:
     assert refused == (
         "a visit of work waits for a place while others go on, and the record does not hold how many that lets through"
     )
+
+
+def test_what_was_left_open_is_said_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    left: dict[str, Any] = {"error__type": "abandoned"}
+    spans = [
+        span("stage draft", "s1", "r1", stage__result="abandoned", **left),
+        span("run campaign", "r1", result="abandoned", **left),
+    ]
+    record(tmp_path / ".otel-progress", spans=spans)
+    assert main(["show"]) == 0
+    assert capsys.readouterr().out.count("abandoned") == 2  # Of the run, and of its visit.
+    history = [
+        event("run.started"),
+        visit_event("started", "draft", "7.1", at=0),
+        visit_event("ended", "draft", "7.1", at=1, stage__result="abandoned", **left),
+    ]
+    assert Lines().tell(told(*history), after(2))[-1].endswith("draft ended in 1.00 s: abandoned")
+    assert screen(history, 2, 80, 24)[-1].endswith("1.00 s  abandoned")
+    present = Present()
+    for happening in told(*history):
+        present.enter(happening)
+    assert as_text(present.runs.values(), after(2)).endswith("  abandoned")

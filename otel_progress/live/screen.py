@@ -241,7 +241,7 @@ class Screen:
             result = text(last.attributes.get(names.STAGE_RESULT)) or ""
             error = text(last.attributes.get(names.ERROR_TYPE))
             if not fine or result == "fallback":
-                said = f"{result} {error}" if error else result
+                said = f"{result} {error}" if error and error != result else result
                 cells.details.append((self._text(said), "yellow" if fine else "red"))
         if stage.visits > 1:
             cells.details.append((f"{stage.visits:,} visits", cells.style))

@@ -257,10 +257,10 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _how(happening: Happening, result: str) -> Iterator[str]:
-    found = happening.attributes
-    yield visible(text(found.get(result)) or "ended")
-    if not happening.fine or found.get(result) == "fallback":
-        yield visible(_error(happening) or "")
+    told, error = text(happening.attributes.get(result)) or "ended", _error(happening) or ""
+    yield visible(told)
+    if (not happening.fine or told == "fallback") and error != told:
+        yield visible(error)
 
 
 def _error(happening: Happening) -> str | None:

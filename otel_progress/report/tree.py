@@ -127,7 +127,7 @@ def _aligned(rows: list[_Row], room: int | None) -> Iterator[Line]:
 
 def _head(run: Run, now: int) -> Iterator[Line]:
     took = time_of(run.seconds, run.started, run.state, now)
-    error = f", {visible(run.error)}" if run.error else ""
+    error = f", {visible(run.error)}" if run.error and run.error != run.result else ""
     state = f"{state_text(run.state, run.result)}{error}"
     yield f"{visible(run.workflow) or '(no name)'}  {state}  {took}", f"bold {style_of(run.state, run.result)}".strip()
     if run.note:
@@ -186,7 +186,9 @@ def _details(visit: Visit) -> Iterator[str]:
     if visit.state != "done":
         yield visit.state + (f" ({visible(visit.note)})" if visit.note else "")
     elif visit.result != "success":
-        yield visible(f"{visit.result or 'ended'}{f' {visit.error}' if visit.error else ''}")
+        # Of what was left open the span says so twice, as nothing was raised.
+        error = f" {visit.error}" if visit.error and visit.error != visit.result else ""
+        yield visible(f"{visit.result or 'ended'}{error}")
     if visit.item_platform:
         yield visible(visit.item_platform)
     if visit.items_done or visit.items_failed or visit.items_total:

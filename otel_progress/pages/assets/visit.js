@@ -65,7 +65,7 @@ function facts(visit, zero) {
     ["items", items && `${visit.items_done ?? 0} done, ${visit.items_failed ?? 0} failed${visit.items_total ? `, of ${visit.items_total}` : ""}`],
     ["platforms", visit.platforms && visit.platforms.join(", ")],
     ["versions", visit.versions && visit.versions.map(([id, action]) => (action ? `${id} (${action})` : id)).join(", ")],
-    ["error", visit.error],
+    ["error", visit.error !== visit.result && visit.error],
     ["function", visit.function && h("span", { class: "code" }, visit.function)],
     ["process", visit.process],
   ].filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false && value !== 0);

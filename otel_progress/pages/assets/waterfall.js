@@ -338,7 +338,7 @@ export function saidOf(visit, named = true) {
     visit.revision !== undefined && `revision ${visit.revision}`,
     `${duration((visit.end - visit.at) / NANO)}${visit.open ? " so far" : ""}, from ${duration(visit.at / NANO)} on`,
     visit.state ?? visit.result,
-    visit.error,
+    visit.error !== visit.result && visit.error,
     visit.attempts && `${visit.attempts} attempts`,
     visit.wait && `waited ${duration(visit.wait)}`,
     visit.critical && "on the critical path",
