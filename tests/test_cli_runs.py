@@ -373,6 +373,12 @@ def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str], monkeypa
     assert "--from SOURCE" in out
 
 
+@pytest.mark.parametrize("command", ["show", "report", "watch"])
+def test_a_run_that_is_named_where_nothing_is_recorded(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "abc") == (2 if command == "watch" else 1)
+    assert capsys.readouterr().err == "otel-progress: no run is recorded here: `otel-progress run app.py` records one\n"
+
+
 def test_where_nothing_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("runs") == 0
     assert "no run is recorded there: `otel-progress run app.py` records one" in capsys.readouterr().err

@@ -114,7 +114,13 @@ def watch(options: argparse.Namespace) -> int:
 def _named(place: Path, prefix: str) -> tuple[str, Path]:
     """The run whose id begins so, and the record that told of it last."""
     if not place.is_dir():
-        raise _NothingError(f"{place}: no such folder")
+        is_usual = place == FOLDER and not place.exists()
+        why = (
+            "no run is recorded here: `otel-progress run app.py` records one"
+            if is_usual
+            else f"{place}: no such folder"
+        )
+        raise _NothingError(why)
     source = open_source(place)
     with closing(Index(source.index)) as index:
         index.update(source.inputs, Problems())
