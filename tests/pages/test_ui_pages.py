@@ -319,6 +319,16 @@ def test_a_page_that_is_drawn_anew_keeps_nothing_of_the_old_one(tmp_path: Path, 
             pytest.fail("the first drawing is still there")
 
 
+def test_what_broke_off_is_not_shown_as_quick(serve: Serve, visiting: Opens, tmp_path: Path) -> None:
+    runs = [("a", 10.0, "success"), ("b", 10.0, "success"), ("c", 10.0, "success"), ("d", 1.0, "cancelled")]
+    for number, (run, takes, result) in enumerate([*runs, ("e", 1.0, "failure"), ("f", 1.0, "success")]):
+        spans = [span("run campaign", "r1", at=number * 20.0, takes=takes, run=run * 32, result=result)]
+        record(tmp_path / ".otel-progress", f"20250828T10450{number}Z-app-00000{run}", spans=spans)
+    page = visiting(serve(tmp_path))
+    told = {run: page.locator(f"tr[data-run='{run * 32}'] [data-cell='usual']").inner_text() for run in "def"}
+    assert told == {"d": "0.10×", "e": "0.10×", "f": "▼ 0.10×"}
+
+
 def test_links_lead_from_the_list_to_a_run_and_back(served: Served, visiting: Opens) -> None:
     page = visiting(served)
     page.locator(f"tr[data-run='{'b' * 32}'] a").click()
