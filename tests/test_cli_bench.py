@@ -130,10 +130,14 @@ def test_the_same_code_twice(here: Path) -> None:
 def test_programs_that_fail_are_told_of(here: Path) -> None:
     (here / "app.py").write_text(PROGRAM + "\nif 'fail' in sys.argv:\n    raise SystemExit('it is broken')\n")
     _, err = bench("-n", "2", "--against", "app.py", "--", "app.py", "fail")
-    said = re.search(r"^otel-progress: new ended with exit code 1 in 2 of 2 runs; it said: (.*)$", err, re.MULTILINE)
+    said = re.search(
+        r"^otel-progress: NEW ended with exit code 1 in 2 of 2 runs; what it said: (.*)$", err, re.MULTILINE
+    )
     assert said
     assert "it is broken\n" in Path(said[1]).read_text()
-    assert "base ended" not in err
+    assert "BASE ended" not in err
+    _, err = bench("-n", "2", "--", "app.py", "fail")
+    assert "otel-progress: app.py fail ended with exit code 1 in 2 of 2 runs; what it said: " in err
 
 
 def test_a_program_that_is_killed_is_told_of(here: Path) -> None:
@@ -155,6 +159,25 @@ def test_what_leaves_no_record_is_run_once(program: str, said: str, here: Path) 
     out, err = bench("-n", "5", "--", "app.py", code=2)
     assert said in err
     assert out == ""
+
+
+@pytest.mark.parametrize("warm_up", ["0", "1"])
+def test_where_the_other_version_leaves_no_record_that_is_said_at_once(warm_up: str, here: Path) -> None:
+    (here / "old.py").write_text("print('no stage')\n")
+    out, err = bench("-n", "5", "--warm-up", warm_up, "--against", "old.py", "--", "app.py", code=2)
+    assert err.splitlines()[-1].startswith("otel-progress: old.py left no record: no stage was recorded.")
+    assert "there is no run" not in err
+    assert "again: " not in err
+    assert out == ""
+    assert (here / "told.txt").exists() == (warm_up == "1")  # Of the warm-up the program itself is the first.
+
+
+def test_one_run_without_a_record_ends_nothing(here: Path) -> None:
+    third = "with open('starts', 'a') as file: number = file.write('.') and file.tell()\n"
+    (here / "old.py").write_text(f"{third}if number == 3: raise SystemExit('no stage')\n{PROGRAM}")
+    out, err = bench("-n", "3", "--against", "old.py", "--", "app.py")
+    assert "BASE ended with exit code 1 in 1 of 3 runs" in err
+    assert "2 runs of BASE, 3 runs of NEW" in out
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ def test_which_runs(arguments: list[str], runs: int, folder: Path, capsys: pytes
     ("arguments", "code", "said"),
     [
         (["zz"], 1, "no run begins with zz"),
-        ([""], 2, "several runs begin with"),
+        ([""], 2, "no run is named"),
         (["--workflow", "other"], 1, "no run is there that is asked for"),
         (["--from", "nothing.jsonl"], 2, "nothing.jsonl: No such file or directory"),
         (["--from", "foreign.txt"], 2, "foreign.txt:1: not JSON"),
@@ -376,3 +376,18 @@ def test_the_order_of_the_lines_does_not_matter(capsys: pytest.CaptureFixture[st
         assert run("report", "--from", "spans.jsonl") == 0
         said.add(capsys.readouterr().out)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(("workflows", "said"), [(4, "and 1 more workflow; "), (7, "and 4 more workflows; ")])
+def test_workflows_that_are_not_shown_are_named_within_the_terminal(
+    workflows: int, said: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(workflows):
+        name = f"a campaign of number {number}"
+        spans = [span("run campaign", "r1", at=number * 10.0, takes=5.0, run=f"{number}" * 32, workflow__name=name)]
+        record(here, f"20250828T10450{number}Z-app-0a0a0a", spans=spans)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run("report") == 0
+    out = capsys.readouterr().out
+    assert said in out
+    assert max(map(cell_len, out.splitlines())) <= 60

@@ -274,7 +274,18 @@ def test_a_pipe_has_no_margin(here: Path) -> None:
     [
         (["show", "zz"], 1, "no run begins with zz"),
         (["show", "zz\x1b[2J"], 1, "no run begins with zz\\x1b[2J"),
-        (["show", ""], 2, "several runs begin with : "),
+        (["show", ""], 2, "otel-progress: no run is named: `otel-progress runs` lists them\n"),
+        (["report", ""], 2, "otel-progress: no run is named: `otel-progress runs` lists them\n"),
+        (["watch", ""], 2, "otel-progress: no run is named: `otel-progress runs` lists them\n"),
+        (["compare", "", "a"], 2, "otel-progress: no run is named: BASE and NEW both name some\n"),
+        (["run", ""], 2, "otel-progress: no program is named\n"),
+        (["run", "-m", ""], 2, "otel-progress: no program is named\n"),
+        (["bench", "--", ""], 2, "otel-progress: no program is named\n"),
+        (["bench", "--", "-m", ""], 2, "otel-progress: no program is named\n"),
+        (["bench", "--against", "", "--", "foreign.txt"], 2, "otel-progress: --against names no version\n"),
+        (["ui", "--host", ""], 2, "argument --host: no address is named\n"),
+        (["runs", "--workflow", ""], 0, "no run is recorded there that is asked for"),
+        (["report", "--workflow", ""], 1, "no run is there that is asked for"),
         (["show", "--from", "nothing.jsonl"], 2, "nothing.jsonl: No such file or directory"),
         (["runs", "--from", "nothing.jsonl"], 2, "nothing.jsonl: No such file or directory"),
         (["runs", "--state", "odd"], 2, "invalid choice"),
@@ -305,6 +316,19 @@ def test_what_is_wrong_is_said_and_told_by_the_exit_code(
     assert "secret" not in err
 
 
+@pytest.mark.parametrize("command", ["show", "report", "watch"])
+def test_of_several_runs_that_begin_so_the_ids_are_said(
+    command: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = ["ab" * 16, "ac" * 16]
+    for number, each in enumerate(ids):
+        record(here, f"20250828T10450{number}Z-app-0a0a0a", spans=campaign(each))
+    assert run(command, "a") == 2
+    assert capsys.readouterr().err == f"otel-progress: several runs begin with a: {', '.join(ids)}\n"
+    assert run(command, "ad") == (2 if command == "watch" else 1)
+    assert capsys.readouterr().err == "otel-progress: no run begins with ad: `otel-progress runs` lists them\n"
+
+
 @pytest.mark.parametrize("width", [40, 60, 200])
 @pytest.mark.parametrize("command", ["", "run", "runs", "show", "report", "stack", "ui"])
 def test_the_prose_of_help_is_no_wider_than_the_terminal(
@@ -316,6 +340,17 @@ def test_the_prose_of_help_is_no_wider_than_the_terminal(
     assert usage.startswith("usage: otel-progress")
     assert prose
     assert all(len(line) <= width for part in prose if "\n  " not in part for line in part.splitlines())
+
+
+@pytest.mark.parametrize(
+    "command", ["", "run", "runs", "show", "watch", "report", "compare", "bench", "ui", "stack", "stack up"]
+)
+def test_help_fits_into_a_terminal_of_80_columns(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(*command.split(), "--help") == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("command", [["run", "--odd", "app.py"], ["runs", "--odd"], ["report", "--odd"]])
@@ -336,6 +371,12 @@ def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str], monkeypa
     assert all(len(line) <= 80 for line in out.splitlines())
     assert f"examples:\n  otel-progress {command}" in out
     assert "--from SOURCE" in out
+
+
+@pytest.mark.parametrize("command", ["show", "report", "watch"])
+def test_a_run_that_is_named_where_nothing_is_recorded(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "abc") == (2 if command == "watch" else 1)
+    assert capsys.readouterr().err == "otel-progress: no run is recorded here: `otel-progress run app.py` records one\n"
 
 
 def test_where_nothing_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:

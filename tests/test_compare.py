@@ -405,6 +405,12 @@ def test_a_stage_that_some_runs_have_may_be_chance() -> None:
     assert not compare_samples(base, new).alarms
 
 
+def test_where_no_run_of_a_side_ended_well_no_stage_is_new_or_gone() -> None:
+    broken = [replace(each, well=False) for each in counted("", 100)]
+    assert changes(counted("edit", 0), broken) == [("failures", None, 0, 1, True)]
+    assert changes(broken, counted("edit", 0)) == [("failures", None, 1, 0, True)]
+
+
 def test_a_failed_run_is_not_timed() -> None:
     base, new = counted("edit", 0), counted("edit", 100)
     new[0] = replace(new[0], well=False, seconds={TOTAL: 1e6})

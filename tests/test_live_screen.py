@@ -159,6 +159,11 @@ def test_only_what_there_is_to_say() -> None:
     assert screen([begins, opened, closed, ends], 9, 80, 24) == ["✓ campaign, 3.00 s, success, 1 visit"]
 
 
+def test_a_long_name_leaves_room_for_the_time_of_its_run() -> None:
+    begins = run(0, 1, workflow__name="the campaign for the ferry to the northern islands")[0]
+    assert screen([begins], 71, 40, 24) == ["▸ the campaign f…rthern islands, 1m 11s"]
+
+
 def test_the_last_of_runs_that_ended_and_how_many_did() -> None:
     history = [*run(0, 2, result="failure"), *run(3, 5, OTHER_RUN)]
     assert screen(history, 6, 80, 24) == ["✓ campaign, 2.00 s, success, 0 visits, 2 runs ended, 1 failed"]

@@ -18,6 +18,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_progress import ProgressTrackerNode, Run, Sink, Visit, add_sink, progress, remove_sink, stage, workflow
 from otel_progress.recording.recorder import Recorder
+from otel_progress.recording.settings import Settings
+from otel_progress.sinks.bound import NameBound
 from otel_progress.sinks.metrics import MetricSink
 from otel_progress.sinks.usual import usual_sinks
 from otel_progress.ways.classes import class_of, forget_classes
@@ -400,6 +402,58 @@ def test_what_a_user_prepared_stays_when_another_thread_is_first_to_show_the_run
     Meanwhile(telemetry, "run_shown", lambda _: elsewhere(lambda: visit("b", shared)))
     visit("a", shared)
     assert sorted(shared["progress_metrics"]) == ["a", "b", "theirs"]
+
+
+class Limit(int):
+    """A limit at which something happens once, as soon as it has been compared with."""
+
+    work: Callable[[], object] | None = None
+
+    def _told(self, answer: bool) -> bool:
+        work, self.work = self.work, None
+        if work is not None:
+            work()
+        return answer
+
+    def __le__(self, other: int) -> bool:
+        return self._told(int(self) <= other)
+
+    def __gt__(self, other: int) -> bool:
+        return self._told(int(self) > other)
+
+
+def as_a_handler(work: Callable[[], object]) -> None:
+    """Do `work` in this thread, where a signal may have it done."""
+    work()
+
+
+@pytest.mark.parametrize("interrupted_by", [elsewhere, as_a_handler])
+@pytest.mark.parametrize(
+    ("limit", "meanwhile", "passed"),
+    [
+        (1, ["b"], {"b"}),
+        (2, ["b"], {"a", "b"}),
+        (3, ["b", "c", "d", "e"], {"b", "c", "d"}),
+        (2, ["a"], {"a", "z"}),  # One name is one, however many come with it.
+        (2, ["a", "b"], {"a", "b"}),
+    ],
+)
+def test_no_more_names_pass_than_the_limit_when_several_are_new_at_once(
+    interrupted_by: Callable[[Callable[[], object]], None], limit: int, meanwhile: list[str], passed: set[str]
+) -> None:
+    def come() -> None:
+        for name in meanwhile:
+            bound.stage(name)
+
+    most = Limit(limit)
+    bound = NameBound(Recorder(settings=Settings(name_limit=most)))
+    most.work = lambda: interrupted_by(come)
+    first = bound.stage("a")
+    assert most.work is None
+    assert first == ("a" if "a" in passed else "other")
+    everything = ["a", *meanwhile, "z"]
+    for _ in range(2):  # What has once passed, or not, does so again.
+        assert {bound.stage(name) for name in everything} - {"other"} == passed
 
 
 def test_a_visit_that_ends_while_another_asks_for_a_provider_is_measured() -> None:

@@ -100,6 +100,16 @@ def test_held_and_alive_is_running(made: Path, held: Held) -> None:
     assert state(made) == ("running", "")
 
 
+@pytest.mark.parametrize(
+    ("reason", "note"), [("approval", "for approval"), ("for the editor", "for the editor"), ("waiting", "")]
+)
+def test_what_waits_says_what_for(made: Path, held: Held, reason: str, note: str) -> None:
+    with (made / "events.jsonl").open("a", encoding="utf-8") as file:
+        file.write(visit_event("progress", "draft", "7-a.1", at=2.0, wait__reason=reason) + "\n")
+    say(made, held.told())
+    assert state(made) == ("waiting", note)
+
+
 def test_killed_is_crashed(made: Path, held: Held) -> None:
     say(made, held.told())
     held.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from dataclasses import asdict
 
 from ..compare.model import VERSION
@@ -56,7 +57,7 @@ of its own needs SciPy: pip install 'otel-progress[compare]'
 def add_to(command: argparse.ArgumentParser) -> None:
     """Say what it does and takes."""
     command.description, command.epilog = _HELP, _EXAMPLES
-    command.usage = "otel-progress bench [options] -- (script.py | -m module) [its arguments ...]"
+    command.usage = "otel-progress bench [options] -- (script.py | -m module) [argument ...]"
     command.add_argument(
         "-n", dest="times", type=_count, default=_TIMES, metavar="N", help=f"runs of each version (default: {_TIMES})"
     )
@@ -99,7 +100,8 @@ def bench(options: argparse.Namespace) -> int:
         return runs_of([open_source(turns.folder / version.name) for version in versions], ids)
 
     code = _show_alone(sets[NEW], options) if alone else show(sets[BASE], sets[NEW], options, runs)
-    again = "" if alone else f", again: otel-progress compare {turns.folder / BASE} {turns.folder / NEW}"
+    can_be = not alone and all(sets.values())
+    again = f", again: otel-progress compare {turns.folder / BASE} {turns.folder / NEW}" if can_be else ""
     say(f"Records: {turns.folder}{again}")
     return code if complete else 130
 
@@ -109,7 +111,8 @@ def say_problems_of(turns: Turns, versions: list[Version]) -> None:
     for version in versions:
         for how, times in turns.ended_badly(version).items():
             where = turns.folder / version.name / "stderr.txt"
-            say(f"otel-progress: {version.name} {how} in {times} of {turns.times(version)} runs; it said: {where}")
+            who = version.name.upper() if len(versions) > 1 else visible(shlex.join(version.program))
+            say(f"otel-progress: {who} {how} in {times} of {turns.times(version)} runs; what it said: {where}")
 
 
 def _samples(turns: Turns, version: Version) -> list[Sample]:

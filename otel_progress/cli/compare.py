@@ -42,7 +42,7 @@ examples:
   otel-progress compare service.version=1.3.0 service.version=1.4.0
   otel-progress compare --fail-above 10% --format markdown ci/base ci/new
   otel-progress compare 'ci/base-*' 'ci/new-*' --html changed.html
-  otel-progress compare --format json base.jsonl new.jsonl | jq '.workflows[].rows'
+  otel-progress compare --format json base new | jq '.workflows[].rows'
 
 It ends with 0; with 1 on a regression that --fail-above does not let pass; with
 2 where an option is wrong, or there is nothing to compare. Needs SciPy:

@@ -88,7 +88,7 @@ traces and metrics that programs export.
                   Ctrl-C; with -d until `stack down`. Builds them when that was
                   never done
   stack down      end those that `stack up` has started; the data stays
-  stack status    what runs, since when, whether it is healthy, where its data is
+  stack status    what runs, since when, whether healthy, where its data is
   stack logs      what the servers say
   stack build     build them: once, by Go, into the user's cache
   stack init DIR  write DIR/deploy, DIR/grafana and the runbooks: the same

@@ -39,9 +39,10 @@ from .started import tell_of_children, watch_what_is_started
 from .unseen import hide_our_threads
 
 _NOTHING = """\
-otel-progress: no stage was recorded. Does the program use @stage, workflow() or a tracker?
-Is a copy of PocketFlow not recognised? --module NAME names it. Is it in a notebook's kernel, or another process?
-`otel-progress run --help` says what is seen, and what is not."""
+otel-progress: no stage was recorded. Does the program use @stage, workflow() or
+a tracker? Is a copy of PocketFlow not recognised? --module NAME names it. Is it
+in a notebook's kernel, or another process? `otel-progress run --help` says what
+is seen, and what is not."""
 
 
 class Recording(CountingSink):

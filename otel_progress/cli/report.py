@@ -17,6 +17,7 @@ from ..insight.exports import to_json
 from ..pages import run_page
 from ..recording.visible import visible
 from ..report.bottlenecks import screen
+from ..report.fitting import folded
 from ..report.formats import Trace, comma_separated, markdown
 from ..runs import Filter, Problems, Run, SourceError
 from ..runs.details import details_of
@@ -27,7 +28,7 @@ from ..runs.whole import is_wanted, whole_runs
 from .compare import wrote
 from .output import put, room, say_problems
 from .runs import add_choice_to, source_of
-from .said import say
+from .said import not_one, say
 
 FORMATS = ("text", "json", "markdown", "chrome", "csv")
 _MOST_VISITS = 1_000_000
@@ -58,8 +59,8 @@ examples:
   otel-progress report 91a85411                 one run
   otel-progress report --workflow 'pr_*' --since 7d
   otel-progress report --format markdown >> "$GITHUB_STEP_SUMMARY"
-  otel-progress report 91a85411 --html run.html                a page to look at
-  otel-progress report 91a85411 --format chrome > trace.json   for ui.perfetto.dev
+  otel-progress report 91a85411 --html run.html               a page to look at
+  otel-progress report 91a85411 --format chrome > trace.json  ui.perfetto.dev
   otel-progress report --from http://localhost:16686?service=content-studio
   zcat traces.jsonl.gz | otel-progress report --from -
 """
@@ -80,6 +81,7 @@ def add_to(command: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--format",
         choices=FORMATS,
+        metavar="FORMAT",
         default="text",
         help="text: one screen (default); json: all figures; markdown: for a pull request; chrome: trace events, for "
         "Perfetto and speedscope; csv: a line for each stage of each run",
@@ -176,11 +178,13 @@ def _screens(workflows: Any) -> Iterator[tuple[str, str]]:
     if left := workflows[_MOST_WORKFLOWS:]:
         names = ", ".join(visible(each.figures.workflow) or "(no name)" for each in left[:10])
         yield "", ""
-        yield f"and {len(left)} more workflows; --workflow shows one of them: {names}", "dim"
+        more = f"and {len(left)} more workflow{'s' * (len(left) > 1)}; --workflow shows one of them: {names}"
+        width = room()
+        yield from ((part, "dim") for part in (folded(more, width) if width else (more,)))
 
 
 def _asks(options: argparse.Namespace) -> bool:
-    return bool(options.workflow or options.state or options.since or options.until)
+    return bool(options.workflow is not None or options.state or options.since or options.until)
 
 
 def _runs(source: Source, problems: Problems, ids: set[str] | None, progress: _Progress) -> Iterator[Run]:
@@ -199,14 +203,11 @@ def _ids(source: Source, prefixes: list[str], problems: Problems) -> tuple[set[s
     with closing(Index(source.index)) as index:
         index.update(source.inputs, problems)
         for prefix in prefixes:
-            ids = index.ids(prefix)
+            ids = index.ids(prefix) if prefix else []
             ids = [prefix] if prefix in ids else ids
-            if not ids:
-                say(f"otel-progress: no run begins with {visible(prefix)}: `otel-progress runs` lists them")
-                return 1
-            if len(ids) > 1:
-                say(f"otel-progress: several runs begin with {visible(prefix)}: {visible(', '.join(ids))}")
-                return 2
+            if len(ids) != 1:
+                say(f"otel-progress: {not_one(prefix, ids)}")
+                return 2 if ids or not prefix else 1
             found |= set(ids)
         inputs = {name for run in found for name in index.inputs_of(run)}
     return found, Source([each for each in source.inputs if each.name in inputs], source.index)

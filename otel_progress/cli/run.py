@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Run the program that the options of `run` name; gives its exit code where no exception ends it."""
+    if not options.program:
+        say("otel-progress: no program is named")
+        return 2
     takes = known(os.environ)
     wanted = options.live is not False and not options.quiet
     if wanted and takes.moves and terminal is not None and terminal.is_there():

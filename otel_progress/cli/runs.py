@@ -112,7 +112,7 @@ def source_of(named: str | None, wanted: Filter) -> Source | None:
 
 
 def _advice(options: argparse.Namespace) -> str:
-    if options.workflow or options.state or options.since or options.until:
+    if options.workflow is not None or options.state or options.since or options.until:
         return " that is asked for"
     return ": `otel-progress run app.py` records one" if options.source is None else ""
 

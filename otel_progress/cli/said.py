@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from ..recording.visible import visible
 from ..runs.place import FOLDER
 
 
@@ -13,6 +15,15 @@ def say(text: str) -> None:
     """Print `text`. Where standard error is closed `print` would take standard output, which is the program's."""
     if sys.stderr is not None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def not_one(prefix: str, found: Sequence[str]) -> str:
+    """Why the beginning of an id names no run, or not one alone, of those that were found to begin so."""
+    if not prefix:  # A variable of a shell, mostly, that is not set.
+        return "no run is named: `otel-progress runs` lists them"
+    if not found:
+        return f"no run begins with {visible(prefix)}: `otel-progress runs` lists them"
+    return f"several runs begin with {visible(prefix)}: {visible(', '.join(found))}"
 
 
 def show_command(run: str, record: Path | None) -> str:

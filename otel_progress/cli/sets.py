@@ -57,6 +57,8 @@ class Sets:
         return runs_of([source for source, _ in self._read.values()], ids)
 
     def _samples(self, named: str) -> list[Sample]:
+        if not named:
+            raise SourceError("no run is named: BASE and NEW both name some")
         if named == STANDARD_INPUT or named.startswith(_WEB) or Path(named).exists():
             return self._all(named, lambda: open_source(named))[1]
         if "=" in named:

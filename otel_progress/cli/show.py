@@ -13,7 +13,7 @@ from ..runs import Filter, Problems, SourceError, to_json
 from ..runs.index import Index
 from .output import put, room, say_problems
 from .runs import SOURCE_HELP, count, source_of
-from .said import say
+from .said import not_one, say
 
 _MOST = 200
 _HELP = """\
@@ -78,16 +78,14 @@ def show(options: argparse.Namespace) -> int:
 def _found(index: Index, prefix: str | None) -> list[str]:
     if prefix is None:
         return [run.id for run in index.runs(Filter(), 1)]
-    ids = index.ids(prefix)
+    ids = index.ids(prefix) if prefix else []
     return [prefix] if prefix in ids else ids
 
 
 def _not_one(prefix: str | None, found: list[str], problems: Problems) -> int:
-    if found:
-        say(f"otel-progress: several runs begin with {visible(prefix or '')}: {visible(', '.join(found))}")
-        return 2
     if prefix is not None:
-        say(f"otel-progress: no run begins with {visible(prefix)}: `otel-progress runs` lists them")
-    elif not problems:
+        say(f"otel-progress: {not_one(prefix, found)}")
+        return 2 if found or not prefix else 1
+    if not problems:
         say("otel-progress: there is no run")
-    return 2 if problems and prefix is None else 1
+    return 2 if problems else 1

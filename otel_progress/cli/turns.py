@@ -64,6 +64,8 @@ def versions_of(program: Sequence[str], against: str | None, *, twice: bool) -> 
     new = _checked(Version(NEW, sys.executable, own, here))
     if against is None:
         return [Version(BASE, sys.executable, own, here), new] if twice else [new]
+    if not against:
+        raise ValueError("--against names no version")
     other = Path(against)
     if other.is_dir():
         return [_checked(Version(BASE, sys.executable, own, other.resolve())), new]
@@ -82,7 +84,7 @@ def versions_of(program: Sequence[str], against: str | None, *, twice: bool) -> 
 
 def _checked(version: Version) -> Version:
     script = next(iter(version.program), None)
-    if script is None or version.program == ("-m",):
+    if not script or version.program in {("-m",), ("-m", "")}:
         raise ValueError("no program is named")
     if script != "-m" and not (version.folder / script).is_file():
         raise ValueError(f"{version.folder / script}: no such file")
@@ -96,9 +98,11 @@ class Turns:
         now = datetime.now(timezone.utc)
         self.folder = place / f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
         """Where the records are, in a folder by the name of each version."""
-        self.failed = ""
-        """Why nothing can be run, if that is so."""
         self._versions = versions
+        self._without: dict[str, str] = {}
+        """Versions of which no run has left a record yet, and why."""
+        self._recorded: set[str] = set()
+        """The others."""
         self._ended: dict[str, Counter[int]] = {version.name: Counter() for version in versions}
         for version in versions:
             (self.folder / version.name / "runs").mkdir(0o700, parents=True)
@@ -111,14 +115,19 @@ class Turns:
                 # A, B, B, A: what gets slower all the time slows both alike.
                 for version in self._versions if number % 2 == 0 else reversed(self._versions):
                     progress.tell()
-                    if not self._run(version, is_warm_up=number < 0) and progress.done == 0:
-                        return True
+                    if not self._run(version, is_warm_up=number < 0) and progress.done < len(self._versions):
+                        return True  # The first run of a version: so it would go on.
                     progress.done += 1
         except KeyboardInterrupt:
             return False
         finally:
             progress.end()
         return True
+
+    @property
+    def failed(self) -> str:
+        """Why there is nothing to be seen of a version, if that is so."""
+        return next(iter(self._without.values()), "")
 
     def times(self, version: Version) -> int:
         """How often it ran, but for the warm-up."""
@@ -145,9 +154,11 @@ class Turns:
         else:
             told.unlink()
         if not records:
-            self.failed = self.failed or _why_there_is_none(version, code, text)
+            if version.name not in self._recorded:
+                self._without.setdefault(version.name, _why_there_is_none(version, code, text))
             return False
-        self.failed = ""
+        self._recorded.add(version.name)
+        self._without.pop(version.name, None)
         to = self.folder / (_WARM_UP if is_warm_up else version.name) / "runs"
         to.mkdir(0o700, parents=True, exist_ok=True)
         shutil.move(version.folder / records[-1], to)

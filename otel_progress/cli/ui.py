@@ -67,6 +67,7 @@ def add_to(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--host",
+        type=_host,
         default="127.0.0.1",
         metavar="HOST",
         help="the address to listen on (default: 127.0.0.1); with 0.0.0.0, or another that machines elsewhere reach, a "
@@ -194,6 +195,12 @@ def _in_address(host: str) -> str:
     """A host as an address names it: one that stands for all of this machine's by the machine's name."""
     host = socket.gethostname() if host in {"0.0.0.0", "::"} else host  # noqa: S104
     return f"[{host}]" if ":" in host else host
+
+
+def _host(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("no address is named")
+    return text
 
 
 def _port(text: str) -> int:

@@ -33,7 +33,7 @@ from ..runs.sources import is_record
 from ..runs.states import Process, Processes, pid_of, processes_of
 from ..runs.whole import whole_runs
 from .output import put
-from .said import say, show_command
+from .said import not_one, say, show_command
 from .watched import Watched, on_terminal
 
 _LOOK = 0.2
@@ -66,7 +66,7 @@ _EXAMPLES = """\
 examples:
   otel-progress watch                         what runs here, or is about to
   otel-progress watch 91a85411
-  otel-progress watch /home/ada/studio        what runs in somebody else's project
+  otel-progress watch /home/ada/studio        what runs in another's project
   otel-progress watch && notify-send "done"
   otel-progress watch --json | jq -c 'select(.result == "failure")'
 """
@@ -96,7 +96,7 @@ def watch(options: argparse.Namespace) -> int:
     """Follow the run that the options of `watch` name; gives the exit code."""
     run: str | None = options.run
     place = Path(options.source or FOLDER)
-    if run is not None and options.source is None and (os.sep in run or Path(run).is_dir()):
+    if run and options.source is None and (os.sep in run or Path(run).is_dir()):
         run, place = None, Path(run)
     try:
         if run is not None:
@@ -114,16 +114,20 @@ def watch(options: argparse.Namespace) -> int:
 def _named(place: Path, prefix: str) -> tuple[str, Path]:
     """The run whose id begins so, and the record that told of it last."""
     if not place.is_dir():
-        raise _NothingError(f"{place}: no such folder")
+        is_usual = place == FOLDER and not place.exists()
+        why = (
+            "no run is recorded here: `otel-progress run app.py` records one"
+            if is_usual
+            else f"{place}: no such folder"
+        )
+        raise _NothingError(why)
     source = open_source(place)
     with closing(Index(source.index)) as index:
         index.update(source.inputs, Problems())
-        ids = index.ids(prefix)
+        ids = index.ids(prefix) if prefix else []
         found = [prefix] if prefix in ids else ids
-        if len(found) > 1:
-            raise _NothingError(f"several runs begin with {prefix}: {', '.join(found)}")
-        if not found:
-            raise _NothingError(f"no run begins with {prefix}: `otel-progress runs` lists them")
+        if len(found) != 1:
+            raise _NothingError(not_one(prefix, found))
         told = index.inputs_of(found[0])
     runs = folder_of_records(place)
     return found[0], place if runs is None else runs / max(told)

@@ -47,7 +47,7 @@ def changes_of(
     found = [
         _change(workflow, each, p[number], certain[number])
         for number, each in enumerate(counted)
-        if certain[number] or (each.kind == "new" and not (any(each.base) and any(each.new)))
+        if certain[number] or (each.kind == "new" and each.base and each.new and any(each.base) != any(each.new))
     ]
     for stage, before in renamed.items():
         runs = len(base), len(new)

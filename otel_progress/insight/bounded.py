@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 
+from ..recording.wording import for_what
 from ..runs.model import Visit
 from .numbers import median
 from .replay import Dependencies
@@ -148,8 +149,8 @@ def _waits(shape: Shape, group: list[int]) -> str | None:
         found: Visit = shape.visits[visit]
         if found.waits and found.wait > between_attempts(found):
             return (
-                f"{_named(shape, [visit])} waits for {found.waits[0].reason} while others go on, and the record does "
-                "not hold how many that lets through"
+                f"a visit of {found.stage} waits{for_what(found.waits[0].reason)} while others go on, and the record "
+                "does not hold how many that lets through"
             )
     return None
 

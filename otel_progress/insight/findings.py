@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..recording.times import duration
+from ..recording.wording import for_what
 from .many import StageOverRuns, WorkflowFigures
 from .numbers import median
 from .sharing import Gap
@@ -24,6 +25,8 @@ _SHARE = 0.1
 """The part of the time of a run from which on something is worth a sentence."""
 _MAIN = 0.4
 _ASKED = 3
+_LONGEST_REASON = 60
+"""Characters of what a stage waits for: the figures behind it are what the sentence is for."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +197,8 @@ def _waits(evidence: Evidence) -> Iterator[Insight]:
         if stage.own and waited > stage.own / 2 and waited >= _SHARE * evidence.wall:
             reason = max(said, key=lambda each: (said[each], each))
             text = (
-                f"{stage.stage} waits for {reason} more than it works: {duration(waited / evidence.runs)} of its "
-                f"{duration(stage.own / evidence.runs)} in a run"
+                f"{stage.stage} waits{for_what(reason, _LONGEST_REASON)} more than it works: "
+                f"{duration(waited / evidence.runs)} of its {duration(stage.own / evidence.runs)} in a run"
             )
             yield evidence.say(
                 "waits", text, f"a quicker {stage.stage} gains little: shorten that wait", stage.stage, waited

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from .. import names
 from ..recording.times import NANO, duration
 from ..recording.visible import visible
+from ..recording.wording import behind
 from ..report.fitting import beginning, cut
 from ..report.lines import how_long, progress_of, seconds_text
 from ..report.said import times
@@ -147,7 +148,9 @@ class Screen:
     def _head(self, run: RunNow, now: int, room: int, *, several: bool, alone: bool) -> Line:
         done = sum(1 for stage in run.stages.values() if stage.visits and not stage.open)
         failed = run.total("failed")
-        parts: list[Part] = [(self._text(_name(run)), "bold"), (_passed(now - run.began.at), "")]
+        passed = _passed(now - run.began.at)
+        left = max(_LEAST_NAME, room - len(f"{self._signs['running']} , {passed}"))
+        parts: list[Part] = [(cut(self._text(_name(run)), left, self._signs["cut"]), "bold"), (passed, "")]
         if run.state == "stalled":
             parts.append(("stalled", "yellow"))
         if expected := self._expected(run, now):
@@ -227,7 +230,7 @@ class Screen:
         platforms = () if item else texts(told.get(names.STAGE_PLATFORMS)) or texts(begun.get(names.STAGE_PLATFORMS))
         if platforms:
             more = f" and {len(platforms) - _PLATFORMS} more" if len(platforms) > _PLATFORMS else ""
-            yield self._text(f"for {', '.join(platforms[:_PLATFORMS])}{more}"), ""
+            yield self._text(behind("for", f"{', '.join(platforms[:_PLATFORMS])}{more}")), ""
 
     def _done(self, stage: StageNow, depth: int) -> _Cells:
         last = stage.last
@@ -238,7 +241,7 @@ class Screen:
             result = text(last.attributes.get(names.STAGE_RESULT)) or ""
             error = text(last.attributes.get(names.ERROR_TYPE))
             if not fine or result == "fallback":
-                said = f"{result} {error}" if error else result
+                said = f"{result} {error}" if error and error != result else result
                 cells.details.append((self._text(said), "yellow" if fine else "red"))
         if stage.visits > 1:
             cells.details.append((f"{stage.visits:,} visits", cells.style))

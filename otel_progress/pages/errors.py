@@ -23,7 +23,7 @@ def errors_of(run: Run, details: Details) -> tuple[list[dict[str, Any]], list[st
         raised = by_visit.get(visit.id, [])
         found += [_raised(each, visit, traces) for each in raised]
         found += _told(visit, {_short(each.type) for each in raised})
-    if run.error is not None and _short(run.error) not in {_short(each["type"]) for each in found}:
+    if run.error not in (None, run.result) and _short(run.error) not in {_short(each["type"]) for each in found}:
         found.append(_error(None, None, run.error, None, None))
     return found, list(traces)
 
@@ -45,7 +45,7 @@ def _told(visit: Visit, known: set[str]) -> list[dict[str, Any]]:
         if _short(each.error) not in known
     ]
     known = known | {_short(each.error) for each in visit.failed}
-    if visit.error is not None and _short(visit.error) not in known:
+    if visit.error not in (None, visit.result) and _short(visit.error) not in known:  # Left open, it raised nothing.
         found.append(_error(visit, None, visit.error, None, None))
     return found
 

@@ -50,7 +50,7 @@ def _heading(run: RunNow, now: int) -> str:
 
 def _result(attributes: dict[str, object], result: str) -> str:
     told, error = text(attributes.get(result)) or "ended", text(attributes.get(names.ERROR_TYPE))
-    return visible(f"{told}, {error}" if error and told != "success" else told)
+    return visible(f"{told}, {error}" if error and told not in ("success", error) else told)
 
 
 def _heads(rows: Sequence[Row]) -> list[str]:

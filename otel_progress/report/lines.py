@@ -14,6 +14,7 @@ from datetime import datetime
 from .. import names
 from ..recording.times import NANO, duration
 from ..recording.visible import visible
+from ..recording.wording import for_what
 from ..runs.happenings import Happening
 from ..runs.otlp import count, optional_count, seconds, text
 from ..runs.present import Change, Present, RunNow, VisitNow
@@ -256,10 +257,10 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _how(happening: Happening, result: str) -> Iterator[str]:
-    found = happening.attributes
-    yield visible(text(found.get(result)) or "ended")
-    if not happening.fine or found.get(result) == "fallback":
-        yield visible(_error(happening) or "")
+    told, error = text(happening.attributes.get(result)) or "ended", _error(happening) or ""
+    yield visible(told)
+    if (not happening.fine or told == "fallback") and error != told:
+        yield visible(error)
 
 
 def _error(happening: Happening) -> str | None:
@@ -316,7 +317,7 @@ def progress_of(visit: VisitNow) -> Iterator[str]:
     elif attempt > 1 or error:
         yield f"attempt {max(attempt, 1)}{failed}"
     if (reason := visit.waits_for) is not None:
-        yield f"waits for {visible(reason)}"
+        yield f"waits{for_what(visible(reason))}"
 
 
 def rough(passed: int) -> str:

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from .. import names
 from ..recording.times import NANO, duration
 from ..recording.visible import visible
+from ..recording.wording import behind, for_what
 from ..runs.model import Attempt, Item, Run, State, Visit, Wait
 from .fitting import folded
 
@@ -126,7 +127,7 @@ def _aligned(rows: list[_Row], room: int | None) -> Iterator[Line]:
 
 def _head(run: Run, now: int) -> Iterator[Line]:
     took = time_of(run.seconds, run.started, run.state, now)
-    error = f", {visible(run.error)}" if run.error else ""
+    error = f", {visible(run.error)}" if run.error and run.error != run.result else ""
     state = f"{state_text(run.state, run.result)}{error}"
     yield f"{visible(run.workflow) or '(no name)'}  {state}  {took}", f"bold {style_of(run.state, run.result)}".strip()
     if run.note:
@@ -167,12 +168,12 @@ def _visit(run: Run, visit: Visit, links: list[str], depth: int, now: int) -> It
             continue
         took = duration(max(0, each.ended - each.started) / NANO)
         if isinstance(each, Wait):
-            yield _Row(_after(run, each), took, f"waited for {visible(each.reason)}", "cyan", depth + 1)
+            yield _Row(_after(run, each), took, f"waited{for_what(visible(each.reason))}", "cyan", depth + 1)
         elif isinstance(each, Attempt):
-            why = visible(": ".join(filter(None, (each.error, each.message))))
-            yield _Row(_after(run, each), took, f"attempt {each.number} failed: {why}", "red", depth + 1)
+            why = visible(": ".join(filter(None, (f"attempt {each.number} failed", each.error, each.message))))
+            yield _Row(_after(run, each), took, why, "red", depth + 1)
         else:
-            text = f"item{f' {visible(each.platform)}' if each.platform else ''}"
+            text = behind("item", visible(each.platform or "")) or "item"
             error = f": {visible(each.error)}" if each.error else ""
             yield _Row(_after(run, each), took, f"{text}{error}", "red" if error else "", depth + 1)
 
@@ -185,7 +186,9 @@ def _details(visit: Visit) -> Iterator[str]:
     if visit.state != "done":
         yield visit.state + (f" ({visible(visit.note)})" if visit.note else "")
     elif visit.result != "success":
-        yield visible(f"{visit.result or 'ended'}{f' {visit.error}' if visit.error else ''}")
+        # Of what was left open the span says so twice, as nothing was raised.
+        error = f" {visit.error}" if visit.error and visit.error != visit.result else ""
+        yield visible(f"{visit.result or 'ended'}{error}")
     if visit.item_platform:
         yield visible(visit.item_platform)
     if visit.items_done or visit.items_failed or visit.items_total:

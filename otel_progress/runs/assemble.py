@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import names
+from ..recording.wording import for_all
 from .ledger import Fields, Ledger, Totals
 from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit, Wait
 from .states import Processes, pid_of
@@ -59,7 +60,7 @@ def _state(ledger: Ledger, processes: Processes) -> tuple[State, str]:
     if own:  # Nobody else can write the end of the run itself.
         state, note = liveliest(own)
         reasons = _waits_of_all(ledger) if state == "running" else ()
-        return ("waiting", f"for {', '.join(reasons)}") if reasons else (state, note)
+        return ("waiting", for_all(reasons)) if reasons else (state, note)
     joined = [processes.state_of_open(part.process) for part in ledger.open_parts.values()]
     found = joined + [processes.state_of_open(each.get("process")) for each in ledger.open.values()]
     return liveliest(found) if found else processes.state_of_open(None)
@@ -247,7 +248,7 @@ def _state_of(fields: Fields, processes: Processes) -> tuple[State, str]:
         return "done", ""
     state, note = processes.state_of_open(fields.get("process"))
     reason = _waits_for(fields)
-    return ("waiting", f"for {reason}") if state == "running" and reason is not None else (state, note)
+    return ("waiting", for_all([reason])) if state == "running" and reason is not None else (state, note)
 
 
 def _waits_for(fields: Fields) -> str | None:

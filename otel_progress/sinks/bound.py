@@ -8,7 +8,11 @@ from ..recording.recorder import Recorder
 
 
 class NameBound:
-    """Gives names through, up to the recorder's `name_limit` for each kind; after that, `other`."""
+    """Gives names through, up to the recorder's `name_limit` for each kind; after that, `other`.
+
+    Threads and signal handlers come with new names at any instant, and no lock could be held against a handler. So
+    names are put into a dict, in one step each, and the order in which they came says which are let through.
+    """
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -19,6 +23,9 @@ class NameBound:
             "error type": set(),
             "wait reason": {WAIT_RETRY},
         }
+        """Names that are let through."""
+        self._came = {kind: dict.fromkeys(names) for kind, names in self._seen.items()}
+        """The first names in the order in which they came. None is ever taken out, so each keeps its place."""
 
     def workflow(self, name: str) -> str:
         """The name of a workflow."""
@@ -44,12 +51,14 @@ class NameBound:
         seen = self._seen[kind]
         if name in seen:
             return name
-        limit = self._recorder.settings.name_limit
-        if len(seen) >= limit:
-            report(
-                f"more than {limit} distinct {kind} names: further ones are counted as {other!r} "
-                f"(raise {OTEL_PROGRESS_NAME_LIMIT} if they are not user data)"
-            )
-            return other
-        seen.add(name)
-        return name
+        limit, came = self._recorder.settings.name_limit, self._came[kind]
+        if name in came or len(came) < limit:  # Others may come before it: then there are a few more than `limit`.
+            came[name] = None  # One that is there keeps its place.
+            if name in list(came)[:limit]:
+                seen.add(name)
+                return name
+        report(
+            f"more than {limit} distinct {kind} names: further ones are counted as {other!r} "
+            f"(raise {OTEL_PROGRESS_NAME_LIMIT} if they are not user data)"
+        )
+        return other

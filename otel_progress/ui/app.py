@@ -37,6 +37,14 @@ _LEAST_PACKED = 2000
 _LONGEST_ID = 1000
 _LIVE = {"data": "data/runs", "details": "data/details", "events": "events/runs"}
 """What the page of a run asks for later, and where."""
+_FOLDERS = {
+    "/runs": "/",
+    "/data": "/data/list",
+    "/data/runs": "/data/list",
+    "/events": "/events/list",
+    "/events/runs": "/events/list",
+}
+"""Where the beginnings of addresses lead that people come to as they shorten one."""
 
 
 class Site:
@@ -59,13 +67,15 @@ class Site:
             "/events/runs/{run:path}": self._run_events,
             "/favicon.ico": _no_picture,
         }
-        self.app: ASGIApp = Guard(
-            Starlette(
-                routes=[Route(path, answer, methods=["GET"]) for path, answer in routes.items()],
-                exception_handlers={HTTPException: _refused, Exception: _failed},
-            ),
-            rules,
+        leads = _FOLDERS | {f"{path}/": to for path, to in _FOLDERS.items()}
+        leads |= {f"{path}/": path for path in routes if path != "/" and "{" not in path}
+        routes = {path: _leading(to) for path, to in leads.items()} | routes
+        starlette = Starlette(
+            routes=[Route(path, answer, methods=["GET"]) for path, answer in routes.items()],
+            exception_handlers={HTTPException: _refused, Exception: _failed},
         )
+        starlette.router.redirect_slashes = False  # It would name the host again, as the request does.
+        self.app: ASGIApp = Guard(starlette, rules)
 
     # --- the list -----------------------------------------------------------------------------------------------------
 
@@ -128,8 +138,12 @@ class Site:
 
     async def _known(self, request: Request) -> str:
         """The id of the run that the address names by it or its beginning: one that the index has."""
-        prefix: str = request.path_params["run"]
-        found = await self._records.ids(prefix) if 0 < len(prefix) <= _LONGEST_ID else []
+        asked: str = request.path_params["run"]
+        if not asked.strip("/"):
+            raise HTTPException(404, "No run is named: the address ends with the id of one, or its beginning.")
+        found: list[str] = []
+        for prefix in dict.fromkeys((asked, asked.rstrip("/"))):  # An id may itself end with one.
+            found = found or (await self._records.ids(prefix) if len(prefix) <= _LONGEST_ID else [])
         if not found:
             raise HTTPException(404, "No run has this id, or one that begins so. Its record may have been removed.")
         if len(found) > 1:
@@ -158,6 +172,16 @@ class Site:
     async def _json(self, request: Request, document: dict[str, Any]) -> Response:
         text = await self._records.read(lambda: json.dumps(document, separators=(",", ":"), allow_nan=False).encode())
         return await _packed(request, text, "application/json", {})
+
+
+def _leading(to: str) -> Callable[[Request], Awaitable[Response]]:
+    """Answers with another address of this server, and what was asked of it."""
+
+    async def answer(request: Request) -> Response:
+        query = request.scope["query_string"].decode("latin-1")
+        return RedirectResponse(to + (f"?{query}" if query else ""), 307)
+
+    return answer
 
 
 async def _packed(request: Request, text: bytes, kind: str, headers: dict[str, str]) -> Response:

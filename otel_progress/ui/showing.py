@@ -33,8 +33,9 @@ def run_document(run: Run, now: int) -> dict[str, Any]:
 
 
 def details_document(run: Run, inputs: Iterable[Input]) -> dict[str, Any]:
-    """What its page shows when somebody asks for it: attributes as they were recorded, and stack traces."""
-    return run_documents(_report_of(run), details_of(inputs, run))[1]
+    """What its page shows when somebody asks for it: attributes as they were recorded, and errors with stack traces."""
+    document, details = run_documents(_report_of(run), details_of(inputs, run))
+    return details | {"errors": document["errors"]}
 
 
 def _report_of(run: Run) -> WorkflowReport:

@@ -168,6 +168,12 @@ def test_an_error_whose_exception_was_not_recorded_is_told_all_the_same() -> Non
     ]
 
 
+def test_what_was_left_open_raised_no_error() -> None:
+    made = run(visit("a", 0, 1, result="abandoned", error="abandoned"), ends=2)
+    document, _ = documents(replace(made, result="abandoned", error="abandoned"))
+    assert document["errors"] == []
+
+
 # --- the path of the flow ---------------------------------------------------------------------------------------------
 
 

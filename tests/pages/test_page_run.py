@@ -292,6 +292,17 @@ def test_a_run_that_goes_on(opened: Opens) -> None:
     assert bar(page, "b")["width"] == pytest.approx(bar(page, "c")["width"])
 
 
+@pytest.mark.parametrize("width", [420, 1180])
+def test_a_name_without_blanks_makes_the_page_no_wider(opened: Opens, width: int) -> None:
+    name = "a_review_of_the_whole_of_the_text_" * 6
+    waits = (Wait("nothing_" * 10, 0, 8 * SECOND),)
+    made = run(visit(name, 0, 9, waits=waits, wait=8.0, id="a", error=f"{name}Error", result="failure"), ends=9)
+    page = opened(html(made), viewport={"width": width, "height": 900}).page
+    waterfall(page, "select(0)")
+    assert page.locator("#insights button").count() > 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_a_run_without_visits(opened: Opens) -> None:
     made = Run(
         "r",
@@ -307,6 +318,8 @@ def test_a_run_without_visits(opened: Opens) -> None:
     assert "No visit was recorded one by one" in page.locator("main").inner_text()
     assert page.locator("#stages tbody tr").count() == 1
     empty = opened(html(Run("r", "", "s"))).page
+    assert "No stage was visited" in empty.locator("main").inner_text()
+    assert empty.locator("#stages").count() == 0
     assert empty.locator("h1").inner_text() == "(no name)"
 
 
@@ -419,6 +432,24 @@ def test_hover(opened: Opens) -> None:
     assert "visit 2, revision 1, 3.00 s, from 6.00 s on, failure" in told.inner_text()
     page.mouse.move(box["x"] + 300, box["y"] - 40)
     assert told.is_hidden()
+
+
+@pytest.mark.parametrize(("reason", "said"), [("the editor.", "the editor"), (" . ", "(no reason)")])
+def test_the_reason_of_a_wait_stands_before_a_colon(opened: Opens, reason: str, said: str) -> None:
+    waits = (Wait(reason, 3 * SECOND, 4 * SECOND),)
+    page = opened(html(run(visit("a", 0, 9, waits=waits, wait=1.0), ends=9))).page
+    waterfall(page, "select(0)")
+    assert page.locator("#visit li").inner_text() == f"{said}: 1.00 s, from 2.00 s on"  # The run begins at 1 s.
+
+
+def test_what_it_was_for_and_its_action_are_said_without_a_word_twice(opened: Opens) -> None:
+    visits = (
+        visit("a", 0, 1, item_platform="for all", action="action taken"),
+        visit("b", 1, 2, "a", item_platform="x", action="again"),
+    )
+    labels = opened(html(run(*visits, ends=2))).page.locator("[role=treeitem]").all()
+    said = [(label.get_attribute("aria-label") or "").split(", ") for label in labels]
+    assert [(each[1], each[-1]) for each in said] == [("for all", "action taken"), ("for x", "action again")]
 
 
 def test_sorting(opened: Opens) -> None:

@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportM
 from playwright.sync_api import Browser, Page, expect
 
 from ..otlp import TIMEOUT
-from ..records import campaign, event, record, visit_event
+from ..records import RUN, START, attributes, campaign, event, record, span, visit_event
 from ..ui import Served, going_on, recorded, serving, type_in
 from .conftest import Opened, watch
 
@@ -319,6 +319,16 @@ def test_a_page_that_is_drawn_anew_keeps_nothing_of_the_old_one(tmp_path: Path, 
             pytest.fail("the first drawing is still there")
 
 
+def test_what_broke_off_is_not_shown_as_quick(serve: Serve, visiting: Opens, tmp_path: Path) -> None:
+    runs = [("a", 10.0, "success"), ("b", 10.0, "success"), ("c", 10.0, "success"), ("d", 1.0, "cancelled")]
+    for number, (run, takes, result) in enumerate([*runs, ("e", 1.0, "failure"), ("f", 1.0, "success")]):
+        spans = [span("run campaign", "r1", at=number * 20.0, takes=takes, run=run * 32, result=result)]
+        record(tmp_path / ".otel-progress", f"20250828T10450{number}Z-app-00000{run}", spans=spans)
+    page = visiting(serve(tmp_path))
+    told = {run: page.locator(f"tr[data-run='{run * 32}'] [data-cell='usual']").inner_text() for run in "def"}
+    assert told == {"d": "0.10×", "e": "0.10×", "f": "▼ 0.10×"}
+
+
 def test_links_lead_from_the_list_to_a_run_and_back(served: Served, visiting: Opens) -> None:
     page = visiting(served)
     page.locator(f"tr[data-run='{'b' * 32}'] a").click()
@@ -328,6 +338,22 @@ def test_links_lead_from_the_list_to_a_run_and_back(served: Served, visiting: Op
     page.get_by_role("link", name="All runs").click()
     page.wait_for_selector("html[data-drawn]")
     shows(page, "dcba")
+
+
+def test_what_failed_is_shown_with_its_message_and_stack_trace(serve: Serve, visiting: Opens, tmp_path: Path) -> None:
+    trace = "Traceback (most recent call last):\nValueError: no JSON\n"
+    told = {"exception.type": "ValueError", "exception.message": "no JSON", "exception.stacktrace": trace}
+    raised = [{"name": "exception", "timeUnixNano": str(START), "attributes": attributes(told)}]
+    failed = span("stage parse", "s1", "r1", events=raised, stage__result="failure", error__type="ValueError")
+    spans = [failed, span("run campaign", "r1", takes=2.0)]
+    record(tmp_path / ".otel-progress", spans=spans)
+    page = visiting(serve(tmp_path), f"/runs/{RUN}")
+    assert page.locator("#errors h2").inner_text() == "Errors (1)"
+    assert page.locator("#errors summary").inner_text() == "ValueError: no JSON"
+    page.locator("#errors summary").click()
+    assert page.locator("#errors pre").inner_text().strip() == trace.strip()
+    page.locator("#errors button", has_text="parse").click()
+    expect(page.locator("#visit summary", has_text="ValueError: no JSON")).to_be_visible()
 
 
 def test_a_page_that_nobody_sees_asks_for_nothing(served: Served, visiting: Opens) -> None:

@@ -13,7 +13,7 @@ export function header(data, recoloured) {
     ["visits", run.visits.toLocaleString("en")],
     ["revisions", run.revision],
     ["retries", run.retries || null],
-    ["error", run.error],
+    ["error", run.error === run.result ? null : run.error],
     ["platforms", run.platforms.length ? run.platforms.join(", ") : null],
     ["service", run.service],
     ["run", h("span", { class: "code" }, run.id)],

@@ -3,6 +3,7 @@ import { h } from "./dom.js";
 import { duration, kindOf, signOf } from "./words.js";
 
 const GOING_ON = ["running", "waiting", "stalled"];
+const WELL = ["success", "fallback", "done"]; // What broke off was not quick.
 const MUCH = 1.5; // As many times as long as usual, or as short, is worth a mark.
 
 function started(seconds) {
@@ -10,12 +11,12 @@ function started(seconds) {
 }
 
 // How a time stands to what is usual: the text, and the class that gives its colour.
-function againstUsual(seconds, usual, isGoingOn) {
+function againstUsual(seconds, usual, endedWell) {
   if (seconds === null || !usual) return ["-", "dim"];
   const times = seconds / usual;
   const text = `${times < 9.95 ? times.toFixed(2) : Math.round(times).toLocaleString("en")}×`;
   if (times >= MUCH) return [`▲ ${text}`, "bad"];
-  return isGoingOn || times > 1 / MUCH ? [text, "dim"] : [`▼ ${text}`, "good"];
+  return endedWell && times <= 1 / MUCH ? [`▼ ${text}`, "good"] : [text, "dim"];
 }
 
 // Its line in the table, and `show`, which brings that up to date without making what stays anew.
@@ -39,7 +40,7 @@ export function rowOf(run) {
     const isGoingOn = GOING_ON.includes(each.state);
     const state = each.state === "done" ? each.result ?? "done" : each.state;
     const seconds = each.seconds ?? (isGoingOn && each.started !== null ? Math.max(0, now - each.started) : null);
-    const [usual, kind] = againstUsual(seconds, each.usual, isGoingOn);
+    const [usual, kind] = againstUsual(seconds, each.usual, WELL.includes(state));
     put("state", `${signOf(state)} ${state}`, { kind: kindOf(state), title: each.note });
     put("started", started(each.started));
     put("seconds", seconds === null ? "-" : isGoingOn && seconds < 60 ? `${Math.floor(seconds)} s` : duration(seconds));

@@ -29,7 +29,7 @@ function drawing(shown) {
   const element = h("div", {},
     header(shown, () => bars.recolour()),
     insights(shown, choose),
-    shown.visits.length ? section("visits", "What went on when", fall.element) : h("p", { class: "dim" }, "No visit was recorded one by one."));
+    shown.visits.length ? section("visits", "What went on when", fall.element) : h("p", { class: "dim" }, shown.run.visits ? "No visit was recorded one by one." : "No stage was visited."));
   function rest() {
     const wrong = errors(shown, fall, later);
     const parts = [shown.visits.length && visit.element, stages(shown, choose), flow(shown, choose), platforms(shown), wrong?.element];

@@ -34,6 +34,7 @@ const COMMON = [
 ];
 
 export function stages(data, choose) {
+  if (data.figures.stages.length + data.over.stages.length === 0) return null;
   const wall = data.figures.seconds;
   const line = (row) => ({ "data-stage": row.stage });
   const one = sortable({

@@ -1,6 +1,6 @@
 // What is known of the visit that is chosen, its attributes as they were recorded among it.
 import { h, section } from "./dom.js";
-import { trace } from "./errors.js";
+import { errorsOf, trace } from "./errors.js";
 import { duration, instant, kindOf, NANO, signOf } from "./words.js";
 
 // `bars` is the waterfall; `later` gives, when it is asked for, what is not in the document.
@@ -24,11 +24,11 @@ export function chosenVisit(data, bars, later) {
       visit.failed && h("div", {}, h("h4", {}, "Failed attempts"), h("ol", {}, visit.failed.map((each) =>
         h("li", {}, `attempt ${each.number}, ${duration((each.end - each.at) / NANO)}: ${each.error ?? "failed"}${each.message ? `: ${each.message}` : ""}`)))),
       visit.waits && h("div", {}, h("h4", {}, "Waits"), h("ul", {}, visit.waits.map((each) =>
-        h("li", {}, `${each.reason || "(no reason)"}: ${duration((each.end - each.at) / NANO)}, from ${duration(each.at / NANO)} on`)))),
+        h("li", {}, `${each.reason.replace(/[. ]+$/, "") || "(no reason)"}: ${duration((each.end - each.at) / NANO)}, from ${duration(each.at / NANO)} on`)))),
       raw);
     for (const node of [...place.childNodes]) if (node.nodeType === Node.TEXT_NODE) node.remove();
     later().then((details) => {
-      const errors = data.errors.filter((each) => each.visit === visit.id);
+      const errors = errorsOf(data, details).filter((each) => each.visit === visit.id);
       if (errors.length) raw.append(h("h4", {}, "Errors"), ...errors.map((each) => trace(each, details)));
       const found = Object.entries(details.visits[visit.id] ?? {});
       if (found.length) raw.append(attributes("Attributes, as they were recorded", found));
@@ -65,7 +65,7 @@ function facts(visit, zero) {
     ["items", items && `${visit.items_done ?? 0} done, ${visit.items_failed ?? 0} failed${visit.items_total ? `, of ${visit.items_total}` : ""}`],
     ["platforms", visit.platforms && visit.platforms.join(", ")],
     ["versions", visit.versions && visit.versions.map(([id, action]) => (action ? `${id} (${action})` : id)).join(", ")],
-    ["error", visit.error],
+    ["error", visit.error !== visit.result && visit.error],
     ["function", visit.function && h("span", { class: "code" }, visit.function)],
     ["process", visit.process],
   ].filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false && value !== 0);

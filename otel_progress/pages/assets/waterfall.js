@@ -4,7 +4,7 @@ import { h, lasting, shown } from "./dom.js";
 import { AXIS, painter, ROW } from "./paint.js";
 import { rowsOf, treeOf } from "./rows.js";
 import { scaleOf } from "./scale.js";
-import { count, duration, NANO } from "./words.js";
+import { behind, count, duration, NANO } from "./words.js";
 
 const MOST_PRINTED = 100;
 const DEEPEST = 10; // From there on names are moved to the right no more.
@@ -333,16 +333,16 @@ export function waterfall(visits, { name = "waterfall", seconds = 0, chosen = ()
 export function saidOf(visit, named = true) {
   const said = [
     named && (visit.stage || "(no name)"),
-    visit.item && `for ${visit.item}`,
+    behind("for", visit.item),
     visit.number && `visit ${visit.number}`,
     visit.revision !== undefined && `revision ${visit.revision}`,
     `${duration((visit.end - visit.at) / NANO)}${visit.open ? " so far" : ""}, from ${duration(visit.at / NANO)} on`,
     visit.state ?? visit.result,
-    visit.error,
+    visit.error !== visit.result && visit.error,
     visit.attempts && `${visit.attempts} attempts`,
     visit.wait && `waited ${duration(visit.wait)}`,
     visit.critical && "on the critical path",
-    visit.action && `action ${visit.action}`,
+    behind("action", visit.action),
     visit.failed && `${count(visit.failed.length, "failed attempt")}`,
   ];
   return shown(said.filter(Boolean).join(", "));

@@ -28,6 +28,11 @@ export function count(number, one, many) {
   return `${number.toLocaleString("en")} ${number === 1 ? one : many ?? `${one}s`}`;
 }
 
+// A text of the program behind a word of ours, which stands once where the text begins with it; null without a text.
+export function behind(word, text) {
+  return text ? (text.toLowerCase().startsWith(`${word} `) ? text : `${word} ${text}`) : null;
+}
+
 // An instant in ISO 8601, in the time of whoever reads; the text itself where it is none.
 export function instant(text) {
   const when = new Date(text);
