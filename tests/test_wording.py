@@ -9,11 +9,11 @@ import pytest
 
 from otel_progress.cli.main import main
 from otel_progress.insight.whatif import Replay
-from otel_progress.recording.wording import behind, for_all, for_what
 from otel_progress.report.cell import as_text
 from otel_progress.report.lines import Lines
 from otel_progress.runs import Wait
 from otel_progress.runs.present import Present
+from otel_progress.runs.wording import behind, for_all, for_what
 
 from .records import event, record, span, visit_event
 from .test_insight_whatif import at, run

@@ -8,8 +8,8 @@ from __future__ import annotations
 import bisect
 import itertools
 
-from ..recording.wording import for_what
 from ..runs.model import Visit
+from ..runs.wording import for_what
 from .numbers import median
 from .replay import Dependencies
 from .shape import RUN, SLACK, Shape

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..recording.times import duration
-from ..recording.wording import for_what
+from ..runs.wording import for_what
 from .many import StageOverRuns, WorkflowFigures
 from .numbers import median
 from .sharing import Gap

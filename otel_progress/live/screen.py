@@ -14,12 +14,12 @@ from rich.cells import cell_len
 from .. import names
 from ..recording.times import NANO, duration
 from ..recording.visible import visible
-from ..recording.wording import behind
 from ..report.fitting import beginning, cut
 from ..report.lines import how_long, progress_of, seconds_text
 from ..report.said import times
 from ..runs.otlp import count, seconds, text, texts
 from ..runs.present import RunNow, StageNow, VisitNow
+from ..runs.wording import behind
 from .choosing import Row, chosen
 from .painting import Line, Part
 

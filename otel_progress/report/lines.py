@@ -14,11 +14,11 @@ from datetime import datetime
 from .. import names
 from ..recording.times import NANO, duration
 from ..recording.visible import visible
-from ..recording.wording import for_what
 from ..runs.happenings import Happening
 from ..runs.otlp import count, optional_count, seconds, text
 from ..runs.present import Change, Present, RunNow, VisitNow
 from ..runs.states import Processes
+from ..runs.wording import for_what
 from .flood import AMPLE, Flood
 
 _STILL = (10, 30, 60, 120, 300, 600)

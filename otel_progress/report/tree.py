@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from .. import names
 from ..recording.times import NANO, duration
 from ..recording.visible import visible
-from ..recording.wording import behind, for_what
 from ..runs.model import Attempt, Item, Run, State, Visit, Wait
+from ..runs.wording import behind, for_what
 from .fitting import folded
 
 Line = tuple[str, str]

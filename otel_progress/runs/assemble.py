@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from .. import names
-from ..recording.wording import for_all
 from .ledger import Fields, Ledger, Totals
 from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit, Wait
 from .states import Processes, pid_of
+from .wording import for_all
 
 _CLIMB = 100  # Spans between a visit and the one around it.
 _Inside = tuple[list[Attempt], list[Item], list[Wait]]
