@@ -303,6 +303,8 @@ def _known(visit: Visit) -> Attributes:
         names.STAGE_ATTEMPTS: visit.attempts,
         names.STAGE_PLATFORM_COUNT: visit.platforms.count,
     }
+    if not visit.attempts:  # A node's are counted as they come, and said at its end.
+        del attributes[names.STAGE_ATTEMPTS]
     if code.function is not None:
         attributes[names.CODE_FUNCTION_NAME] = code.function
     if code.budget is not None:
@@ -326,7 +328,12 @@ def _platforms(visit: Visit) -> Attributes:
 def _say_outcome(visit: Visit) -> None:
     """Say on the span how a visit ended, and what has changed since it started."""
     result = visit.result or "success"
-    if not visit.eventful and visit.revision is visit.revision_before and visit.platforms is visit.platforms_before:
+    if (
+        not visit.eventful
+        and visit.revision is visit.revision_before
+        and visit.platforms is visit.platforms_before
+        and visit.attempts
+    ):
         visit.span.set_attribute(names.STAGE_RESULT, result)  # Mostly.
         return
     said: Attributes = {names.STAGE_RESULT: result}
@@ -336,8 +343,7 @@ def _say_outcome(visit: Visit) -> None:
         said[names.STAGE_REVISION] = visit.revision or 0
     if visit.own_platforms or visit.platforms is not visit.platforms_before:
         said.update(_platforms(visit))
-    if visit.eventful:
-        _add_events(said, visit)
+    _add_events(said, visit)
     visit.span.set_attributes(said)
 
 
@@ -348,7 +354,7 @@ def _add_events(said: Attributes, visit: Visit) -> None:
         if version.action is not None:
             event[names.VERSION_ACTION] = version.action
         visit.span.add_event(names.EVENT_VERSION, event, visit.ended)
-    if visit.attempts != visit.code.attempts:
+    if visit.attempts != visit.code.attempts or not visit.attempts:
         said[names.STAGE_ATTEMPTS] = visit.attempts
     if visit.item_platform is not None:
         said[names.ITEM_PLATFORM] = visit.item_platform
