@@ -25,10 +25,10 @@ _Other = TypeVar("_Other", bound="Opening[Any]")
 
 def action_of(node: Any, value: object) -> str | None:
     """The action that a node returned; None for what may be content: no edge's name, and longer than a word."""
-    if value is None or (isinstance(value, (str, int)) and not value):
-        return "default"  # As PocketFlow takes it.
     if type(value) is str and len(value) <= _LONGEST_WORD and value.isidentifier():
         return value  # Mostly.
+    if value is None or (isinstance(value, (str, int)) and not value):
+        return "default"  # As PocketFlow takes it.
     action = name_of(value)
     if len(action) <= _LONGEST_WORD and not any(map(str.isspace, action)):
         return action
