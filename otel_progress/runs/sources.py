@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 
 from ..recording.visible import printable
 from . import saved
-from .collect import Collector
+from .collect import Taker
 from .documents import Document, Lines
 from .otlp import take
 from .problems import Problems, SourceError
@@ -71,6 +71,13 @@ class Input:
             return Extent(0)
         return Extent(found.st_size, found.st_mtime_ns)
 
+    def size(self) -> int:
+        """Bytes that it has."""
+        return sum(
+            self.extent(name).size if isinstance(file, Path) else os.fstat(file.fileno()).st_size
+            for name, file in self._files
+        )
+
     def looks(self) -> str:
         """What tells whether anything was written since."""
         return " ".join(f"{each.size} {each.changed}" for each in map(self.extent, self.names))
@@ -81,7 +88,7 @@ class Input:
 
     def read(
         self,
-        collector: Collector,
+        collector: Taker,
         problems: Problems,
         *,
         only: bytes | None = None,
@@ -114,7 +121,7 @@ class Input:
     def _shown(self, name: str) -> str:
         return name
 
-    def _enter(self, document: Document, collector: Collector, problems: Problems, lines: Lines) -> None:
+    def _enter(self, document: Document, collector: Taker, problems: Problems, lines: Lines) -> None:
         answer: object = document.get("result")
         if isinstance(answer, dict):  # As /api/v3 of Jaeger wraps it.
             document = cast("Document", answer)
@@ -225,6 +232,7 @@ def spooled(stream: IO[bytes], name: str) -> Input:
 
     spool = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the input
     shutil.copyfileobj(stream, spool, _CHUNK)
+    spool.flush()  # Another process may read it.
     return Input(name, [(name, spool)])
 
 
