@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..recording.times import NANO
 from ..runs.model import Run, Stage, State, Visit
+from ..runs.quickly import quickly
 from .numbers import OUTLYING, Interval, median, outlying, quantile, union
 from .path import Path, path_of
 from .shape import Shape, shape_of
@@ -79,6 +80,9 @@ class StageFigures:
     """Its shortest visit that succeeded."""
     platforms: tuple[PlatformFigures, ...] = ()
     """The slowest first."""
+
+
+_figures = quickly(StageFigures)
 
 
 @dataclass(frozen=True)
@@ -264,7 +268,7 @@ class _Stages:
             return _of_totals(told)
         shape = self.shape
         reworked = [number for number in known.visits if number in self.again] if self.again else []
-        return StageFigures(
+        return _figures(
             stage=name,
             visits=max(len(known.visits), told.visits),
             open=len(known.visits) - known.ended,

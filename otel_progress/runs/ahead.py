@@ -14,7 +14,7 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol
@@ -60,7 +60,7 @@ class Told(Protocol):
 
 
 @contextmanager
-def told_ahead(inputs: Sequence[Input], *, details: bool) -> Iterator[Sequence[Told]]:
+def told_ahead(inputs: Sequence[Input], *, details: bool) -> Generator[Sequence[Told]]:
     """The same inputs, to be read once and in this order; with `details` also spans that only tell where others lie.
 
     Raises:
@@ -104,18 +104,18 @@ class _Told:
     def processes(self, problems: Problems) -> Processes:
         """As they were before it was read."""
         _ = problems  # They come with those of the lines.
-        return pickle.loads(self._next())
+        return pickle.loads(self._next())  # noqa: S301 - of our own fork
 
     def read(self, collector: Taker, problems: Problems, *, growing: bool = False) -> None:
         """Give everything to the collector."""
         _ = growing
-        while told := marshal.loads(self._next()):
+        while told := marshal.loads(self._next()):  # noqa: S302
             for each in told:
                 if type(each) is bytes:
-                    collector.replace(pickle.loads(each))
+                    collector.replace(pickle.loads(each))  # noqa: S301
                 else:
                     collector.add(EventFact(*each) if len(each) == _OF_EVENT else SpanFact(*each))
-        problems.take(pickle.loads(self._next()))
+        problems.take(pickle.loads(self._next()))  # noqa: S301
 
     def _next(self) -> bytes:
         try:
