@@ -2,8 +2,8 @@
 
 To take a line apart costs twice as much as to enter what is in it, so this process takes the first lines itself. What
 the other has found in the rest comes in the order in which it was read: nothing is different but the time. The other is
-a fork of this one: it is there at once, with the open files of the inputs. Where that cannot be, or is not worth it, all
-is read here.
+a fork of this one: it is there at once, with the open files of the inputs. Where that cannot be, or is not worth it,
+all is read here.
 """
 
 from __future__ import annotations
