@@ -122,7 +122,7 @@ class RunFigures:
     """What cannot be known of it, and why."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Sum:
     """What is added up for a stage, times in nanoseconds but for budgets."""
 
@@ -279,7 +279,7 @@ class _Stages:
             wall=known.wall / NANO,
             critical=self.on_path.get(name, 0.0),
             overlap=known.beside / known.own if known.own else 0.0,
-            results=max(dict(told.results), known.results, key=lambda each: sum(each.values())),
+            results=known.results if known.ended > sum(told.results.values()) else dict(told.results),
             repeats=known.repeats,
             rework=union(_intervals(shape, reworked)) / NANO if reworked else 0.0,
             rework_visits=len(reworked),

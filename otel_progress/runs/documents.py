@@ -124,11 +124,12 @@ def parse(data: bytes) -> Document:
     Raises:
         DamagedError: it is none.
     """
+    document: Any
     try:
         text = data.decode()
         document, end = _decode(text)
         if type(document) is dict and (end == len(text) or text[end:] == "\n"):
-            return cast("Document", document)
+            return document  # pyright: ignore[reportUnknownVariableType] - a cast would be a call for each line
     except (ValueError, RecursionError):
         pass  # In another encoding, with a mark before it, or damaged: then it is said how.
     try:
