@@ -23,8 +23,10 @@ import resource, sys, time
 from otel_progress.cli.main import main
 begun = time.perf_counter()
 code = main(["report", "--from", sys.argv[1]])
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(code, time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, file=sys.stderr)
+took = time.perf_counter() - begun
+used = [resource.getrusage(each) for each in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+cpu, peak = sum(each.ru_utime + each.ru_stime for each in used), sum(each.ru_maxrss for each in used)
+print(code, took, cpu, peak / 1024, file=sys.stderr)
 """
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import sys
 from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -16,7 +20,9 @@ from otel_progress.insight import Report, figures_of
 from otel_progress.report.formats import Trace
 from otel_progress.runs import read
 from otel_progress.runs.documents import DamagedError, parse
+from otel_progress.runs.model import Stage, Visit
 from otel_progress.runs.otlp import attributes, attributes_of_any
+from otel_progress.runs.quickly import quickly
 
 from .records import campaign, write
 from .test_insight_path import run, visit
@@ -43,6 +49,20 @@ _ODD = st.fixed_dictionaries({}, optional={"key": _KEYS | _JSON, "value": _VALUE
 def test_attributes_are_those_of_a_close_look(pairs: object) -> None:
     quick, close = attributes(pairs), attributes_of_any(pairs)
     assert list(map(repr, quick.items())) == list(map(repr, close.items()))  # True is 1, but not here.
+
+
+def test_records_that_are_made_quickly_are_like_others() -> None:
+    made, other = (make("a", "draft", started=1, ended=3, platforms=("x",)) for make in (quickly(Visit), Visit))
+    assert (type(made), made, hash(made), repr(made)) == (Visit, other, hash(other), repr(other))
+    assert (copy.deepcopy(made), pickle.loads(pickle.dumps(made))) == (other, other)
+    assert replace(made, stage="b") == replace(other, stage="b")
+    with pytest.raises(FrozenInstanceError):
+        made.stage = "b"  # pyright: ignore[reportAttributeAccessIssue]
+    stages = quickly(Stage)
+    assert (type(stages("a")), stages("a")) == (Stage, Stage("a"))
+    assert stages("a").results is not stages("b").results
+    with pytest.raises(TypeError):
+        stages()  # pyright: ignore[reportCallIssue]
 
 
 _ENCODED = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32-le"])

@@ -194,6 +194,7 @@ def _runs(source: Source, problems: Problems, ids: set[str] | None, progress: _P
         visits=_MOST_VISITS,
         runs=None if ids is None else ids.__contains__,
         tell=lambda facts: progress.tell(f"{facts} spans and events"),
+        ahead=True,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..recording.times import NANO
 from ..runs.model import Run, Stage, State, Visit
+from ..runs.quickly import quickly
 from .numbers import OUTLYING, Interval, median, outlying, quantile, union
 from .path import Path, path_of
 from .shape import Shape, shape_of
@@ -81,6 +82,9 @@ class StageFigures:
     """The slowest first."""
 
 
+_figures = quickly(StageFigures)
+
+
 @dataclass(frozen=True)
 class RunFigures:
     """One run."""
@@ -118,7 +122,7 @@ class RunFigures:
     """What cannot be known of it, and why."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Sum:
     """What is added up for a stage, times in nanoseconds but for budgets."""
 
@@ -264,7 +268,7 @@ class _Stages:
             return _of_totals(told)
         shape = self.shape
         reworked = [number for number in known.visits if number in self.again] if self.again else []
-        return StageFigures(
+        return _figures(
             stage=name,
             visits=max(len(known.visits), told.visits),
             open=len(known.visits) - known.ended,
@@ -275,7 +279,7 @@ class _Stages:
             wall=known.wall / NANO,
             critical=self.on_path.get(name, 0.0),
             overlap=known.beside / known.own if known.own else 0.0,
-            results=max(dict(told.results), known.results, key=lambda each: sum(each.values())),
+            results=known.results if known.ended > sum(told.results.values()) else dict(told.results),
             repeats=known.repeats,
             rework=union(_intervals(shape, reworked)) / NANO if reworked else 0.0,
             rework_visits=len(reworked),

@@ -10,6 +10,7 @@ import itertools
 from dataclasses import dataclass
 
 from ..recording.times import NANO
+from ..runs.quickly import quickly
 from .shape import RUN, SLACK, Shape
 
 _UNFINISHED = ("abandoned",)
@@ -40,6 +41,9 @@ class Step:
     stage: str
     inferred: bool
     """Whether times alone say so, and no link."""
+
+
+_segment, _step = quickly(Segment), quickly(Step)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class _Walk:
                 self._back_to(self._shape.ends[before], place)
                 self._used[before] = True
                 visit = self._shape.visits[before]
-                self._steps.append(Step(visit.id, visit.stage, inferred))
+                self._steps.append(_step(visit.id, visit.stage, inferred))
                 place, next_one = before, None
                 continue
             self._back_to(self._shape.started if place == RUN else self._shape.starts[place], place)
@@ -113,7 +117,7 @@ class _Walk:
         if at < self._at:
             visit = None if place == RUN else self._shape.visits[place]
             self._segments.append(
-                Segment(at, self._at, None if visit is None else visit.id, None if visit is None else visit.stage)
+                _segment(at, self._at, None if visit is None else visit.id, None if visit is None else visit.stage)
             )
             self._at = at
 

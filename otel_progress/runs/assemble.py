@@ -10,10 +10,12 @@ from typing import Any
 from .. import names
 from .ledger import Fields, Ledger, Totals
 from .model import Attempt, Item, Link, Run, Stage, State, Version, Visit, Wait
+from .quickly import quickly
 from .states import Processes, pid_of
 from .wording import for_all
 
 _CLIMB = 100  # Spans between a visit and the one around it.
+_link, _stage, _visit = quickly(Link), quickly(Stage), quickly(Visit)
 _Inside = tuple[list[Attempt], list[Item], list[Wait]]
 _NOTHING: _Inside = ([], [], [])
 _ORDER: tuple[State, ...] = ("running", "waiting", "stalled", "unknown", "crashed")
@@ -84,7 +86,7 @@ def _stages(ledger: Ledger) -> tuple[Stage, ...]:
     for fields in ledger.open.values():
         going_on.setdefault(fields["stage"], []).append(fields)
     stages = [
-        _stage(
+        _stage_of(
             name,
             ledger.by_events.get(name),
             ledger.by_spans.get(name),
@@ -96,13 +98,13 @@ def _stages(ledger: Ledger) -> tuple[Stage, ...]:
     return tuple(sorted(stages, key=lambda stage: stage.started or 0))
 
 
-def _stage(
+def _stage_of(
     name: str, events: Totals | None, spans: Totals | None, going_on: list[Fields], dead_ends: dict[str, int]
 ) -> Stage:
     witnesses = [each for each in (events, spans) if each is not None]
     fullest = max(witnesses, key=lambda each: each.visits)
     most = fullest if len(witnesses) == 1 and not going_on else _most(witnesses, going_on)
-    return Stage(
+    return _stage(
         name,
         most.started,
         None if going_on else fullest.ended,
@@ -166,7 +168,7 @@ def _visits(ledger: Ledger, processes: Processes) -> tuple[Visit, ...]:
             fields["items"] = tuple(sorted(items, key=lambda each: each.started))
         if told := _waits(fields, waits):
             fields["waits"] = tuple(sorted(told, key=lambda each: each.started))
-        visits.append(Visit(key, **fields))
+        visits.append(_visit(key, **fields))
     visits.sort(key=operator.attrgetter("started"))
     return _with_kinds(visits)
 
@@ -236,7 +238,7 @@ def _is_before(other: Visit | None, visit: Visit) -> bool:
 
 def _links(told: Iterable[Any], follows: Sequence[str], spans: dict[str, str]) -> tuple[Link, ...]:
     """What the span of a visit says that it points to, and what its events say where that does not."""
-    links = [Link(kind or "", trace, span, spans.get(span)) for kind, trace, span in told]
+    links = [_link(kind or "", trace, span, spans.get(span)) for kind, trace, span in told]
     if not follows:
         return tuple(links)
     known = {link.visit for link in links if link.kind == names.LINK_FOLLOWS}

@@ -38,6 +38,28 @@ class Shelf(Protocol):
         ...
 
 
+class Taker(Protocol):
+    """What takes the facts of an input as it is read."""
+
+    @property
+    def details(self) -> bool:
+        """Whether spans are of use that only tell where others lie."""
+        ...
+
+    @property
+    def exceptions(self) -> bool:
+        """Whether exceptions are of use that were recorded as log records."""
+        ...
+
+    def add(self, fact: Fact) -> None:
+        """Enter a fact."""
+        ...
+
+    def replace(self, ledger: Ledger) -> None:
+        """Enter a run that is known as a whole."""
+        ...
+
+
 class Collector:
     """Takes facts and keeps the ledgers of their runs.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 
@@ -43,9 +44,11 @@ class Lines:
         """Whether a last line without its end is one that is being written."""
         self.number = 0
         self.offset = 0
+        self.until = sys.maxsize
+        """How far to read: to the end of a line."""
 
     def __iter__(self) -> Iterator[Document]:
-        while line := self._stream.readline(MOST_BYTES):
+        while self.offset < self.until and (line := self._stream.readline(MOST_BYTES)):
             first: Document | None = None
             if self.number == 0 and line.lstrip().startswith(b"{"):
                 try:
@@ -121,11 +124,12 @@ def parse(data: bytes) -> Document:
     Raises:
         DamagedError: it is none.
     """
+    document: Any
     try:
         text = data.decode()
         document, end = _decode(text)
         if type(document) is dict and (end == len(text) or text[end:] == "\n"):
-            return cast("Document", document)
+            return document  # pyright: ignore[reportUnknownVariableType] - a cast would be a call for each line
     except (ValueError, RecursionError):
         pass  # In another encoding, with a mark before it, or damaged: then it is said how.
     try:

@@ -44,6 +44,7 @@ def from_jaeger(address: str, wanted: Filter) -> Input:
     for service in services:
         for answer in _traces(base, service, since, until):
             spool.write(answer + b"\n")
+    spool.flush()  # Another process may read it.
     return source
 
 

@@ -116,18 +116,20 @@ def _add(
                 taken.facts.append(fact)
 
 
-def _objects(value: object) -> list[dict[str, Any]]:
+def _objects(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not value:
         return []
-    found = cast("list[Any]", value)
+    found: list[Any] = value  # pyright: ignore[reportUnknownVariableType] - a cast would be a call, a million times
     if len(found) == 1 and type(found[0]) is dict:  # Nearly always.
         return found
     return [each for each in found if isinstance(each, dict)]
 
 
 def _is_ours(scope: dict[str, Any]) -> bool:
-    named: object = scope.get("scope")
-    return isinstance(named, dict) and cast("dict[str, Any]", named).get("name") == names.SCOPE
+    try:
+        return scope["scope"]["name"] == names.SCOPE
+    except (TypeError, KeyError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ _last_resource: tuple[object, _Resource] = (None, _Resource(None, None, {}))
 
 def _of_resource(resource: dict[str, Any]) -> _Resource:
     global _last_resource
-    described = cast("object", resource.get("resource"))
+    described: Any = resource.get("resource")
     if described is not None and described == _last_resource[0]:
         return _last_resource[1]
     found = attributes(cast("dict[str, Any]", described).get("attributes")) if isinstance(described, dict) else {}
@@ -187,7 +189,7 @@ def _span_fact(kind: SpanKind, run: str, span: dict[str, Any], found: Attributes
         max(started, _time(span, "endTimeUnixNano")),
         found,
         resource.service,
-        text(cast("dict[str, Any]", status).get("message")) if isinstance(status, dict) else None,
+        text(cast("dict[str, Any]", status).get("message")) if status and isinstance(status, dict) else None,
         resource=resource.attributes,
     )
     if events := _objects(span.get("events")):
@@ -242,13 +244,14 @@ def _exception(record: dict[str, Any], resource: _Resource) -> EventFact | None:
     return EventFact(names.EVENT_EXCEPTION, run, at, found, trace, span, resource.service, resource.process)
 
 
-def attributes(pairs: object) -> Attributes:
+def attributes(pairs: Any) -> Attributes:
     """The attributes of a span, an event or a resource; what has no value that can be read is left out."""
     # This is what reading takes its time for: so what nearly all are, texts and numbers as OTLP has them, is read in
     # one loop that looks at nothing twice. With the first that is otherwise it begins anew, and looks closely.
     found: Attributes = {}
     try:
-        for pair in cast("list[dict[str, dict[str, Any]]]", pairs):
+        pair: dict[str, dict[str, Any]]
+        for pair in pairs:
             value = pair["value"]
             (kind,) = value
             key = pair["key"]

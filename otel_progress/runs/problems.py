@@ -52,6 +52,12 @@ class Problems:
                 self.add(*each)
             self.left_out += left_out
 
+    def take(self, other: Problems) -> None:
+        """Note what `other` has."""
+        for each in other.found:
+            self.add(each.source, each.line, each.text)
+        self.left_out += other.left_out
+
     def clear(self) -> None:
         """Forget them."""
         self.found.clear()

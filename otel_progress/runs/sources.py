@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import IO, Any, cast
 
 from ..recording.visible import printable
 from . import saved
-from .collect import Collector
-from .documents import Document, Lines
+from .collect import Taker
+from .documents import MOST_BYTES, Document, Lines
 from .otlp import take
 from .problems import Problems, SourceError
 from .states import Processes, held_by_any, processes_of
@@ -71,6 +72,32 @@ class Input:
             return Extent(0)
         return Extent(found.st_size, found.st_mtime_ns)
 
+    def size(self) -> int:
+        """Bytes that it has."""
+        return sum(
+            self.extent(name).size if isinstance(file, Path) else os.fstat(file.fileno()).st_size
+            for name, file in self._files
+        )
+
+    def line_at(self, offset: int) -> Extent | None:
+        """Where the next line begins, and how many lines are before it; None where it is not one file that is named."""
+        if len(self._files) != 1 or not isinstance(self._files[0][1], Path):
+            return None
+        try:
+            with _opened(self._files[0][1]) as file:
+                file.seek(offset)
+                if not file.readline(MOST_BYTES).endswith(b"\n"):
+                    return None
+                place = Extent(offset=file.tell())
+                file.seek(0)
+                left = place.offset
+                while left and (read := file.read(min(_CHUNK, left))):
+                    place.lines += read.count(b"\n")
+                    left -= len(read)
+                return place
+        except OSError:
+            return None
+
     def looks(self) -> str:
         """What tells whether anything was written since."""
         return " ".join(f"{each.size} {each.changed}" for each in map(self.extent, self.names))
@@ -81,17 +108,19 @@ class Input:
 
     def read(
         self,
-        collector: Collector,
+        collector: Taker,
         problems: Problems,
         *,
         only: bytes | None = None,
         since: dict[str, Extent] | None = None,
+        until: int = sys.maxsize,
         growing: bool = False,
     ) -> dict[str, Extent]:
         """Give everything to the collector, and tell how far it was read.
 
-        Of the lines only those are parsed that have `only` in them. `since` is where an earlier reading has ended; a
-        last line that has no end is left for the next reading where the input is still `growing`.
+        Of the lines only those are parsed that have `only` in them. `since` is where an earlier reading has ended, and
+        `until` where another one begins, in each file; a last line that has no end is left for the next reading where
+        the input is still `growing`.
         """
         extents: dict[str, Extent] = {}
         for name, file in self._files:
@@ -101,7 +130,7 @@ class Input:
                 with _opened(file) as stream:
                     stream.seek(before.offset)
                     lines = Lines(stream, self._shown(name), problems, only=only, growing=growing)
-                    lines.offset, lines.number = before.offset, before.lines
+                    lines.offset, lines.number, lines.until = before.offset, before.lines, until
                     for document in lines:
                         self._enter(document, collector, problems, lines)
                     extent.offset, extent.lines = lines.offset, lines.number
@@ -114,7 +143,7 @@ class Input:
     def _shown(self, name: str) -> str:
         return name
 
-    def _enter(self, document: Document, collector: Collector, problems: Problems, lines: Lines) -> None:
+    def _enter(self, document: Document, collector: Taker, problems: Problems, lines: Lines) -> None:
         answer: object = document.get("result")
         if isinstance(answer, dict):  # As /api/v3 of Jaeger wraps it.
             document = cast("Document", answer)
@@ -225,6 +254,7 @@ def spooled(stream: IO[bytes], name: str) -> Input:
 
     spool = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the input
     shutil.copyfileobj(stream, spool, _CHUNK)
+    spool.flush()  # Another process may read it.
     return Input(name, [(name, spool)])
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 
+from .ahead import LostError, Told, told_ahead
 from .assemble import run_of
 from .collect import Collector
 from .ledger import Ledger
@@ -30,6 +32,7 @@ def whole_runs(
     visits: int,
     runs: Callable[[str], bool] | None = None,
     tell: Callable[[int], None] | None = None,
+    ahead: bool = False,
 ) -> Iterator[Run]:
     """The runs of `source`, the oldest first, each with at most so many visits.
 
@@ -39,10 +42,17 @@ def whole_runs(
         visits: how many of each run.
         runs: whether a run is wanted, by its id; None: all.
         tell: called now and then with how many spans and events have been read.
+        ahead: whether this process is the command's own, so that it may be forked to read with two processors.
     """
     memory = _Memory(visits)
     try:
-        memory.read(source, problems, runs, tell)
+        try:
+            with told_ahead(source.inputs, details=visits > 0) if ahead else nullcontext(source.inputs) as inputs:
+                memory.read(inputs, problems, runs, tell)
+        except LostError:
+            problems.clear()
+            memory = _Memory(visits)
+            memory.read(source.inputs, problems, runs, tell)
     except _TooManyError:
         memory.ledgers.clear()
         memory.aside.clear()
@@ -81,7 +91,7 @@ class _Memory:
 
     def read(
         self,
-        source: Source,
+        inputs: Iterable[Told],
         problems: Problems,
         runs: Callable[[str], bool] | None,
         tell: Callable[[int], None] | None,
@@ -104,7 +114,7 @@ class _Memory:
             return True
 
         collector = Collector(self, visits=self._visits, wanted=is_of_interest)
-        for each in source.inputs:
+        for each in inputs:
             name, processes = each.name, each.processes(problems)
             each.read(collector, problems, growing=processes.live)
         collector.put_away()
