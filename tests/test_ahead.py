@@ -168,3 +168,9 @@ else:
     assert False
 """
     both_ways(write(tmp_path / "t.jsonl", lines(5, runs=50)), interrupted)
+
+
+def test_a_worker_that_may_have_no_children_reads_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", lines(3))
+    heard, runs, _, _ = both_ways(path, "multiprocessing.current_process()._config['daemon'] = True")
+    assert (heard, runs >= 6) == (0, True)

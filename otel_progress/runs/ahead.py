@@ -71,7 +71,7 @@ def told_ahead(inputs: Sequence[Input], *, details: bool) -> Generator[Sequence[
         LostError: while one is read; nothing that was read of any is of use then.
     """
     sizes = [each.size() for each in inputs] if _has_two_processors() else []
-    if sum(sizes) < WORTH_IT:
+    if sum(sizes) < WORTH_IT or _may_have_no_children():
         yield inputs
         return
     own, left = 0, int(sum(sizes) * _OWN)
@@ -95,6 +95,13 @@ def told_ahead(inputs: Sequence[Input], *, details: bool) -> Generator[Sequence[
 def _has_two_processors() -> bool:
     """And whether this one can be forked: a fork has no other threads, but what they hold."""
     return sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1 and threading.active_count() == 1
+
+
+def _may_have_no_children() -> bool:
+    """Whether it is a worker of a pool, mostly."""
+    import multiprocessing  # noqa: PLC0415 - mostly not needed
+
+    return multiprocessing.current_process().daemon
 
 
 @contextmanager
