@@ -379,6 +379,17 @@ def test_a_run_that_is_named_where_nothing_is_recorded(command: str, capsys: pyt
     assert capsys.readouterr().err == "otel-progress: no run is recorded here: `otel-progress run app.py` records one\n"
 
 
+@pytest.mark.parametrize("command", ["show", "report"])
+def test_a_file_where_a_run_is_to_be_named(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hint = "otel-progress: traces.jsonl is no run, but there is a file or folder of this name: --from reads it\n"
+    Path("traces.jsonl").touch()
+    assert run(command, "traces.jsonl") == 1
+    assert capsys.readouterr().err == hint
+    Path(".otel-progress").mkdir()
+    assert run(command, "traces.jsonl") == 1
+    assert capsys.readouterr().err == hint
+
+
 def test_where_nothing_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("runs") == 0
     assert "no run is recorded there: `otel-progress run app.py` records one" in capsys.readouterr().err

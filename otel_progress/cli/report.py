@@ -28,7 +28,7 @@ from ..runs.whole import is_wanted, whole_runs
 from .compare import wrote
 from .output import put, room, say_problems
 from .runs import add_choice_to, source_of
-from .said import not_one, say
+from .said import if_path, not_one, nothing_here, say
 
 FORMATS = ("text", "json", "markdown", "chrome", "csv")
 _MOST_VISITS = 1_000_000
@@ -99,7 +99,7 @@ def report(options: argparse.Namespace) -> int:
         say(f"otel-progress: {visible(str(error))}")
         return 2
     if source is None:
-        say("otel-progress: no run is recorded here: `otel-progress run app.py` records one")
+        say(f"otel-progress: {nothing_here(*options.runs)}")
         return 1
     problems = Problems()
     ids: set[str] | None = None
@@ -207,7 +207,7 @@ def _ids(source: Source, prefixes: list[str], problems: Problems) -> tuple[set[s
             ids = index.ids(prefix) if prefix else []
             ids = [prefix] if prefix in ids else ids
             if len(ids) != 1:
-                say(f"otel-progress: {not_one(prefix, ids)}")
+                say(f"otel-progress: {if_path(prefix) or not_one(prefix, ids)}")
                 return 2 if ids or not prefix else 1
             found |= set(ids)
         inputs = {name for run in found for name in index.inputs_of(run)}

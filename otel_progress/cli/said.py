@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,20 @@ def not_one(prefix: str, found: Sequence[str]) -> str:
     if not found:
         return f"no run begins with {visible(prefix)}: `otel-progress runs` lists them"
     return f"several runs begin with {visible(prefix)}: {visible(', '.join(found))}"
+
+
+def nothing_here(*asked: str) -> str:
+    """Why there is no run, though some may have been `asked` for by their ids."""
+    hints = filter(None, map(if_path, asked))
+    return next(hints, "no run is recorded here: `otel-progress run app.py` records one")
+
+
+def if_path(asked: str) -> str:
+    """What to write where a run was asked for by what is a file or a folder; nothing where it is neither."""
+    with contextlib.suppress(OSError, ValueError):  # Too long for one, or not to be looked at.
+        if asked and Path(asked).exists():
+            return f"{visible(asked)} is no run, but there is a file or folder of this name: --from reads it"
+    return ""
 
 
 def show_command(run: str, record: Path | None) -> str:

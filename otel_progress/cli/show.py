@@ -13,7 +13,7 @@ from ..runs import Filter, Problems, SourceError, to_json
 from ..runs.index import Index
 from .output import put, room, say_problems
 from .runs import SOURCE_HELP, count, source_of
-from .said import not_one, say
+from .said import if_path, not_one, nothing_here, say
 
 _MOST = 200
 _HELP = """\
@@ -56,7 +56,7 @@ def show(options: argparse.Namespace) -> int:
         say(f"otel-progress: {visible(str(error))}")
         return 2
     if source is None:
-        say("otel-progress: no run is recorded here: `otel-progress run app.py` records one")
+        say(f"otel-progress: {nothing_here(options.run or '')}")
         return 1
     problems = Problems()
     with closing(Index(source.index)) as index:
@@ -84,7 +84,7 @@ def _found(index: Index, prefix: str | None) -> list[str]:
 
 def _not_one(prefix: str | None, found: list[str], problems: Problems) -> int:
     if prefix is not None:
-        say(f"otel-progress: {not_one(prefix, found)}")
+        say(f"otel-progress: {if_path(prefix) or not_one(prefix, found)}")
         return 2 if found or not prefix else 1
     if not problems:
         say("otel-progress: there is no run")
