@@ -178,7 +178,7 @@ def test_a_platform_is_named_at_the_same_cost_after_many(telemetry: Telemetry) -
         held = visit.own_platforms
         for _ in range(20):
             name_ten()
-        assert calls(name_ten) == few
+        assert calls(name_ten) == few - 10  # None of them is let through to metrics any more.
         assert visit.own_platforms is held  # Not copied for each.
 
 

@@ -219,7 +219,9 @@ class Run(Recorded):
         if found is None and len(self.stages) >= MOST_TOLD_APART:
             found = self.stages.get(OTHER) or self.stages.setdefault(OTHER, StageRecord(self, OTHER))
             found.of_others = True
-            if len(self.beyond) < MOST_TOLD_APART and isinstance(name, str) and name == known:
+            if isinstance(name, str) and name == known:
+                if len(self.beyond) >= MOST_TOLD_APART:  # Those that come now are asked for more than those before.
+                    self.beyond.clear()
                 self.beyond.add((known, loose, of_class))
         return found or self.stages.setdefault(known, StageRecord(self, known))
 

@@ -26,6 +26,8 @@ class NameBound:
         """Names that are let through."""
         self._came = {kind: dict.fromkeys(names) for kind, names in self._seen.items()}
         """The first names in the order in which they came. None is ever taken out, so each keeps its place."""
+        self._said: set[str] = set()
+        """Of which kinds it is said that there are more."""
 
     def workflow(self, name: str) -> str:
         """The name of a workflow."""
@@ -57,8 +59,10 @@ class NameBound:
             if name in list(came)[:limit]:
                 seen.add(name)
                 return name
-        report(
-            f"more than {limit} distinct {kind} names: further ones are counted as {other!r} "
-            f"(raise {OTEL_PROGRESS_NAME_LIMIT} if they are not user data)"
-        )
+        if kind not in self._said:
+            report(
+                f"more than {limit} distinct {kind} names: further ones are counted as {other!r} "
+                f"(raise {OTEL_PROGRESS_NAME_LIMIT} if they are not user data)"
+            )
+            self._said.add(kind)
         return other

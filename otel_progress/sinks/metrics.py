@@ -139,11 +139,7 @@ class MetricSink(Sink):
         revision = names.REVISION_UNKNOWN if count is None else _MANY if count > _MOST_TOLD else names.REVISIONS[count]
         attributes = self._outcomes.get((workflow, stage, result, first, revision))
         if attributes is None:
-            known = self._labels(workflow, stage)
-            number = names.VISIT_FIRST if first else names.VISIT_REPEAT
-            attributes = {**known, names.RESULT: result, names.VISIT: number, names.REVISION: revision}
-            if (workflow, stage) in self._stages:  # Else the name was one too many, and is not kept.
-                self._outcomes[workflow, stage, result, first, revision] = attributes
+            attributes = self._outcome(self._labels(workflow, stage), result, first, revision)
         if result == "failure":
             attributes = {**attributes, names.ERROR_TYPE: self._bound.error_type(visit.error_type or "_OTHER")}
         # With its span, so that an exemplar points at it although it is not current any more.
@@ -206,8 +202,20 @@ class MetricSink(Sink):
         labels = self._stages.get((workflow, stage))
         if labels is None:
             key = self._bound.workflow(workflow), self._bound.stage(stage)
-            labels = self._stages.setdefault(key, {names.WORKFLOW_NAME: key[0], names.STAGE_NAME: key[1]})
+            labels = self._stages.get(key)
+            if labels is None:
+                labels = self._stages.setdefault(key, {names.WORKFLOW_NAME: key[0], names.STAGE_NAME: key[1]})
         return labels
+
+    def _outcome(self, labels: Mapping[str, str], result: Result, first: bool, revision: str) -> Mapping[str, str]:
+        """The attributes of visits that ended so; kept by the name that metrics have, as others are not kept at all."""
+        key = labels[names.WORKFLOW_NAME], labels[names.STAGE_NAME], result, first, revision
+        attributes = self._outcomes.get(key)
+        if attributes is None:
+            number = names.VISIT_FIRST if first else names.VISIT_REPEAT
+            more = {names.RESULT: result, names.VISIT: number, names.REVISION: revision}
+            attributes = self._outcomes.setdefault(key, {**labels, **more})
+        return attributes
 
     # --- read when metrics are collected ------------------------------------------------------------------------------
 

@@ -186,7 +186,7 @@ class SpanSink(Sink):
 
     def _name_for(self, stage: str) -> str:
         bound = self._bound.stage(stage)
-        return self._names.setdefault(bound, f"{names.SPAN_STAGE} {bound}")
+        return self._names.get(bound) or self._names.setdefault(bound, f"{names.SPAN_STAGE} {bound}")
 
     def _start(
         self, recorded: Recorded, name: str, attributes: Attributes, links: Sequence[Link] | None = None
