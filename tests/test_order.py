@@ -140,6 +140,46 @@ def test_stages_without_a_workflow(telemetry: Telemetry) -> None:
     assert told(telemetry) == [("a", []), ("b", ["a"])]
 
 
+def test_a_coroutine_that_another_thread_ends_is_in_no_order(telemetry: Telemetry) -> None:
+    @types.coroutine
+    def give_way() -> Any:
+        yield
+
+    @stage("asked")
+    async def asked() -> None:
+        await give_way()
+
+    with workflow("w"):
+        for elsewhere in (True, False):
+            coroutine: Any = asked()
+            coroutine.send(None)
+            if elsewhere:
+                thread = threading.Thread(target=next, args=(coroutine.__await__(), None))
+                thread.start()
+                thread.join()
+            else:
+                next(coroutine.__await__(), None)
+            a()
+    assert told(telemetry) == [("asked", []), ("a", []), ("asked", ["a"]), ("a", ["asked"])]
+
+
+def test_code_that_takes_a_visit_over_in_another_thread_is_in_no_order(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {"workflow_state": {"current_stage": "draft"}}
+
+    @stage("draft")
+    def draft(shared: dict[str, Any]) -> None:
+        """Take over what the tracker began."""
+
+    with workflow("w", shared=shared):
+        ProgressTrackerNode().run(shared)
+        thread = threading.Thread(target=draft, args=(shared,))
+        thread.start()
+        thread.join()
+        with stage("publish"):
+            pass
+    assert told(telemetry) == [("draft", []), ("publish", [])]
+
+
 def test_a_tracker(telemetry: Telemetry) -> None:
     shared: dict[str, Any] = {}
     with workflow("w", shared=shared):

@@ -129,7 +129,7 @@ class Visit(Recorded):
             known.stage,
             known.item,
         )
-        self.attempts, self.at_once = known.attempts, known.at_once
+        self.attempts = known.attempts
         if known.item_platform is not None:
             self.item_platform = known.item_platform
         self.own_platforms = {**self.own_platforms, **known.own_platforms}
