@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from .twins import Inside
 
 
+_NO_ITEMS = cast("MutableMapping[object, Item]", MappingProxyType({}))
+
+
 class Visit(Recorded):
     """One execution of a stage: what `with stage(...) as visit` gives.
 
@@ -78,7 +81,7 @@ class Visit(Recorded):
     """Whether it is told how long it worked for that: one by one, where it has items that name platforms."""
     own_platforms: MutableMapping[str, None] = cast("MutableMapping[str, None]", MappingProxyType({}))
     """The platforms that it named one by one."""
-    items: MutableMapping[object, Item] = cast("MutableMapping[object, Item]", MappingProxyType({}))
+    items: MutableMapping[object, Item] = _NO_ITEMS
     """Open items of a batch (or the one exec of a plain node), by the task or thread that works on them."""
     revision: int | None = None
     """The workflow's revision count when the visit started, or first known after that."""
@@ -265,9 +268,11 @@ class Visit(Recorded):
 
     def work_on(self, worker: object, item: Item) -> None:
         """Keep what a task or thread works on."""
-        if "items" not in self.__dict__:
-            self.eventful = True
-            self.__dict__.setdefault("items", {})
+        if self.items is _NO_ITEMS:
+            with self.run.lock:  # Others may begin with theirs.
+                if self.items is _NO_ITEMS:
+                    self.eventful = True
+                    self.items = {}
         self.items[worker] = item
 
     def _expect(self, total: int) -> None:
