@@ -20,7 +20,7 @@ from by_hand import STAGE_SPAN, ByHand
 from cases import visits, visits_by_hand
 from opentelemetry import context, metrics, trace
 from opentelemetry.trace import Link, SpanContext, SpanKind
-from timing import Case, Times, set_up, timed
+from timing import Case, Times, depths, set_up, timed
 
 from otel_progress import names
 from otel_progress.recording import default
@@ -138,10 +138,10 @@ def report(calls: int, rounds: int, record: Path) -> None:
         "by hand and two writes": (with_writes(hand, record, calls), []),
     }
     best = dict.fromkeys(cases, Times())
-    for _ in range(rounds):
+    for depth in depths(rounds):
         for name, (case, sinks) in cases.items():
             recorder.sinks = sinks
-            best[name] = best[name].or_less(timed(case, calls))
+            best[name] = best[name].or_less(timed(case, calls, depth))
             recorder.sinks = [spans, measured, mirror]
     by_hand = best["by hand"]
     print(f"{'':32} {'us':>6} {'of by hand':>11} {'cpu':>6}")

@@ -183,15 +183,15 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 
     def _visit(self, info: NodeClass, node: Any, method: str, shared: Any) -> Harmless[Any] | None:
         """How a node is recorded whose class is not decorated; None where it is not."""
+        recorder = default.recorder
+        settings = recorder.settings
         code = info.code(method, node, self._origin_here() if self._gave_way else self._origin)
         if self._name_hook is not None and (name := self._hooked_name(node)) is not None:
             code = code.named(name)
-        elif (given := default.recorder.settings.stage_names.get(code.name)) is not None:
+        elif (given := settings.stage_names.get(code.name)) is not None:
             code = code.named(given)
-        recorder = default.recorder
         if info.is_flow and (run := _whole_run(recorder, shared)) is not None:
             return _Inside(recorder.make_part(run, code.name), node, code.function)
-        settings = recorder.settings
         if settings.include and not any(fnmatchcase(code.name, pattern) for pattern in settings.include):
             return None
         if settings.exclude and any(fnmatchcase(code.name, pattern) for pattern in settings.exclude):

@@ -55,7 +55,8 @@ class _Call(Harmless[None]):
 
     def _end_item(self, item: Item, result: Result, error: BaseException | None = None) -> None:
         visit = self._visit
-        if visit.items.get(self._worker) is not item or visit.items.pop(self._worker, None) is None:
+        items = visit.items
+        if items.get(self._worker) is not item or items.pop(self._worker, None) is None:
             return  # The visit has ended around it.
         if item.part is not None:
             self._recorder.end(item.part, error, result)
