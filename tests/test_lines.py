@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -290,6 +291,52 @@ def test_a_flood_of_runs_is_bounded_too() -> None:
     said = lines_of(history, 0.5, 0)
     assert len(said) == 26
     assert said[-1] == "10:45:00 ... 88 more runs ended, 9 failed"
+
+
+CLOSED = {"stage__result": "cancelled", "error__type": "GeneratorExit"}
+FAILED = {"stage__result": "failure", "error__type": "ValueError"}
+
+
+def as_written(*lines: str) -> list[str]:
+    """The lines as a program writes them: in one way, and what did not go well with the severity of an error."""
+    found = [json.dumps(json.loads(line), separators=(",", ":")) for line in lines]
+    return [
+        line.replace('"severityNumber":9', '"severityNumber":13') if "cancelled" in line or "failure" in line else line
+        for line in found
+    ]
+
+
+@pytest.mark.parametrize("is_as_written", [False, True])
+def test_what_was_cancelled_has_not_failed(is_as_written: bool) -> None:
+    begins, ends = run(0, 6, result="cancelled", error__type="KeyboardInterrupt")
+    closed = [visit("stream", f"7.{number}", 1, 2, stage__visit=1 + number, **CLOSED) for number in range(2)]
+    failed = visit("check", "7.9", 3, 4, **FAILED)
+    history = [begins, *(line for each in closed for line in each), *failed, ends]
+    assert lines_of(as_written(*history) if is_as_written else history, 7)[-3:] == [
+        "10:45:03   check started",
+        "10:45:04   check ended in 1.00 s: failure, ValueError",
+        "10:45:06 campaign ended in 6.00 s: cancelled, KeyboardInterrupt, 3 visits, 1 failed, 2 cancelled",
+    ]
+
+
+def test_what_was_cancelled_has_not_failed_in_a_flood() -> None:
+    begins, _ = run(0, 0)
+    history = [line for number in range(200)
+               for line in visit("score", f"7.{number}", number / 1000, number / 1000,
+                                 **(FAILED if number % 10 == 9 else CLOSED))]  # fmt: skip
+    said = lines_of([begins, *history], 0.5, 0)
+    assert said[-1] == "10:45:00 ... 175 more visits of score ended, 18 failed (ValueError), 157 cancelled"
+    runs = [line for number in range(100)
+            for line in run(number / 1000, number / 1000, f"{number:032x}", "failure" if number == 99 else "cancelled")]  # fmt: skip
+    assert lines_of(runs, 0.5, 0)[-1] == "10:45:00 ... 88 more runs ended, 1 failed, 87 cancelled"
+
+
+def test_a_cell_tells_what_was_cancelled_from_what_failed() -> None:
+    lines = Lines()
+    history = [*visit("draft", "7.1", 0, 1, **CLOSED), *visit("draft", "7.2", 1, 2, **FAILED)]
+    lines.tell(told(run(0, 9)[0], *history, *visit("draft", "7.3", 2, 3)), after(7))
+    (shown,) = lines.present.runs.values()
+    assert as_text([shown], after(8)).splitlines()[2] == "draft       3  3.00 s  success, 1 failed, 1 cancelled"
 
 
 def test_a_crash_with_many_runs_is_bounded_too() -> None:

@@ -20,6 +20,7 @@ from ..runs.present import Change, Present, RunNow, VisitNow
 from ..runs.states import Processes
 from ..runs.wording import for_what
 from .flood import AMPLE, Flood
+from .said import not_well
 
 _STILL = (10, 30, 60, 120, 300, 600)
 """Seconds after which it is said that something still runs; after the last again and again."""
@@ -115,7 +116,7 @@ class Lines:
 
     def _run_ended(self, run: RunNow, happening: Happening) -> None:
         if not self._flood.takes(happening.at, "whole"):
-            self._flood.hide_run(fine=happening.fine)
+            self._flood.hide_run(happening.went)
             return
         self._say_hidden(happening.at)
         visits, retries = run.total("visits"), run.total("retries")
@@ -148,7 +149,7 @@ class Lines:
         else:
             kind = "failed" if not happening.fine else "long" if lasted >= self._flood.window else "other"
         if not self._flood.takes(happening.at, kind):
-            self._flood.hide_visit(stage, None if happening.fine else lambda: _error(happening))
+            self._flood.hide_visit(stage, happening.went, lambda: _error(happening))
             return
         found = happening.attributes
         revision = count(found, names.STAGE_REVISION)
@@ -215,11 +216,11 @@ class Lines:
         if visit is None and self._flood.takes(now, "whole"):
             self._say(now, f"{_name(run)} {said}{self._of(run)}")
         elif visit is None:
-            self._flood.hide_run(fine=change.state != "crashed")
+            self._flood.hide_run("failed" if change.state == "crashed" else "well")
         elif self._flood.takes(now, "failed"):
             self._say(now, f"{self._stage(run, change.depth, visit.began)} {said}")
         else:
-            self._flood.hide_visit(visit.began.stage or "", lambda: change.state)
+            self._flood.hide_visit(visit.began.stage or "", "failed", lambda: change.state)
 
     def _say_hidden(self, at: int) -> None:
         if hidden := self._flood.rest():
@@ -268,8 +269,7 @@ def _error(happening: Happening) -> str | None:
 
 
 def _failures(run: RunNow) -> Iterator[str]:
-    if failed := run.total("failed"):
-        yield f"{failed:,} failed"
+    return not_well(run.total("failed"), run.total("cancelled"))
 
 
 def _lasted(ended: Happening, began: Happening | None) -> int:
