@@ -174,9 +174,8 @@ class Screen:
             parts.append((self._text(at.began.stage or ""), ""))
         if done:
             parts.append((f"{times(done, 'stage')} done", ""))
-        for what in ("failed", "cancelled"):
-            if number := run.total(what):
-                parts.append((f"{times(number, 'visit')} {what}", _COLOURS[what]))
+        bad = ((run.total(what), what) for what in ("failed", "cancelled"))
+        parts += [(f"{times(number, 'visit')} {what}", _COLOURS[what]) for number, what in bad if number]
         if several:
             parts.append((f"run {visible(run.id[:_ID])}", "dim"))
         if not run.open:
