@@ -59,23 +59,32 @@ class Lines:
             if run.ended is happening:
                 self._last = run
 
-    def caught_up(self, now: int) -> list[str]:
+    def caught_up(self, processes: Processes, now: int) -> list[str]:
         """The lines for what goes on `now`, when all is entered that happened before; for nothing, the last end."""
         last, self._last = self._last, None
         if last is not None and last.ended is not None and not self.present.runs:
             self._run_ended(last, last.ended)
-        for run in self.present.runs.values():
-            self._wait_for(run, None, run.began.at, now)
-            if not self._flood.takes(now, "whole"):
-                self._flood.hidden.still += 1
-                continue
-            visits = run.total("visits")
-            so_far = _joined([f"{visits:,} visit{'' if visits == 1 else 's'} so far", *_failures(run)])
-            since = rough(max(0, now - run.began.at) // NANO)
-            self._say(now, f"{_name(run)} running for {since}, run {visible(run.id[:_ID])}: {so_far}")
-            for visit in run.open.values():
-                self._started(run, visit, now)
+        changes = self.present.look(processes)  # First: what has crashed runs no more.
+        going_on = list(self.present.runs.values())
+        running = [said for run in going_on if (said := self._running(run, now))]
+        starts = ((run, visit) for run in going_on for visit in run.open.values())
+        for run, visit in sorted(starts, key=lambda each: each[1].began.at):
+            self._started(run, visit, now)
+        for said in running:
+            self._say(now, said)
+        for change in changes:
+            self._changed(change, now)
         return self._taken()
+
+    def _running(self, run: RunNow, now: int) -> str:
+        self._wait_for(run, None, run.began.at, now)
+        if not self._flood.takes(now, "whole"):
+            self._flood.hidden.still += 1
+            return ""
+        visits = run.total("visits")
+        so_far = _joined([f"{visits:,} visit{'' if visits == 1 else 's'} so far", *_failures(run)])
+        since = rough(max(0, now - run.began.at) // NANO)
+        return f"{_name(run)} running for {since}, run {visible(run.id[:_ID])}: {so_far}"
 
     def states(self, processes: Processes, now: int) -> list[str]:
         """The lines for what became of the processes, as far as that is news; after what they told."""

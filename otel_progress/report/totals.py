@@ -171,7 +171,7 @@ class WorkflowTotals:
     figures: Counter[str] = field(default_factory=Counter[str])
     """Wall time of the path in repeats and such, each time once."""
     failure: Failure | None = None
-    """How the first run failed, or was left; where none did, how one was cancelled. Where all ended well, how visits did."""
+    """How the first run failed or was left, else how one was cancelled; where all went well, the same of visits."""
     ended_badly: bool = False
     """Whether a run failed, was left or was cancelled: else they went on."""
     slowest: tuple[int, str] = (-1, "")
