@@ -41,7 +41,7 @@ export function rowOf(run) {
     const state = each.state === "done" ? each.result ?? "done" : each.state;
     const seconds = each.seconds ?? (isGoingOn && each.started !== null ? Math.max(0, now - each.started) : null);
     const [usual, kind] = againstUsual(seconds, each.usual, WELL.includes(state));
-    put("state", `${signOf(state)} ${state}`, { kind: kindOf(state), title: each.state === "waiting" && each.note ? `waiting ${each.note}` : each.note });
+    put("state", `${signOf(state)} ${state}`, { kind: kindOf(state), title: each.note });
     put("started", started(each.started));
     put("seconds", seconds === null ? "-" : isGoingOn && seconds < 60 ? `${Math.floor(seconds)} s` : duration(seconds));
     put("usual", usual, { kind, title: each.usual === null ? "" : `usual: ${duration(each.usual)}` });
