@@ -517,6 +517,10 @@ def test_what_failed_is_looked_at_before_what_was_cancelled() -> None:
     assert said[-1] == "Next: show f2f2 (what a did before it failed)"
 
 
+def test_of_no_workflow_there_is_no_table() -> None:
+    assert shown() == ""
+
+
 def test_a_workflow_without_visits_is_none_to_look_at() -> None:
     assert shown(ran("v", 9), ran("w", 1, did("a", 0, 1)), look="show {:.4}".format).endswith("(a took 100%)")
 
