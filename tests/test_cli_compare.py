@@ -195,8 +195,29 @@ def test_where_every_run_fails_there_is_nothing_to_time(here: Path, capsys: pyte
     write(here / "base.jsonl", runs_of("b", base()))
     write(here / "new.jsonl", runs_of("n", new(), at=5000, failed=12))
     assert run("compare", "base.jsonl", "new.jsonl") == 2
-    assert "Nothing can be timed" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(
+        "campaign: 12 runs of BASE, 12 runs of NEW (12 failed)\n\nNothing can be timed"
+    )
+    assert run("compare", "--format", "markdown", "base.jsonl", "new.jsonl") == 2
+    assert "|" not in capsys.readouterr().out
     assert run("compare", "base.jsonl", "new.jsonl", "--fail-above", "10%") == 1
+
+
+def test_what_was_cancelled_has_an_end(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of twelve runs one failed, two were cancelled, and one goes on."""
+    write(here / "base.jsonl", runs_of("b", base()))
+    lines = runs_of("n", new(), at=5000)
+    ends = [number for number, line in enumerate(lines) if '"run campaign"' in line]
+    for number, result in zip(ends, ("failure", "cancelled", "cancelled"), strict=False):
+        lines[number] = lines[number].replace('"success"', f'"{result}"')
+    del lines[ends[3]]
+    write(here / "new.jsonl", lines)
+    run("compare", "base.jsonl", "new.jsonl")
+    said = "12 runs of NEW (1 failed, 2 cancelled, 1 without an end)"
+    assert said in capsys.readouterr().out.replace("\n", " ")
+    run("compare", "--format", "json", "base.jsonl", "new.jsonl")
+    (workflow,) = json.loads(capsys.readouterr().out)["workflows"]
+    assert workflow["new"] == {"runs": 12, "compared": 8, "failed": 1, "left_out": 3, "cancelled": 2}
 
 
 def test_how_noisy_the_machine_is(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,7 +249,7 @@ def test_json(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (told["version"], told["smallest"], told["error"], told["only_base"]) == (1, 0.1, 0.05, [])
     (workflow,) = told["workflows"]
     assert (workflow["workflow"], workflow["order"]) == ("campaign", "one after the other")
-    assert workflow["base"] == {"runs": 12, "compared": 12, "failed": 0, "left_out": 0}
+    assert workflow["base"] == {"runs": 12, "compared": 12, "failed": 0, "left_out": 0, "cancelled": 0}
     check = next(row for row in workflow["rows"] if row["stage"] == "check")
     assert check["verdict"] == "slower"
     assert check["low"] < 0.3 < check["high"]

@@ -29,7 +29,7 @@ from otel_progress.report.formats import Trace, comma_separated, markdown
 from otel_progress.runs import Run, Wait
 
 from .records import RUN, campaign, link, record, span, write
-from .test_insight_figures import odd_run
+from .test_insight_figures import at, odd_run
 from .test_insight_path import run as run_of
 from .test_insight_path import visit
 
@@ -195,6 +195,15 @@ def test_markdown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert text[0].startswith("### \\*x\\*: ")
     assert any(line.startswith("| a\\|b |") for line in text)
     assert not any("<img" in line.replace("\\<", "") for line in text)
+
+
+def test_of_a_run_without_visits_there_is_no_table() -> None:
+    (report,) = report_of(Run("r", "w", "here", started=at(0), ended=at(1), state="done")).workflows()
+    assert [text for text, _ in screen(report, None)][1:] == [
+        "",
+        "1. it took 1.00 s, and nothing stands out: there is nothing to do. (1 run, low confidence)",
+    ]
+    assert list(markdown([report]))[-1].startswith("- it took 1.00 s")
 
 
 def test_csv(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from rich.cells import cell_len
 
 from otel_progress.cli.main import main
 from otel_progress.recording.times import timestamp
+from otel_progress.report.tree import tree
+from otel_progress.runs.model import Run, Stage, Visit
 
 from .records import RUN, SECOND, START, TRACE, campaign, event, record, span, visit_event, write
 
@@ -160,6 +163,29 @@ def test_the_tree_of_one_that_failed(folder: Path, capsys: pytest.CaptureFixture
         "+1.00 s  30.00 s  fetch  failure OSError; 1 retry after 29.00 s; revision 2",
         "+1.00 s   500 ms    attempt 1 failed: OSError: no\\x1b[2J",
     ]
+
+
+def test_the_tree_of_one_without_visits(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(here, spans=[span("run campaign", "r1", takes=2.0)])
+    assert run("show") == 0
+    assert lines(capsys.readouterr().out)[3:] == ["", "no stage was visited"]
+
+
+def test_the_tree_of_one_of_which_only_totals_are_known() -> None:
+    totals = Run("r1", "campaign", "here", state="done", stages=(Stage("a", visits=2, seconds=3.0),))
+    assert [text for text, _ in tree(totals, START, 10)][-3:] == ["", "visits    time  stage", "     2  3.00 s  a"]
+    assert [text for text, _ in tree(totals, START, 10)].count("") == 1
+
+
+def test_the_tree_says_for_what_it_waits_behind_that_it_waits() -> None:
+    asks = Visit("1", "ask", started=START, state="waiting", note="until noon")
+    waits = Run("r1", "campaign", "here", started=START, state="waiting", note="until noon", visits=(asks,))
+    said = [text for text, _ in tree(waits, START + 3 * SECOND, 10)]
+    assert said[0] == "campaign  waiting until noon  3.00 s so far"
+    assert said[-1].endswith("  ask  waiting until noon")
+    assert "until noon" not in said
+    (first, _), *_ = tree(replace(waits, note=""), START + 3 * SECOND, 10)
+    assert first == "campaign  waiting  3.00 s so far"
 
 
 def test_one_item_is_no_items(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -240,13 +241,19 @@ def test_confidence_is_how_many_runs() -> None:
         assert (found.seconds, found.share) == pytest.approx((7.0, 0.7))
 
 
+def with_more_to_say(made: Run) -> Run:
+    """The same run, in which each stage waits for something else, and one has a dead end."""
+    visits = [replace(v, waits=tuple(replace(each, reason=v.stage) for each in v.waits)) for v in made.visits]
+    return replace(made, visits=tuple(visits), stages=(*made.stages, Stage("a", visits=1, dead_ends=1)))
+
+
 def test_at_most_seven_the_most_valuable_first() -> None:
     busy = 0
     for seed in range(300):
         report = Report()
         chance = random.Random(seed)
         for number in range(chance.choice([1, 12])):
-            report.add(replace(odd_run(seed + number), id=str(number)))
+            report.add(replace(with_more_to_say(odd_run(seed + number)), id=str(number)))
         for each in report.workflows():
             shares = [insight.share for insight in each.insights]
             assert 1 <= len(shares) <= 7
@@ -254,6 +261,110 @@ def test_at_most_seven_the_most_valuable_first() -> None:
             assert all(0 <= share <= 1 for share in shares)
             busy += len(shares) == 7
     assert busy > 10
+
+
+def stages(count: int, change: Callable[[Visit], Visit], seconds: float = 2.0) -> Run:
+    """So many stages in a row, `a` and those behind it, and of each visit something is otherwise."""
+    made = chain(*[(name, seconds + number / 10) for number, name in enumerate("abcdefghij"[:count])])
+    return replace(made, visits=tuple(map(change, made.visits)))
+
+
+def that_waits(reason: str) -> Callable[[Visit], Visit]:
+    def change(made: Visit) -> Visit:
+        waits = (Wait(reason.format(made.stage), made.started, made.ended),)
+        return replace(made, waits=waits, wait=((made.ended or 0) - made.started) / SECOND)
+
+    return change
+
+
+def tried_again(made: Visit) -> Visit:
+    return replace(made, failed=(Attempt(1, made.started, made.ended or 0),), retries=1)
+
+
+def with_far(made: Visit) -> Visit:
+    return replace(made, items=tuple(replace(each, started=each.started + made.started - at(0),
+                                             ended=each.ended + made.started - at(0)) for each in FAR))  # fmt: skip
+
+
+def with_result(result: str) -> Callable[[Visit], Visit]:
+    return lambda made: replace(made, result=result)
+
+
+TOGETHER: dict[str, tuple[Callable[[], Run], str, str]] = {
+    "waits": (
+        lambda: stages(7, that_waits("approval")),
+        "g, f, e and 4 more wait for approval more than they work: 16.10 s of their 16.10 s in a run",
+        "quicker stages gain little: shorten that wait",
+    ),
+    "retries": (
+        lambda: stages(3, tried_again),
+        "3 retries of c, b and a cost 6.30 s of a run (100%)",
+        "find out why the first attempt fails, or give up sooner",
+    ),
+    "outlier": (
+        lambda: stages(4, with_far, 10.0),
+        "slow takes longer than the other platforms in a, b, c and 1 more: 19.80 s more in a run",
+        "look at what is special about it",
+    ),
+    "budget": (
+        lambda: budgets(1.0, "abc"),
+        "the budgets of c, b and a are out of reach: none of 9 visits kept them",
+        "set some that can be kept, or make the stages quicker",
+    ),
+    "failures": (
+        lambda: stages(5, with_result("failure")),
+        "5 of 5 visits of e, d, c and 2 more fail",
+        "find out why: a visit that fails takes time for nothing",
+    ),
+    "fallbacks": (
+        lambda: stages(2, with_result("fallback")),
+        "2 of 2 visits of b and a end with a fallback",
+        "find out why: what that gives is a makeshift",
+    ),
+    "dead ends": (
+        lambda: with_stages(even(), Stage("a", visits=1, dead_ends=1), Stage("b", visits=3, dead_ends=2)),
+        "b and a gave actions that no edge takes 3 times, and their flows ended there",
+        "add the edge, or return another action",
+    ),
+}
+
+
+def budgets(seconds: float, names: str) -> Run:
+    made = chain(*[(name, 2.0 + number / 10) for number, name in enumerate(names) for _ in range(3)])
+    return replace(made, visits=tuple(replace(each, budget=seconds) for each in made.visits))
+
+
+@pytest.mark.parametrize("kind", TOGETHER)
+def test_what_holds_of_several_stages_is_said_once(kind: str) -> None:
+    made, text, advice = TOGETHER[kind]
+    found = said(made())[kind]
+    assert (found.text, found.advice) == (text, advice)
+
+
+def test_of_one_kind_two_are_said_while_others_have_something_to_say() -> None:
+    report = Report()
+    made = stages(7, that_waits("what {} needs"))
+    report.add(replace(made, stages=(Stage("a", visits=1, dead_ends=1),)))
+    (found,) = report.workflows()
+    assert [(each.kind, each.stage) for each in found.insights] == [
+        *[("waits", stage) for stage in "gfedcb"],
+        ("dead ends", "a"),
+    ]
+    report = Report()
+    failing = tuple(replace(tried_again(each), result="failure", budget=0.1) for each in made.visits)
+    report.add(replace(made, visits=failing, stages=(Stage("a", visits=1, dead_ends=1),)))
+    (found,) = report.workflows()
+    kinds = Counter(each.kind for each in found.insights)
+    assert kinds == {"waits": 4, "retries": 1, "failures": 1, "dead ends": 1}
+
+
+def test_a_stage_that_mostly_waits_is_not_to_be_made_quicker() -> None:
+    waits = (Wait("approval", at(2), at(8.5)),)
+    made = run(visit("a", 0, 2), visit("ask", 2, 9, "a", waits=waits, wait=6.5), ends=9)
+    assert said(made)["bottleneck"].advice == "begin with what it waits for: its own work is less than that"
+    short = (Wait("approval", at(2), at(4)),)
+    made = run(visit("a", 0, 2), visit("ask", 2, 9, "a", waits=short, wait=2.0), ends=9)
+    assert said(made)["bottleneck"].advice == "begin there: ask twice as fast saves 2.50 s, 28% of the run"
 
 
 def test_the_order_of_the_runs_does_not_matter() -> None:

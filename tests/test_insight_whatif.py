@@ -62,6 +62,19 @@ def test_only_the_own_time_of_a_stage_that_holds_others() -> None:
     assert Replay(made).faster("x").saves == 1.5
 
 
+def test_what_waits_waits_as_long_where_it_is_faster() -> None:
+    waits = (Wait("approval", at(2), at(5)), Wait("quota", at(4), at(6)))
+    made = run(visit("a", 0, 2), visit("ask", 2, 10, "a", waits=waits, wait=5.0), ends=10)
+    assert Replay(made).faster("ask").saves == 2.0  # Of 8 seconds it waits 4.
+    assert Replay(made).faster("ask", 4).saves == 3.0
+    assert Replay(made).faster("ask", 0.5).after == 14.0
+    failed = (Attempt(1, at(0), at(1)),)
+    made = run(visit("a", 0, 5, failed=failed, retries=1, wait=3.0), visit("b", 5, 6, "a"), ends=6)
+    assert Replay(made).faster("a").saves == 1.0
+    asleep = run(visit("a", 0, 2), visit("ask", 2, 4, "a", waits=(Wait("x", at(2), at(4)),), wait=2.0), ends=4)
+    assert Replay(asleep).faster("ask").saves == 0.0
+
+
 def test_without_retries() -> None:
     failed = (Attempt(1, at(0), at(2)),)
     made = run(visit("a", 0, 5, failed=failed, retries=1, wait=1.0), visit("b", 5, 6, "a"), ends=6)

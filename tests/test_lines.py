@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -40,6 +41,11 @@ def told(*lines: str) -> list[Happening]:
 def after(seconds: float) -> int:
     """The time so many seconds after the first."""
     return START + round(seconds * SECOND)
+
+
+def process(state: Any, note: str = "") -> Processes:
+    """That of the record, which is in this state."""
+    return Processes([Process("7-abcdef", 7, None, state, note)])
 
 
 def visit(stage: str, key: str, started: float, ended: float, *, of: Any = None, **end: Any) -> list[str]:
@@ -292,12 +298,58 @@ def test_a_flood_of_runs_is_bounded_too() -> None:
     assert said[-1] == "10:45:00 ... 88 more runs ended, 9 failed"
 
 
+CLOSED = {"stage__result": "cancelled", "error__type": "GeneratorExit"}
+FAILED = {"stage__result": "failure", "error__type": "ValueError"}
+
+
+def as_written(*lines: str) -> list[str]:
+    """The lines as a program writes them: in one way, and what did not go well with the severity of an error."""
+    found = [json.dumps(json.loads(line), separators=(",", ":")) for line in lines]
+    return [
+        line.replace('"severityNumber":9', '"severityNumber":13') if "cancelled" in line or "failure" in line else line
+        for line in found
+    ]
+
+
+@pytest.mark.parametrize("is_as_written", [False, True])
+def test_what_was_cancelled_has_not_failed(is_as_written: bool) -> None:
+    begins, ends = run(0, 6, result="cancelled", error__type="KeyboardInterrupt")
+    closed = [visit("stream", f"7.{number}", 1, 2, stage__visit=1 + number, **CLOSED) for number in range(2)]
+    failed = visit("check", "7.9", 3, 4, **FAILED)
+    history = [begins, *(line for each in closed for line in each), *failed, ends]
+    assert lines_of(as_written(*history) if is_as_written else history, 7)[-3:] == [
+        "10:45:03   check started",
+        "10:45:04   check ended in 1.00 s: failure, ValueError",
+        "10:45:06 campaign ended in 6.00 s: cancelled, KeyboardInterrupt, 3 visits, 1 failed, 2 cancelled",
+    ]
+
+
+def test_what_was_cancelled_has_not_failed_in_a_flood() -> None:
+    begins, _ = run(0, 0)
+    history = [line for number in range(200)
+               for line in visit("score", f"7.{number}", number / 1000, number / 1000,
+                                 **(FAILED if number % 10 == 9 else CLOSED))]  # fmt: skip
+    said = lines_of([begins, *history], 0.5, 0)
+    assert said[-1] == "10:45:00 ... 175 more visits of score ended, 18 failed (ValueError), 157 cancelled"
+    last = run(0.1, 0.1, result="failure")
+    runs = [line for number in range(99) for line in run(number / 1000, number / 1000, f"{number:032x}", "cancelled")]
+    assert lines_of([*runs, *last], 0.5, 0)[-1] == "10:45:00 ... 88 more runs ended, 1 failed, 87 cancelled"
+
+
+def test_a_cell_tells_what_was_cancelled_from_what_failed() -> None:
+    lines = Lines()
+    history = [*visit("draft", "7.1", 0, 1, **CLOSED), *visit("draft", "7.2", 1, 2, **FAILED)]
+    lines.tell(told(run(0, 9)[0], *history, *visit("draft", "7.3", 2, 3)), after(7))
+    (shown,) = lines.present.runs.values()
+    assert as_text([shown], after(8)).splitlines()[2] == "draft       3  3.00 s  success, 1 failed, 1 cancelled"
+
+
 def test_a_crash_with_many_runs_is_bounded_too() -> None:
     lines = Lines(0)
     lines.catch_up(
         told(*(event("run.started", run=f"{number:032x}", span_id=f"{number + 1:016x}") for number in range(99)))
     )
-    assert len(lines.caught_up(after(1))) == 25
+    assert len(lines.caught_up(process("running"), after(1))) == 25
     crashed = Processes([Process("7-abcdef", 7, None, "crashed", "is gone without a word")])
     said = [*lines.states(crashed, after(2.5)), *lines.rest(after(3))]
     assert said[:2] == ["10:45:02 ... 74 more still run", "10:45:02 campaign crashed: process 7 is gone without a word"]
@@ -369,9 +421,9 @@ def test_who_comes_later_is_told_what_goes_on() -> None:
     begins, ends = run(0, 200)
     lines.catch_up(told(begins, *visit("draft", "7.1", 0, 3, stage__result="failure"),
                         visit_event("started", "check", "7.2", at=4)))  # fmt: skip
-    assert lines.caught_up(after(100)) == [
-        "10:46:40 campaign running for 1 min 40 s, run 01234567: 1 visit so far, 1 failed",
+    assert lines.caught_up(process("running"), after(100)) == [
         "10:45:04   check started",
+        "10:46:40 campaign running for 1 min 40 s, run 01234567: 1 visit so far, 1 failed",
     ]
     assert lines.tell((), after(125)) == ["10:47:04   check still running for 2 min"]
     assert lines.tell(told(visit_event("ended", "check", "7.2", at=130, duration=126.0), ends), after(201)) == [
@@ -380,10 +432,50 @@ def test_who_comes_later_is_told_what_goes_on() -> None:
     ]
 
 
+def test_who_comes_later_is_told_in_the_order_of_times() -> None:
+    lines = Lines()
+    (one, _), (two, _) = run(0, 9), run(2, 9, OTHER_RUN)
+    of_two = {"run": OTHER_RUN}
+    of_one = [visit_event("started", name, f"7.{at}", at=at) for name, at in (("a", 1), ("c", 4))]
+    lines.catch_up(told(one, two, visit_event("started", "b", "7.2", at=3, **of_two), *of_one))
+    assert lines.caught_up(process("running"), after(5)) == [
+        "10:45:01   a [01234567] started",
+        "10:45:03   b [fedcba98] started",
+        "10:45:04   c [01234567] started",
+        "10:45:05 campaign running for 5 s, run 01234567: 0 visits so far",
+        "10:45:05 campaign running for 3 s, run fedcba98: 0 visits so far",
+    ]
+
+
+def test_who_comes_after_a_crash_is_not_told_that_it_runs() -> None:
+    lines = Lines()
+    lines.catch_up(told(run(0, 9)[0], visit_event("started", "draft", "7.1", at=1)))
+    crashed = process("crashed", "was ended by SIGKILL")
+    assert lines.caught_up(crashed, after(6)) == [
+        "10:45:06   draft crashed: process 7 was ended by SIGKILL",
+        "10:45:06 campaign crashed: process 7 was ended by SIGKILL",
+    ]
+    assert lines.states(crashed, after(6)) == []
+    assert lines.tell((), after(700)) == []
+
+
+def test_who_comes_after_the_crash_of_a_child_is_told_what_goes_on() -> None:
+    lines = Lines()
+    of_child = {"process": "8-abcdef"}
+    lines.catch_up(told(run(0, 9)[0], visit_event("started", "draft", "7.1", at=1),
+                        visit_event("started", "part", "8.1", at=2, **of_child)))  # fmt: skip
+    here = Process("7-abcdef", 7, None, "running", "")
+    assert lines.caught_up(Processes([here, Process("8-abcdef", 8, 7, "crashed", "is gone")]), after(6)) == [
+        "10:45:01   draft started",
+        "10:45:06 campaign running for 6 s, run 01234567: 0 visits so far, 1 failed",
+        "10:45:06   part crashed: process 8 is gone",
+    ]
+
+
 def test_who_comes_too_late_is_told_how_it_ended() -> None:
     lines = Lines()
     lines.catch_up(told(*run(0, 2)))
-    assert lines.caught_up(after(100)) == ["10:45:02 campaign ended in 2.00 s: success, 0 visits"]
+    assert lines.caught_up(process("running"), after(100)) == ["10:45:02 campaign ended in 2.00 s: success, 0 visits"]
 
 
 def test_what_is_joined_ends_with_the_run_itself() -> None:

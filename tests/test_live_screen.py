@@ -73,7 +73,7 @@ def screen(
     for happening in told(*history):
         found, _ = present.enter(happening)
         if found.ended is happening:
-            ended.number, ended.failed, ended.last = ended.number + 1, ended.failed + (not happening.fine), found
+            ended.count(found, happening.went)
     lines = Screen(expects=expects, **how).lines(list(present.runs.values()), ended, after(until), columns, rows)
     painter = Painter(Output(rows), coloured=False, synchronized=False)
     terminal = Emulated(columns, rows)
@@ -171,6 +171,30 @@ def test_the_last_of_runs_that_ended_and_how_many_did() -> None:
         "✗ 1 run ended, 1 failed",
         "▸ campaign, 1 s, in no stage",
     ]
+
+
+CANCELLED = {"stage__result": "cancelled", "error__type": "GeneratorExit"}
+
+
+def test_what_was_cancelled_has_not_failed() -> None:
+    history = [*run(0, 2, result="cancelled"), *run(3, 5, OTHER_RUN, result="failure")]
+    assert screen(history[:2], 3, 80, 24) == ["⊘ campaign, 2.00 s, cancelled, 0 visits"]
+    assert screen(history[:2], 3, 80, 24, encoding="ascii") == ["- campaign, 2.00 s, cancelled, 0 visits"]
+    assert screen(history, 6, 80, 24) == ["✗ campaign, 2.00 s, failure, 0 visits, 2 runs ended, 1 failed, 1 cancelled"]
+    assert screen(history[:3], 4, 80, 24)[0] == "⊘ 1 run ended, 1 cancelled"
+    history = [run(0, 1)[0], *visit("early", "7.1", 0, 1, **CANCELLED), *visit("early", "7.2", 1, 2)]
+    for number in range(30):
+        history += visit(f"step {number}", f"8.{number}", 1 + number, 2 + number, **(CANCELLED if number < 2 else {}))
+    history.append(visit_event("started", "early", "9.1", at=39))
+    assert screen(history, 40, 80, 10) == [
+        "▸ campaign, 40 s, 30 stages done, 3 visits cancelled",
+        "  ⊘ 28 more stages done, 28.00 s, 2 cancelled",
+        "  ▸ early      1 s  1 cancelled before",
+        "  ✓ step 28 1.00 s",
+        "  ✓ step 29 1.00 s",
+    ]
+    assert screen(history[:5], 3, 80, 10)[1] == "  ✓ early 2.00 s  2 visits, 1 cancelled"
+    assert screen(history[:3], 3, 80, 10)[1] == "  ⊘ early 1.00 s  cancelled GeneratorExit"
 
 
 @pytest.mark.parametrize(

@@ -365,11 +365,13 @@ def test_the_last_lines_come_before_the_table_whatever_ends_the_program(tmp_path
     process.send_signal(number)
     ended = otlp.ended(process)
     assert ended.returncode == -number
-    what = "cancelled, KeyboardInterrupt" if number == signal.SIGINT else "failure, SystemExit"
+    what, so = (
+        ("cancelled, KeyboardInterrupt", "cancelled") if number == signal.SIGINT else ("failure, SystemExit", "failed")
+    )
     said = lines_of(ended.stderr)
     assert [line for line in said if "ended in" in line] == [
         f"  draft ended in T: {what}",
-        f"campaign ended in T: {what}, 1 visit, 1 failed",
+        f"campaign ended in T: {what}, 1 visit, 1 {so}",
     ]
 
 

@@ -462,11 +462,67 @@ FAILS: dict[str, Any] = {"result": "failure", "error": "ValueError"}
             {"figures": Counter({AGAIN: 2 * 10**9})},
             ["Of the time: repeats 2.00 s (100%)", "Next: show 1f1f (a took 100%)"],
         ),
-        (ran("w", 0), {}, ["Next: show 1f1f (each visit)"]),
+        (ran("w", 0), {}, []),
+        (ran("w", 2), {}, []),
+        (ran("w", 0, did("a", 0, 0)), {}, ["Next: show 1f1f (each visit)"]),
+        (
+            ran("w", 2, did("early", 0, 2, result="cancelled", error="GeneratorExit")),
+            {},
+            ["First cancellation in early: GeneratorExit (the run went on)", "Next: show 1f1f (early took 100%)"],
+        ),
+        (
+            ran("w", 2, did("early", 0, 2, result="abandoned")),
+            {},
+            ["First abandoned visit in early (the run went on)", "Next: show 1f1f (early took 100%)"],
+        ),
     ],
 )  # fmt: skip
 def test_what_is_said_below(run: Run, changed: dict[str, object], expected: list[str]) -> None:
     assert said(run, **changed) == expected
+
+
+WELL, BROKEN = ran("w", 1), ran("w", 1, did("a", 0, 1, **FAILS), run="f2" * 16, **FAILS)
+LEFT = ran("w", None, did("b", 0, None, state="crashed"), run="f3" * 16, state="crashed")
+STOPPED = ran("w", 1, did("c", 0, 1, result="cancelled"), run="f4" * 16, result="cancelled", error="KeyboardInterrupt")
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected", "looked_at"),
+    [
+        ([STOPPED, WELL, BROKEN, WELL], "1 of 4 runs failed, 1 was cancelled; first failure in a: ValueError",
+         "f2f2 (what a did before it failed)"),
+        ([STOPPED, WELL, STOPPED], "2 of 3 runs were cancelled, the first outside stages: KeyboardInterrupt",
+         "f4f4 (what the run did before it was cancelled)"),
+        ([BROKEN, LEFT, LEFT], "1 of 3 runs failed, 2 were left; first failure in a: ValueError",
+         "f2f2 (what a did before it failed)"),
+        ([WELL, LEFT], "1 of 2 runs was left, the first in b", "f3f3 (what b did before it was left)"),
+        ([WELL, BROKEN, BROKEN], "2 of 3 runs failed, the first in a: ValueError", "f2f2 (what a did before it failed)"),
+    ],
+)  # fmt: skip
+def test_runs_that_failed_were_left_and_were_cancelled_are_told_apart(
+    runs: list[Run], expected: str, looked_at: str
+) -> None:
+    text = shown(totals(*runs), width=200, look="show {:.4}".format)
+    said = text.partition(" runs)")[2].splitlines()[1:]
+    assert [said[0], said[-1]] == [expected, f"Next: show {looked_at}"]
+
+
+def test_what_failed_is_looked_at_before_what_was_cancelled() -> None:
+    stopped = replace(STOPPED, workflow="v")
+    said = shown(stopped, BROKEN, look="show {:.4}".format).splitlines()
+    assert [line for line in said if " in a" in line or "outside" in line] == [
+        "w: Failed in a: ValueError",
+        "v: Cancelled outside stages: KeyboardInterrupt",
+    ]
+    assert said[-1] == "Next: show f2f2 (what a did before it failed)"
+
+
+def test_of_no_workflow_there_is_no_table() -> None:
+    assert shown() == ""
+
+
+def test_a_workflow_without_visits_is_none_to_look_at() -> None:
+    assert shown(ran("v", 9), ran("w", 1, did("a", 0, 1)), look="show {:.4}".format).endswith("(a took 100%)")
 
 
 def test_where_there_is_no_record_nothing_is_to_be_looked_at() -> None:

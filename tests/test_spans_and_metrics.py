@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from otel_progress import names, stage, workflow
 from otel_progress.recording.call import Call, Code
 from otel_progress.recording.recorder import Recorder
+from otel_progress.sinks import metrics
 from otel_progress.sinks.usual import usual_sinks
 
 from .conftest import START, Telemetry, linked
@@ -123,6 +124,17 @@ def test_the_time_of_each_revision_is_told_apart_up_to_a_bound(telemetry: Teleme
         "3": (3.0, 2),
         "4+": (9.0, 6),
     }
+
+
+def test_a_stage_that_is_known_takes_a_new_budget_where_no_more_are_kept(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_MOST_BUDGETS", 1)
+    with workflow("w"):
+        for name, budget in (("a", 1), ("b", 2), ("a", 3)):
+            with stage(name, budget=budget):
+                pass
+    assert telemetry.points("otel_progress.stage.budget") == [({"workflow.name": "w", "stage.name": "a"}, 3.0)]
 
 
 def test_what_is_going_on_is_read_when_it_is_asked_for(telemetry: Telemetry) -> None:

@@ -287,7 +287,17 @@ def test_the_first_failure_is_where_it_began() -> None:
     failed = ran("etl", 4, caught, ingest, run="bb", result="failure", error="ValueError")
     assert totals(went_on).failure == Failure("aa", "tool", "failure", "TimeoutError")
     found = totals(went_on, failed)
-    assert (found.failure, found.has_failed) == (Failure("bb", "parse", "failure", "ValueError"), True)
+    assert (found.failure, found.ended_badly) == (Failure("bb", "parse", "failure", "ValueError"), True)
+    closed = did("tool", 0, 1, result="cancelled", error="GeneratorExit")
+    assert totals(ran("etl", 1, closed, run="dd")).failure == Failure("dd", "tool", "cancelled", "GeneratorExit")
+    assert totals(ran("etl", 3, closed, did("parse", 1, 2, result="failure"), run="ee")).failure == Failure(
+        "ee", "parse", "failure", None
+    )
+    stopped = ran("etl", 1, run="ff", result="cancelled", error="KeyboardInterrupt")
+    assert totals(stopped, failed).failure == Failure("bb", "parse", "failure", "ValueError")
+    assert totals(failed, stopped).failure == Failure("bb", "parse", "failure", "ValueError")
+    no_type = ran("etl", 4, closed, run="gg", result="failure")
+    assert totals(no_type).failure == Failure("gg", "", "failure", None)
     between = ran("etl", 4, caught, run="cc", result="failure", error="KeyError")
     assert totals(between).failure == Failure("cc", "", "failure", "KeyError")
 

@@ -55,7 +55,7 @@ def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path, how: str, cod
     named = {"nothing": [], "folder": [str(tmp_path)], "record": [str(record)]}[how]
     watching = otlp.start(tmp_path, [*WATCH, *named], COLUMNS="300")
     assert watching.stdout is not None
-    said = until(watching.stdout, "check started")
+    said = until(watching.stdout, "so far")
     type_in(program, f"\n{code}\n")
     ended = otlp.ended(watching)
     assert otlp.ended(program).returncode == code
@@ -67,9 +67,9 @@ def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path, how: str, cod
     assert table[6] == "First failure in publish: ValueError (the run went on)"
     place = "" if how == "nothing" else f" --from {record.parent}/RECORD"
     assert re.fullmatch(rf"Next: otel-progress show [0-9a-f]{{8}}{re.escape(place)} \(check took \d+%\)", table[-1])
-    assert [re.sub(r" for .*: ", ": ", lines[0]), *lines[1:]] == [
-        "campaign running: 1 visit so far",
+    assert [lines[0], re.sub(r" for .*: ", ": ", lines[1]), *lines[2:]] == [
         "  check started",
+        "campaign running: 1 visit so far",
         "  check ended in T: success",
         "  publish started",
         "  publish ended in T: failure, ValueError",
@@ -124,7 +124,7 @@ def test_one_run_of_a_program_is_followed_until_that_has_ended(tmp_path: Path) -
     until(around.stdout, "running for")
     watching = otlp.start(tmp_path, [*WATCH, ids["campaign"][:12]])
     assert watching.stdout is not None
-    until(watching.stdout, "check started")
+    until(watching.stdout, "so far")
     type_in(program, "\n")
     ended = otlp.ended(watching)  # The program goes on.
     assert (ended.returncode, lines_of(ended.stdout)) == (0, [
@@ -147,7 +147,7 @@ def test_a_program_that_is_killed_or_stopped_is_said_to_be(tmp_path: Path, numbe
     program = started(tmp_path)
     watching = otlp.start(tmp_path, WATCH)
     assert watching.stdout is not None
-    until(watching.stdout, "check started")
+    until(watching.stdout, "so far")
     program.send_signal(number)
     if number == signal.SIGSTOP:
         assert shown(until(watching.stdout, "stalled")) == [f"campaign stalled: process {program.pid} is stopped"]
@@ -169,7 +169,7 @@ def test_ctrl_c_ends_the_watching_alone(tmp_path: Path) -> None:
     program = started(tmp_path)
     watching = otlp.start(tmp_path, WATCH)
     assert watching.stdout is not None
-    until(watching.stdout, "check started")
+    until(watching.stdout, "so far")
     watching.send_signal(signal.SIGINT)
     ended = otlp.ended(watching)
     assert (ended.returncode, ended.stderr) == (130, "")
@@ -180,7 +180,7 @@ def test_who_reads_no_more_ends_it(tmp_path: Path) -> None:
     program = started(tmp_path)
     watching = otlp.start(tmp_path, WATCH)
     assert watching.stdout is not None
-    until(watching.stdout, "check started")
+    until(watching.stdout, "so far")
     watching.stdout.close()
     type_in(program, "\n")
     assert watching.wait(otlp.TIMEOUT) == 141

@@ -189,7 +189,7 @@ class _Watch:
             while happened := self._read():
                 if not self._shown.before(happened):
                     return _NOBODY_READS
-            if not self._shown.now(time.time_ns()):
+            if not self._shown.now(processes, time.time_ns()):
                 return _NOBODY_READS
         while True:
             while happened := self._read():
@@ -269,9 +269,9 @@ class _Plain:
         self._happened(happened)
         return True
 
-    def now(self, now: int) -> bool:
+    def now(self, processes: Processes, now: int) -> bool:
         """Say what goes on."""
-        return self._put(self._lines.caught_up(now))
+        return self._put(self._lines.caught_up(processes, now))
 
     def tell(self, happened: list[Happening], now: int) -> bool:
         """Say what happens."""
@@ -330,8 +330,8 @@ class _Json:
     def before(self, happened: list[Happening]) -> bool:
         return self.tell(happened, 0)
 
-    def now(self, now: int) -> bool:
-        del now
+    def now(self, processes: Processes, now: int) -> bool:
+        del processes, now
         return True
 
     def tell(self, happened: list[Happening], now: int) -> bool:

@@ -278,4 +278,4 @@ def _part(logarithm: float) -> float | None:
 def _side(given: list[Sample], compared: int) -> Side:
     failed = sum(each.well is False for each in given)
     left_out = sum(each.well is None for each in given)
-    return Side(len(given), compared, failed, left_out)
+    return Side(len(given), compared, failed, left_out, sum(each.cancelled for each in given))

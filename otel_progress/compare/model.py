@@ -27,6 +27,8 @@ class Side:
     """That failed or crashed."""
     left_out: int
     """That go on, were cancelled, or tell no end."""
+    cancelled: int
+    """Those of them that were cancelled: they have an end, which says nothing of how long one takes."""
 
 
 @dataclass(frozen=True)

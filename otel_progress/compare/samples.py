@@ -42,6 +42,7 @@ class Sample:
     counts: dict[str, Counts]
     """By stage, in the order in which they first started."""
     revision: int | None
+    cancelled: bool = False
 
 
 def sample_of(run: Run) -> Sample:
@@ -60,6 +61,7 @@ def sample_of(run: Run) -> Sample:
         seconds,
         {stage.name: _counts(stage) for stage in run.stages},
         run.revision,
+        run.state == "done" and run.result == "cancelled",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,9 @@ _MEDIUM, _HIGH = 3, 10
 _SHARE = 0.1
 """The part of the time of a run from which on something is worth a sentence."""
 _MAIN = 0.4
+_MOST_OF_A_KIND = 2
+"""Sentences, as long as there are others to say."""
+_MOST_NAMED = 3
 _ASKED = 3
 _LONGEST_REASON = 60
 """Characters of what a stage waits for: the figures behind it are what the sentence is for."""
@@ -88,8 +92,18 @@ class Evidence:
 def insights_of(evidence: Evidence) -> tuple[Insight, ...]:
     """What is worth saying, the most valuable first; where nothing is, that."""
     found = [insight for kind in KINDS for insight in kind(evidence)]
-    found.sort(key=lambda each: (-each.share, each.kind, each.stage or ""))
-    return tuple(found[:MOST]) or (_healthy(evidence),)
+    found.sort(key=_order)
+    seen = Counter[str]()
+    first: list[Insight] = []
+    more: list[Insight] = []
+    for each in found:
+        (first if seen[each.kind] < _MOST_OF_A_KIND else more).append(each)
+        seen[each.kind] += 1
+    return tuple(sorted([*first, *more][:MOST], key=_order)) or (_healthy(evidence),)
+
+
+def _order(insight: Insight) -> tuple[float, str, str]:
+    return -insight.share, insight.kind, insight.stage or ""
 
 
 def _healthy(evidence: Evidence) -> Insight:
@@ -123,6 +137,8 @@ def _bottleneck(evidence: Evidence) -> Iterator[Insight]:
         advice = f"begin there; what it would save is not known: {answer.refused}"
     elif answer is None or part < _SHARE / 2:
         advice = "begin there"
+        if sum(first.waiting.values()) > (first.own or 0.0) / 2:
+            advice = "begin with what it waits for: its own work is less than that"
     else:
         advice = f"begin there: {answer.what} saves {duration(saves)}, {percent(part)} of the run"
     yield evidence.say("bottleneck", text, advice, first.stage, first.critical or 0.0)
@@ -190,50 +206,67 @@ def _has_items(stage: StageOverRuns) -> bool:
 
 
 def _waits(evidence: Evidence) -> Iterator[Insight]:
-    """A stage waits more than it works."""
+    """Stages wait more than they work, for each reason."""
+    by_reason: dict[str, list[_Of]] = {}
     for stage in evidence.figures.stages:
         said = {reason: waited for reason, waited in stage.waiting.items() if reason != RETRY}
         waited = sum(said.values())
         if stage.own and waited > stage.own / 2 and waited >= _SHARE * evidence.wall:
             reason = max(said, key=lambda each: (said[each], each))
-            text = (
-                f"{stage.stage} waits{for_what(reason, _LONGEST_REASON)} more than it works: "
-                f"{duration(waited / evidence.runs)} of its {duration(stage.own / evidence.runs)} in a run"
-            )
-            yield evidence.say(
-                "waits", text, f"a quicker {stage.stage} gains little: shorten that wait", stage.stage, waited
-            )
+            by_reason.setdefault(for_what(reason, _LONGEST_REASON), []).append((waited, stage))
+    for reason, found in by_reason.items():
+        stages, waited, first = _together(found)
+        took = f"{duration(waited / evidence.runs)} of"
+        own = f"{duration(sum(stage.own or 0.0 for _, stage in found) / evidence.runs)} in a run"
+        if len(found) == 1:
+            text, advice = f"{stages} waits{reason} more than it works: {took} its {own}", f"a quicker {stages} gains"
+        else:
+            text, advice = f"{stages} wait{reason} more than they work: {took} their {own}", "quicker stages gain"
+        yield evidence.say("waits", text, f"{advice} little: shorten that wait", first, waited)
 
 
 def _retries(evidence: Evidence) -> Iterator[Insight]:
     """Failed attempts take much of the time."""
-    for stage in evidence.figures.stages:
-        if stage.retries and stage.retry_seconds >= _SHARE / 2 * evidence.wall > 0:
-            number = "1 retry" if stage.retries == 1 else f"{stage.retries} retries"
-            text = (
-                f"{number} of {stage.stage} cost {duration(stage.retry_seconds / evidence.runs)} of a run "
-                f"({percent(stage.retry_seconds / evidence.wall)})"
-            )
-            advice = "find out why the first attempt fails, or give up sooner"
-            yield evidence.say("retries", text, advice, stage.stage, stage.retry_seconds)
+    found = [
+        (stage.retry_seconds, stage)
+        for stage in evidence.figures.stages
+        if stage.retries and stage.retry_seconds >= _SHARE / 2 * evidence.wall > 0
+    ]
+    if found:
+        stages, lost, first = _together(found)
+        retries = sum(stage.retries for _, stage in found)
+        number = "1 retry" if retries == 1 else f"{retries} retries"
+        text = f"{number} of {stages} cost {duration(lost / evidence.runs)} of a run ({percent(lost / evidence.wall)})"
+        yield evidence.say("retries", text, "find out why the first attempt fails, or give up sooner", first, lost)
 
 
 def _outliers(evidence: Evidence) -> Iterator[Insight]:
-    """One platform takes much longer than the others."""
+    """A platform takes much longer than the others, in whatever stages."""
+    by_platform: dict[str, list[_Of]] = {}
+    times: dict[str, str] = {}
     for stage in evidence.figures.stages:
         usual = median(each.median for each in stage.platforms) if stage.platforms else 0.0
         for each in stage.platforms:
             if each.outlier:
-                text = (
-                    f"{each.platform or 'what has no platform'} takes {duration(each.median)} in {stage.stage}, "
-                    f"the other platforms {duration(usual)}"
-                )
+                name = each.platform or "what has no platform"
+                times[name] = f"{duration(each.median)} in {stage.stage}, the other platforms {duration(usual)}"
                 lost = max(0.0, each.seconds - each.items * usual)
-                yield evidence.say("outlier", text, "look at what is special about it", stage.stage, lost)
+                by_platform.setdefault(name, []).append((lost, stage))
+    for name, found in by_platform.items():
+        stages, lost, first = _together(found)
+        text = f"{name} takes {times[name]}"
+        if len(found) > 1:
+            text = (
+                f"{name} takes longer than the other platforms in {stages}: "
+                f"{duration(lost / max(1, evidence.runs))} more in a run"
+            )
+        yield evidence.say("outlier", text, "look at what is special about it", first, lost)
 
 
 def _budgets(evidence: Evidence) -> Iterator[Insight]:
-    """A budget that no visit keeps."""
+    """Budgets that no visit keeps."""
+    found: list[_Of] = []
+    text, advice = "", "set one that can be kept, or make it quicker"
     for stage in evidence.figures.stages:
         if stage.budget is None or stage.quickest is None or stage.budget_visits < _MEDIUM:
             continue
@@ -242,8 +275,14 @@ def _budgets(evidence: Evidence) -> Iterator[Insight]:
                 f"the budget of {stage.stage}, {duration(stage.budget)}, is out of reach: the quickest of "
                 f"{stage.budget_visits} visits took {duration(stage.quickest)}"
             )
-            over = (stage.quickest - stage.budget) * stage.budget_visits
-            yield evidence.say("budget", text, "set one that can be kept, or make it quicker", stage.stage, over)
+            found.append(((stage.quickest - stage.budget) * stage.budget_visits, stage))
+    if found:
+        stages, over, first = _together(found)
+        if len(found) > 1:
+            visits = sum(stage.budget_visits for _, stage in found)
+            text = f"the budgets of {stages} are out of reach: none of {visits} visits kept them"
+            advice = "set some that can be kept, or make the stages quicker"
+        yield evidence.say("budget", text, advice, first, over)
 
 
 def _gaps(evidence: Evidence) -> Iterator[Insight]:
@@ -282,27 +321,53 @@ def _slower(evidence: Evidence) -> Iterator[Insight]:
 
 def _failures(evidence: Evidence) -> Iterator[Insight]:
     """Visits fail, or are saved by a fallback only."""
-    for stage in evidence.figures.stages:
-        failed = stage.results.get("failure", 0)
-        for kind, number, words, advice in (
-            ("failures", failed, "fail{s}", "find out why: a visit that fails takes time for nothing"),
-            ("fallbacks", stage.fallbacks, "end{s} with a fallback", "find out why: what that gives is a makeshift"),
-        ):
-            if number >= max(1, _SHARE * stage.visits):
-                ended = words.format(s="s" if number == 1 else "")
-                text = (
-                    f"{number} of {stage.visits} {'visit' if stage.visits == 1 else 'visits'} of {stage.stage} {ended}"
-                )
-                yield evidence.say(kind, text, advice, stage.stage, number / stage.visits * stage.seconds.total)
+    for kind, number_of, words, advice in (
+        ("failures", _failed, "fail{s}", "find out why: a visit that fails takes time for nothing"),
+        ("fallbacks", _saved, "end{s} with a fallback", "find out why: what that gives is a makeshift"),
+    ):
+        found = [
+            (number_of(stage) / stage.visits * stage.seconds.total, stage)
+            for stage in evidence.figures.stages
+            if number_of(stage) >= max(1, _SHARE * stage.visits)
+        ]
+        if found:
+            stages, lost, first = _together(found)
+            number, visits = sum(number_of(stage) for _, stage in found), sum(stage.visits for _, stage in found)
+            of = f"{visits} {'visit' if visits == 1 else 'visits'} of {stages}"
+            yield evidence.say(kind, f"{number} of {of} {words.format(s='s' * (number == 1))}", advice, first, lost)
+
+
+def _failed(stage: StageOverRuns) -> int:
+    return stage.results.get("failure", 0)
+
+
+def _saved(stage: StageOverRuns) -> int:
+    return stage.fallbacks
 
 
 def _dead_ends(evidence: Evidence) -> Iterator[Insight]:
     """A flow ends where it was not meant to."""
-    for stage in evidence.figures.stages:
-        if stage.dead_ends:
-            times = "once" if stage.dead_ends == 1 else f"{stage.dead_ends} times"
-            text = f"{stage.stage} gave an action that no edge takes {times}, and its flow ended there"
-            yield evidence.say("dead ends", text, "add the edge, or return another action", stage.stage, 0.0)
+    found: list[_Of] = [(stage.dead_ends, stage) for stage in evidence.figures.stages if stage.dead_ends]
+    if found:
+        stages, number, first = _together(found)
+        times = "once" if number == 1 else f"{number:.0f} times"
+        text = f"{stages} gave an action that no edge takes {times}, and its flow ended there"
+        if len(found) > 1:
+            text = f"{stages} gave actions that no edge takes {times}, and their flows ended there"
+        yield evidence.say("dead ends", text, "add the edge, or return another action", first, 0.0)
+
+
+_Of = tuple[float, StageOverRuns]
+"""How much of something a stage has."""
+
+
+def _together(found: Iterable[_Of]) -> tuple[str, float, str]:
+    """The names of stages, those first that have most of it; how much all have; and which has most."""
+    ordered = sorted(found, key=lambda each: (-each[0], each[1].stage))
+    names, more = [stage.stage for _, stage in ordered[:_MOST_NAMED]], len(ordered) - _MOST_NAMED
+    *before, last = names if more <= 0 else [*names, f"{more} more"]
+    said = f"{', '.join(before)} and {last}" if before else last
+    return said, sum(much for much, _ in ordered), names[0]
 
 
 KINDS: tuple[Callable[[Evidence], Iterable[Insight]], ...] = (

@@ -81,6 +81,13 @@ def waiting_of(visit: Visit, started: int, ended: int) -> dict[str, int]:
     return found
 
 
+def waited_in(visit: Visit, started: int, ended: int) -> int:
+    """Nanoseconds that a visit waited for anything: of several waits at once the time that any lasted."""
+    said = union(_within(each, started, ended) for each in visit.waits)
+    between = round(between_attempts(visit) * NANO) if visit.retries else 0
+    return min(ended - started, said + between)
+
+
 def _within(what: Attempt | Item | Wait, started: int, ended: int) -> Interval:
     begun = min(max(what.started, started), ended)
     return begun, max(begun, min(ended if what.ended is None else what.ended, ended))

@@ -19,7 +19,7 @@ from .bounded import bound_of
 from .replay import Dependencies, dependencies_of, replayed
 from .shape import RUN, Shape, shape_of
 from .sharing import Sharing, sharing_of
-from .visits import lost_to_retries, rework_of
+from .visits import lost_to_retries, rework_of, waited_in
 
 _UNSURE = 0.02
 """Part of a run by which answers may differ that what the record does not say would make."""
@@ -75,7 +75,7 @@ class Replay:
         return self.sharing.own
 
     def faster(self, stage: str, factor: float = 2.0) -> WhatIf:
-        """If the own time of every visit of a stage were `factor` times shorter.
+        """If the own time of every visit of a stage, without what it waited, were `factor` times shorter.
 
         Raises:
             ValueError: the factor is not above 0.
@@ -86,7 +86,15 @@ class Replay:
         visits = [number for number, visit in enumerate(self._shape.visits) if visit.stage == stage]
         if not visits:
             return self._no(what, stage, f"there is no visit of {stage}")
-        return self._answer(what, stage, dict.fromkeys(visits, 1 / factor))
+        return self._answer(what, stage, {number: self._worked(number, factor) for number in visits})
+
+    def _worked(self, number: int, factor: float) -> float:
+        """By how much the own time of a visit shrinks that works faster, and waits as long as it did."""
+        visit, own = self._shape.visits[number], self._own[number]
+        if not own or not (visit.waits or visit.retries):
+            return 1 / factor
+        waits = min(1.0, waited_in(visit, self._shape.starts[number], self._shape.ends[number]) / own)
+        return waits + (1 - waits) / factor
 
     def without_retries(self, stage: str | None = None) -> WhatIf:
         """If every visit (of a stage) had succeeded with the attempt that was its last."""

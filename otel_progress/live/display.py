@@ -121,7 +121,7 @@ class Display:
         for each in happened:
             run, _ = self._present.enter(each)
             if run.ended is each:
-                self._count(run, fine=each.fine)
+                self._ended.count(run, each.went)
 
     def said(self, data: bytes, now: float, *, aside: bool, busy: bool = False) -> bytes:
         """The program says `data`. Gives what is to be written to the terminal now.
@@ -263,7 +263,7 @@ class Display:
         if processes is not None and not self._is_behind:
             for change in self._present.look(processes):
                 if change.visit is None and change.state == "crashed":
-                    self._count(change.run, fine=False)
+                    self._ended.count(change.run, "failed")
         self._lines = self._screen.lines(list(self._present.runs.values()), self._ended, self._wall(), *self._size)
         self._rendered = self._painter.rendered(self._lines)
 
@@ -276,11 +276,6 @@ class Display:
                 self._expected.clear()
             asked = self._expected[run.id] = now, self._expects(run, now)
         return asked[1]
-
-    def _count(self, run: RunNow, *, fine: bool) -> None:
-        self._ended.number += 1
-        self._ended.failed += not fine
-        self._ended.last = run
 
     def _paint(self, now: float) -> bytes:
         self._painted = now

@@ -16,7 +16,8 @@ from ..recording.times import NANO, duration
 from ..recording.visible import visible
 from ..report.fitting import beginning, cut
 from ..report.lines import how_long, progress_of, seconds_text
-from ..report.said import times
+from ..report.said import not_well, times
+from ..runs.happenings import Went
 from ..runs.otlp import count, seconds, text, texts
 from ..runs.present import RunNow, StageNow, VisitNow
 from ..runs.wording import behind
@@ -30,9 +31,17 @@ _LEAST_NAME, _MOST_NAME = 10, 0.45
 _SET_IN = 5
 _PLATFORMS = 6
 _GAP = "  "
-_UNICODE = {"running": "▸", "done": "✓", "failed": "✗", "waiting": "◦", "stalled": "!", "cut": "…"}
-_ASCII = {"running": ">", "done": "+", "failed": "x", "waiting": "~", "stalled": "!", "cut": "..."}
-_COLOURS = {"running": "cyan", "done": "green", "failed": "red", "waiting": "yellow", "stalled": "yellow"}
+_UNICODE = {"running": "▸", "done": "✓", "failed": "✗", "cancelled": "⊘", "waiting": "◦", "stalled": "!", "cut": "…"}
+_ASCII = {"running": ">", "done": "+", "failed": "x", "cancelled": "-", "waiting": "~", "stalled": "!", "cut": "..."}
+_COLOURS = {
+    "running": "cyan",
+    "done": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "waiting": "yellow",
+    "stalled": "yellow",
+}
+_SIGN_OF: dict[Went, str] = {"well": "done", "failed": "failed", "cancelled": "cancelled"}
 
 
 class Remaining(Protocol):
@@ -58,7 +67,15 @@ class Ended:
 
     number: int = 0
     failed: int = 0
+    cancelled: int = 0
     last: RunNow | None = None
+
+    def count(self, run: RunNow, went: Went) -> None:
+        """Count one more."""
+        self.number += 1
+        self.failed += went == "failed"
+        self.cancelled += went == "cancelled"
+        self.last = run
 
 
 @dataclass
@@ -116,9 +133,9 @@ class Screen:
             left -= len(body)
             found += [self._head(run, now, room, several=several, alone=not body), *body]
         if ended.number and most > 0:
-            failed = f", {ended.failed:,} failed" if ended.failed else ""
-            what = f"{ended.number:,} run{'' if ended.number == 1 else 's'} ended{failed}"
-            sign = "failed" if ended.failed else "done"
+            what = f"{ended.number:,} run{'' if ended.number == 1 else 's'} ended"
+            what = ", ".join((what, *not_well(ended.failed, ended.cancelled)))
+            sign = _sign(ended.failed, ended.cancelled)
             found.insert(0, self._line(sign, 0, [(what, "dim")], room))
         if len(shown) < len(runs):
             found.append(self._line("running", 0, [(f"{times(len(runs) - len(shown), 'more run')}", "")], room))
@@ -130,24 +147,21 @@ class Screen:
         run = ended.last
         assert run is not None  # noqa: S101 - whoever asks has looked
         parts: list[Part] = [(self._text(_name(run)), "bold")]
-        fine = True
+        went: Went = "failed" if run.ended is None else run.ended.went
+        colour = "" if went == "well" else _COLOURS[went]
         if run.ended is None:
-            fine = False
-            parts.append((run.state, "red"))
+            parts.append((run.state, colour))
         else:
-            fine = run.ended.fine
             result = text(run.ended.attributes.get(names.RESULT)) or "ended"
-            parts += [(how_long(run.ended, run.began), ""), (self._text(result), "" if fine else "red")]
+            parts += [(how_long(run.ended, run.began), ""), (self._text(result), colour)]
         parts.append((times(run.total("visits"), "visit"), ""))
         if ended.number > 1:
             parts.append((f"{ended.number:,} runs ended", ""))
-        if ended.failed and (ended.number > 1 or fine):
-            parts.append((f"{ended.failed:,} failed", "red"))
-        return self._line("done" if fine else "failed", 0, parts, room)
+            parts += _not_well(ended.failed, ended.cancelled)
+        return self._line(_SIGN_OF[went], 0, parts, room)
 
     def _head(self, run: RunNow, now: int, room: int, *, several: bool, alone: bool) -> Line:
         done = sum(1 for stage in run.stages.values() if stage.visits and not stage.open)
-        failed = run.total("failed")
         passed = _passed(now - run.began.at)
         left = max(_LEAST_NAME, room - len(f"{self._signs['running']} , {passed}"))
         parts: list[Part] = [(cut(self._text(_name(run)), left, self._signs["cut"]), "bold"), (passed, "")]
@@ -160,8 +174,8 @@ class Screen:
             parts.append((self._text(at.began.stage or ""), ""))
         if done:
             parts.append((f"{times(done, 'stage')} done", ""))
-        if failed:
-            parts.append((f"{times(failed, 'visit')} failed", "red"))
+        bad = ((run.total(what), what) for what in ("failed", "cancelled"))
+        parts += [(f"{times(number, 'visit')} {what}", _COLOURS[what]) for number, what in bad if number]
         if several:
             parts.append((f"run {visible(run.id[:_ID])}", "dim"))
         if not run.open:
@@ -187,11 +201,10 @@ class Screen:
         lines = [self._row(each, room) for each in cells]
         if left_out:
             took = seconds_text(sum(stage.seconds for stage in left_out))
-            failed = sum(stage.failed for stage in left_out)
+            failed, cancelled = sum(stage.failed for stage in left_out), sum(stage.cancelled for stage in left_out)
             parts: list[Part] = [(f"{times(len(left_out), 'more stage')} done", "dim"), (took, "dim")]
-            if failed:
-                parts.append((f"{failed:,} failed", "red"))
-            lines.insert(0, self._line("failed" if failed else "done", 1, parts, room))
+            parts += _not_well(failed, cancelled)
+            lines.insert(0, self._line(_sign(failed, cancelled), 1, parts, room))
         if more:
             lines.append(self._line("running", 1, [(f"{more:,} more running", "")], room))
         return lines
@@ -211,8 +224,8 @@ class Screen:
             cells = _Cells("waiting" if waits else "running", row.depth, self._text(name), _passed(passed))
             cells.details = [(self._text(part), "yellow" if waits else "") for part in progress_of(visit) if part]
             cells.details += self._more(visit, passed, item)
-        if row.stage.failed:
-            cells.details.append((f"{row.stage.failed:,} failed before", "red"))
+        before = _not_well(row.stage.failed, row.stage.cancelled)
+        cells.details += [(f"{said} before", colour) for said, colour in before]
         return cells
 
     def _more(self, visit: VisitNow, passed: int, item: str | None) -> Iterator[Part]:
@@ -234,19 +247,19 @@ class Screen:
 
     def _done(self, stage: StageNow, depth: int) -> _Cells:
         last = stage.last
-        fine = last is None or last.fine
-        cells = _Cells("done" if fine else "failed", depth, self._text(stage.name), seconds_text(stage.seconds))
+        went = "well" if last is None else last.went
+        fine = went == "well"
+        cells = _Cells(_SIGN_OF[went], depth, self._text(stage.name), seconds_text(stage.seconds))
         cells.style = "dim" if fine else ""
         if last is not None:
             result = text(last.attributes.get(names.STAGE_RESULT)) or ""
             error = text(last.attributes.get(names.ERROR_TYPE))
             if not fine or result == "fallback":
                 said = f"{result} {error}" if error and error != result else result
-                cells.details.append((self._text(said), "yellow" if fine else "red"))
+                cells.details.append((self._text(said), "yellow" if fine else _COLOURS[went]))
         if stage.visits > 1:
             cells.details.append((f"{stage.visits:,} visits", cells.style))
-            if stage.failed:
-                cells.details.append((f"{stage.failed:,} failed", "red"))
+            cells.details += _not_well(stage.failed, stage.cancelled)
         if stage.items_done or stage.items_total:
             total = "" if stage.items_total is None else f"/{stage.items_total:,}"
             cells.details.append((f"{stage.items_done:,}{total} items", cells.style))
@@ -313,6 +326,14 @@ class Screen:
         if said.isascii():
             return said
         return said.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+
+def _sign(failed: int, cancelled: int) -> str:
+    return "failed" if failed else "cancelled" if cancelled else "done"
+
+
+def _not_well(failed: int, cancelled: int) -> list[Part]:
+    return [(said, _COLOURS[said.rpartition(" ")[2]]) for said in not_well(failed, cancelled)]
 
 
 def _cut(parts: Sequence[Part], room: int) -> Line:

@@ -18,13 +18,13 @@ def errors_of(run: Run, details: Details) -> tuple[list[dict[str, Any]], list[st
     by_visit: dict[str | None, list[Raised]] = {}
     for each in details.raised:
         by_visit.setdefault(each.visit, []).append(each)
-    found = [_raised(each, None, traces) for each in by_visit.get(None, ())]
+    found = [_raised(each, None, traces) | _how(run.result) for each in by_visit.get(None, ())]
     for visit in sorted(run.visits, key=lambda each: (each.started, each.id)):
         raised = by_visit.get(visit.id, [])
         found += [_raised(each, visit, traces) for each in raised]
         found += _told(visit, {_short(each.type) for each in raised})
     if run.error not in (None, run.result) and _short(run.error) not in {_short(each["type"]) for each in found}:
-        found.append(_error(None, None, run.error, None, None))
+        found.append(_error(None, None, run.error, None, None) | _how(run.result))
     return found, list(traces)
 
 
@@ -60,7 +60,13 @@ def _error(
         "type": kind,
         "message": message,
         "trace": trace,
+        **_how(None if visit is None or attempt is not None else visit.result),
     }
+
+
+def _how(result: str | None) -> dict[str, Any]:
+    """Whether it cancelled what it left: then nothing has failed by it."""
+    return {"cancelled": result == "cancelled"}
 
 
 def plain(value: Any) -> Any:

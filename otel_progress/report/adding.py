@@ -19,7 +19,7 @@ from collections.abc import Hashable, Sequence
 from ..names import OTHER
 from ..recording.store import MOST_TOLD_APART
 from .paths import Path, Paths
-from .totals import AGAIN, FAILED, FAILURES, REWORK, Ended, Failure, Row, Started, WorkflowTotals, more
+from .totals import AGAIN, BADLY, FAILED, REWORK, Ended, Failure, Row, Started, WorkflowTotals, more
 
 _MOST_GAPS = 32
 """Of a run, the longest times in which no stage of its process was open: stages of its children may lie there."""
@@ -94,7 +94,7 @@ class _Run(_Around):
     """A run that goes on, or one that has ended and is told of by others still."""
 
     cause: tuple[object, Failure] | None = None
-    """What failed last, where it began, and what it is inside of."""
+    """What went wrong last, where it began, and what it is inside of."""
     first_failure: Failure | None = None
     final: tuple[int, str, str | None] = (0, "", None)
     """When the last visit ended that lies in no other, its stage and action."""
@@ -205,7 +205,7 @@ class Adding:
         if took < 0:  # noqa: PLR1730 - `max` would be a call
             took = 0
         row.count(took, ended)
-        if ended.result in FAILURES:
+        if ended.result in BADLY:
             self._failed(known, ended)
         path = self._extended(known, ended, took)
         for other in known.inside.values():
@@ -247,7 +247,7 @@ class Adding:
         else:
             failure = Failure(run.id, visit.stage, ended.result, ended.error, ended.message)
         run.cause = visit.around, failure
-        run.first_failure = run.first_failure or failure
+        run.first_failure = _worse(run.first_failure, failure)
 
     def dead_end(self, run: str, stage: str, action: str | None, times: int = 1) -> None:
         """A flow ended where no edge takes the action that a stage returned; or so many flows."""
@@ -265,7 +265,8 @@ class Adding:
         of.inside, still_open = {}, of.inside
         self._add_path(of, ended)
         if isinstance(of, _Guests):
-            workflow.failure = workflow.failure or of.first_failure
+            if not workflow.ended_badly:
+                workflow.failure = _worse(workflow.failure, of.first_failure)
             return
         if not still_open:
             of.busy(ended)
@@ -283,7 +284,7 @@ class Adding:
         if of.counts:
             workflow.runs += 1
             workflow.row.results[result] += 1
-            if error is not None and result in FAILURES:
+            if error is not None and result in BADLY:
                 more(workflow.row.errors, (result, error))
         self._conclude(of, ended, Failure(run, "", result, error, message))
 
@@ -308,14 +309,16 @@ class Adding:
             workflow.slowest = wall, of.id
         if of.final[2] is not None:  # It is a flow.
             more(workflow.ends, (of.final[1], of.final[2]))
-        if end.result in FAILURES and not workflow.has_failed:
-            workflow.has_failed = True
+        if end.result in BADLY:
             cause = None if of.cause is None else of.cause[1]
-            if cause is None or (end.error is not None and cause.error != end.error):
+            is_of_it = cause is not None and _is_cancelled(cause) == _is_cancelled(end)
+            if cause is None or not is_of_it or (end.error is not None and cause.error != end.error):
                 cause = end  # Between its stages.
-            workflow.failure = cause._replace(result=end.result)
-        elif workflow.failure is None:
-            workflow.failure = of.first_failure
+            known = workflow.failure if workflow.ended_badly else None
+            workflow.failure = _worse(known, cause._replace(result=end.result))
+            workflow.ended_badly = True
+        elif not workflow.ended_badly:
+            workflow.failure = _worse(workflow.failure, of.first_failure)
 
     def close(self) -> None:
         """All has been told: what is open did not live to end, and how long it took nobody knows."""
@@ -335,3 +338,14 @@ class Adding:
         if found is None:
             found = self.workflows[known] = WorkflowTotals(Row(known))
         return found
+
+
+def _worse(first: Failure | None, later: Failure | None) -> Failure | None:
+    """What is told of two: what failed rather than what was cancelled, else the first."""
+    if first is None or later is None:
+        return first or later
+    return later if _is_cancelled(first) and not _is_cancelled(later) else first
+
+
+def _is_cancelled(failure: Failure) -> bool:
+    return failure.result == "cancelled"

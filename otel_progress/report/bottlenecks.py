@@ -61,8 +61,9 @@ def screen(report: WorkflowReport, room: int | None) -> Iterator[Line]:
         runs = "1 run" if each.runs == 1 else f"{each.runs} runs"
         said = f"{number}. {visible(each.text)}: {visible(each.advice)}. ({runs}, {each.confidence} confidence)"
         yield from _folded(said, room, "")
-    yield "", ""
-    yield from _table(report, room)
+    if report.figures.stages:
+        yield "", ""
+        yield from _table(report, room)
     bars = list(waterfall(report.run, report.last, room or WIDE, _BARS))
     if bars:
         yield "", ""
@@ -107,8 +108,6 @@ def _trend(found: Distribution) -> str:
 
 def _table(report: WorkflowReport, room: int | None) -> Iterator[Line]:
     stages = report.figures.stages[:_STAGES]
-    if not stages:
-        return
     several = report.figures.runs > 1
     rows = [_row(stage, report, several=several) for stage in stages]
     kept = [name for name in rows[0] if name == "stage" or any(row[name] not in {"", "-"} for row in rows)]

@@ -12,6 +12,7 @@ from ..recording.visible import visible
 from ..runs.otlp import text
 from ..runs.present import RunNow, StageNow, VisitNow
 from .lines import how_long, progress_of, rough, seconds_text
+from .said import not_well
 
 _MOST_ROWS = 40
 _HEADS = ("stage", "visits", "time", "items", "retries", "revision", "state")
@@ -85,7 +86,7 @@ def _row(stage: StageNow, going_on: list[VisitNow], now: int) -> Row:
 
 
 def _state(stage: StageNow, going_on: list[VisitNow], now: int) -> str:
-    failed = f"{stage.failed:,} failed" if stage.failed else ""
+    failed = ", ".join(not_well(stage.failed, stage.cancelled))
     if going_on:
         oldest = min(going_on, key=lambda visit: visit.began.at)
         since = rough(max(0, now - oldest.began.at) // NANO)

@@ -11,6 +11,7 @@ from ..compare.summary import Summary
 from ..recording.times import duration
 from ..recording.visible import visible
 from .fitting import align, fitted, folded
+from .said import not_well
 from .tree import Line
 
 _HEADS = ("", "base", "new", "change", "interval", "verdict")
@@ -38,8 +39,9 @@ def comparison_lines(comparison: Comparison, room: int | None, *, same_code: boo
         for text in folded(f"{_title(each)}: {sides(each)}", width):
             yield text, ""
         yield "", ""
-        yield from _table(each.rows, room)
-        yield "", ""
+        if each.rows:
+            yield from _table(each.rows, room)
+            yield "", ""
         said = noise(each, comparison) if same_code else conclusion(each)
         for text in folded(said, width):
             yield text, "bold"
@@ -65,7 +67,7 @@ def markdown(comparison: Comparison, *, same_code: bool = False) -> str:
         said = noise(each, comparison) if same_code else conclusion(each)
         changes = [f"- {_escaped(change_text(change))}" for change in each.changes]
         title = f"### {_escaped(_title(each))}\n\n**{_escaped(said)}**"
-        parts += [title, "\n".join(rows), *(["\n".join(changes)] if changes else [])]
+        parts += [title, *(["\n".join(rows)] if each.rows else []), *(["\n".join(changes)] if changes else [])]
         parts.append(f"{_escaped(sides(each))}. {_escaped(assumption(each))}")
     return "\n\n".join((*parts, *map(_escaped, left_alone(comparison)), meaning(comparison)))
 
@@ -79,8 +81,8 @@ def sides(workflow: WorkflowComparison) -> str:
 
 
 def _side(name: str, side: Side) -> str:
-    left_out = [f"{side.failed} failed"] if side.failed else []
-    left_out += [f"{side.left_out} without an end"] if side.left_out else []
+    left_out = list(not_well(side.failed, side.cancelled))
+    left_out += [f"{endless} without an end"] if (endless := side.left_out - side.cancelled) else []
     if (rest := side.runs - side.failed - side.left_out) > side.compared:
         left_out.append(f"{side.compared} of the other {rest} compared")
     told = ", ".join(left_out)

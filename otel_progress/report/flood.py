@@ -9,9 +9,12 @@ from typing import Literal
 
 from ..recording.times import NANO
 from ..recording.visible import visible
+from ..runs.happenings import Went
+from .said import not_well
 
 Kind = Literal["whole", "failed", "long", "start", "other"]
-"""Each has a room of its own, so that what matters more is not crowded out. `whole`: a run, or what holds visits."""
+"""Each has a room of its own, so that what matters more is not crowded out. `whole`: a run, or what holds visits;
+`failed`: also what was cancelled."""
 AMPLE = 200
 """Lines that are said however quickly they come, and `_RATE` more for each second: a short run is told whole."""
 _MOST: dict[Kind, int] = {"whole": 25, "failed": 25, "long": 25, "start": 10, "other": 25}
@@ -33,26 +36,30 @@ class Hidden:
 
     visits: int = 0
     failed: int = 0
+    cancelled: int = 0
     runs: int = 0
     runs_failed: int = 0
+    runs_cancelled: int = 0
     still: int = 0
     """Visits and runs of which it would have been said that they still run."""
     stages: set[str] = field(default_factory=set[str])
     errors: Counter[str] = field(default_factory=Counter[str])
+    """Of what failed."""
 
     def text(self) -> str:
         """All of it as one line; empty where nothing is hidden."""
         parts: list[str] = []
         if self.runs:
-            parts.append(f"{_number(self.runs, 'more run')} ended" + _failed(self.runs_failed))
+            parts.append(
+                ", ".join((f"{_number(self.runs, 'more run')} ended", *not_well(self.runs_failed, self.runs_cancelled)))
+            )
         if self.visits:
             stages = sorted(self.stages)
             of = visible(stages[0]) if len(stages) == 1 else _number(len(stages), "stage")
-            ended = f"{_number(self.visits, 'more visit')} of {of} ended" + _failed(self.failed)
-            common = ", ".join(visible(error) for error, _ in self.errors.most_common(_SHOWN_ERRORS))
-            parts.append(
-                f"{ended} ({common}{', ...' if len(self.errors) > _SHOWN_ERRORS else ''})" if common else ended
-            )
+            how = list(not_well(self.failed, self.cancelled))
+            if common := ", ".join(visible(error) for error, _ in self.errors.most_common(_SHOWN_ERRORS)):
+                how[0] += f" ({common}{', ...' if len(self.errors) > _SHOWN_ERRORS else ''})"
+            parts.append(", ".join((f"{_number(self.visits, 'more visit')} of {of} ended", *how)))
         if self.still:
             parts.append(f"{self.still:,} more still run")
         return f"... {'; '.join(parts)}" if parts else ""
@@ -109,18 +116,20 @@ class Flood:
         text, self.hidden = self.hidden.text(), Hidden()
         return text
 
-    def hide_run(self, *, fine: bool) -> None:
+    def hide_run(self, went: Went) -> None:
         """Count the end of a run instead of saying it."""
         self.hidden.runs += 1
-        self.hidden.runs_failed += not fine
+        self.hidden.runs_failed += went == "failed"
+        self.hidden.runs_cancelled += went == "cancelled"
 
-    def hide_visit(self, stage: str, error: Callable[[], str | None] | None) -> None:
+    def hide_visit(self, stage: str, went: Went, error: Callable[[], str | None]) -> None:
         """Count the end of a visit instead of saying it; one that failed has an error, which is asked of a few."""
         hidden = self.hidden
         hidden.visits += 1
         if len(hidden.stages) < _MOST_STAGES:
             hidden.stages.add(stage)
-        if error is not None:
+        hidden.cancelled += went == "cancelled"
+        if went == "failed":
             hidden.failed += 1
             if hidden.failed <= _ASKED:
                 hidden.errors[error() or "?"] += 1
@@ -128,7 +137,3 @@ class Flood:
 
 def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def _failed(count: int) -> str:
-    return f", {count:,} failed" if count else ""

@@ -31,6 +31,8 @@ def markdown(reports: Iterable[WorkflowReport]) -> Iterator[str]:
         for each in report.insights:
             rests_on = "1 run" if each.runs == 1 else f"{each.runs} runs"
             yield f"- {_text(each.text)}: {_text(each.advice)}. *({rests_on}, {each.confidence} confidence)*"
+        if not figures.stages:
+            continue
         yield ""
         yield "| stage | visits | p50 | p90 | own | critical path | rework | retries |"
         yield "|---|--:|--:|--:|--:|--:|--:|--:|"

@@ -20,6 +20,7 @@ from ..runs.present import Change, Present, RunNow, VisitNow
 from ..runs.states import Processes
 from ..runs.wording import for_what
 from .flood import AMPLE, Flood
+from .said import not_well
 
 _STILL = (10, 30, 60, 120, 300, 600)
 """Seconds after which it is said that something still runs; after the last again and again."""
@@ -58,23 +59,32 @@ class Lines:
             if run.ended is happening:
                 self._last = run
 
-    def caught_up(self, now: int) -> list[str]:
+    def caught_up(self, processes: Processes, now: int) -> list[str]:
         """The lines for what goes on `now`, when all is entered that happened before; for nothing, the last end."""
         last, self._last = self._last, None
         if last is not None and last.ended is not None and not self.present.runs:
             self._run_ended(last, last.ended)
-        for run in self.present.runs.values():
-            self._wait_for(run, None, run.began.at, now)
-            if not self._flood.takes(now, "whole"):
-                self._flood.hidden.still += 1
-                continue
-            visits = run.total("visits")
-            so_far = _joined([f"{visits:,} visit{'' if visits == 1 else 's'} so far", *_failures(run)])
-            since = rough(max(0, now - run.began.at) // NANO)
-            self._say(now, f"{_name(run)} running for {since}, run {visible(run.id[:_ID])}: {so_far}")
-            for visit in run.open.values():
-                self._started(run, visit, now)
+        changes = self.present.look(processes)  # First: what has crashed runs no more.
+        going_on = list(self.present.runs.values())
+        running = [said for run in going_on if (said := self._running(run, now))]
+        starts = ((run, visit) for run in going_on for visit in run.open.values())
+        for run, visit in sorted(starts, key=lambda each: each[1].began.at):
+            self._started(run, visit, now)
+        for said in running:
+            self._say(now, said)
+        for change in changes:
+            self._changed(change, now)
         return self._taken()
+
+    def _running(self, run: RunNow, now: int) -> str:
+        self._wait_for(run, None, run.began.at, now)
+        if not self._flood.takes(now, "whole"):
+            self._flood.hidden.still += 1
+            return ""
+        visits = run.total("visits")
+        so_far = _joined([f"{visits:,} visit{'' if visits == 1 else 's'} so far", *_failures(run)])
+        since = rough(max(0, now - run.began.at) // NANO)
+        return f"{_name(run)} running for {since}, run {visible(run.id[:_ID])}: {so_far}"
 
     def states(self, processes: Processes, now: int) -> list[str]:
         """The lines for what became of the processes, as far as that is news; after what they told."""
@@ -115,7 +125,7 @@ class Lines:
 
     def _run_ended(self, run: RunNow, happening: Happening) -> None:
         if not self._flood.takes(happening.at, "whole"):
-            self._flood.hide_run(fine=happening.fine)
+            self._flood.hide_run(happening.went)
             return
         self._say_hidden(happening.at)
         visits, retries = run.total("visits"), run.total("retries")
@@ -148,7 +158,7 @@ class Lines:
         else:
             kind = "failed" if not happening.fine else "long" if lasted >= self._flood.window else "other"
         if not self._flood.takes(happening.at, kind):
-            self._flood.hide_visit(stage, None if happening.fine else lambda: _error(happening))
+            self._flood.hide_visit(stage, happening.went, lambda: _error(happening))
             return
         found = happening.attributes
         revision = count(found, names.STAGE_REVISION)
@@ -215,11 +225,11 @@ class Lines:
         if visit is None and self._flood.takes(now, "whole"):
             self._say(now, f"{_name(run)} {said}{self._of(run)}")
         elif visit is None:
-            self._flood.hide_run(fine=change.state != "crashed")
+            self._flood.hide_run("failed" if change.state == "crashed" else "well")
         elif self._flood.takes(now, "failed"):
             self._say(now, f"{self._stage(run, change.depth, visit.began)} {said}")
         else:
-            self._flood.hide_visit(visit.began.stage or "", lambda: change.state)
+            self._flood.hide_visit(visit.began.stage or "", "failed", lambda: change.state)
 
     def _say_hidden(self, at: int) -> None:
         if hidden := self._flood.rest():
@@ -268,8 +278,7 @@ def _error(happening: Happening) -> str | None:
 
 
 def _failures(run: RunNow) -> Iterator[str]:
-    if failed := run.total("failed"):
-        yield f"{failed:,} failed"
+    return not_well(run.total("failed"), run.total("cancelled"))
 
 
 def _lasted(ended: Happening, began: Happening | None) -> int:

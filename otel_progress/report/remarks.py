@@ -8,7 +8,7 @@ from ..recording.times import NANO, duration
 from ..recording.visible import visible
 from .fitting import cut
 from .said import STYLES, times
-from .totals import AGAIN, FAILED, REWORK, Failure, Row, WorkflowTotals
+from .totals import AGAIN, BADLY, FAILED, REWORK, Failure, Row, WorkflowTotals
 
 Look = Callable[[str], str]
 """The command that shows the run with an id."""
@@ -19,15 +19,16 @@ _LONGEST_MESSAGE = 200
 _LONGEST_NAME = 32
 _VERBS = {
     "failure": ("Failed", "failed"),
-    "cancelled": ("Cancelled", "was cancelled"),
     "abandoned": ("Abandoned", "was left"),
+    "cancelled": ("Cancelled", "was cancelled"),
 }
+_FIRST = {"failure": "first failure", "abandoned": "first abandoned visit", "cancelled": "first cancellation"}
 
 
 def remarks(workflows: Sequence[WorkflowTotals], look: Look | None, *, unicode: bool) -> Iterator[tuple[str, str]]:
     """The lines, each with its style; the first are those that matter most."""
     several = len(workflows) > 1
-    for workflow in sorted(workflows, key=lambda each: not each.has_failed)[:_MOST_SAID_OF]:
+    for workflow in sorted(workflows, key=_rank)[:_MOST_SAID_OF]:
         of = f"{_name(workflow.row.name)}: " if several else ""
         for text, style in _of(workflow):
             yield f"{of}{text}", style
@@ -60,15 +61,31 @@ def _failed(workflow: WorkflowTotals, failure: Failure) -> tuple[str, str]:
     what = visible(failure.error or "") if failure.error else failure.result
     if message := " ".join(failure.message.split()):
         what += f": {cut(visible(message), _LONGEST_MESSAGE)}"
+    why = "" if what == failure.result else f": {what}"
     where = f"in {_name(failure.stage)}" if failure.stage else "outside stages"
-    if not workflow.has_failed:
-        return f"First failure {where}: {what} (the run went on)", "yellow"
-    count = sum(number for result, number in workflow.row.results.items() if result not in ("success", "fallback"))
-    verb, _ = _VERBS[failure.result]
+    first = f"{_FIRST[failure.result]} {where}{why}"
+    if not workflow.ended_badly:
+        return f"{first[0].upper()}{first[1:]} (the run went on)", "yellow"
+    style = f"bold {STYLES.get(failure.result, 'red')}"
     if workflow.runs == 1:
-        why = "" if what == failure.result else f": {what}"
-        return f"{verb} {where}{why}", f"bold {STYLES.get(failure.result, 'red')}"
-    return f"{count} of {times(workflow.runs, 'run')} failed, the first {where}: {what}", "bold red"
+        return f"{_VERBS[failure.result][0]} {where}{why}", style
+    told = [_so_many(number, result) for result in BADLY if (number := workflow.row.results[result])]
+    lead = told[0].replace(" ", f" of {times(workflow.runs, 'run')} ", 1)
+    if len(told) == 1:
+        return f"{lead}, the first {where}{why}", style
+    return f"{', '.join((lead, *told[1:]))}; {first}", style
+
+
+def _so_many(number: int, result: str) -> str:
+    verb = _VERBS[result][1]
+    return f"{number} {verb if number == 1 else verb.replace('was', 'were')}"
+
+
+def _rank(workflow: WorkflowTotals) -> int:
+    """Those of which runs failed come first, then those of which runs were cancelled."""
+    if not workflow.ended_badly or workflow.failure is None:
+        return 2
+    return int(workflow.failure.result == "cancelled")
 
 
 def _ends(workflow: WorkflowTotals) -> str:
@@ -96,16 +113,16 @@ def _costs(workflow: WorkflowTotals) -> str:
 
 def _next(workflows: Sequence[WorkflowTotals]) -> tuple[str, str] | None:
     """A run, and why to look at it."""
-    failed = next((each for each in workflows if each.has_failed), None)
-    if failed is not None and failed.failure is not None:
+    failed = min(workflows, key=_rank)
+    if failed.ended_badly and failed.failure is not None:
         where = _name(failed.failure.stage) or "the run"
         return failed.failure.run, f"what {where} did before it {_VERBS[failed.failure.result][1]}"
-    slowest = max(workflows, key=lambda each: each.row.time)
-    if slowest.slowest[1] == "":
+    visited = [each for each in workflows if each.row.rows and each.slowest[1]]
+    if not visited:  # Of a run alone there is no more to be shown than the table has.
         return None
-    rows = list(slowest.row.all())
-    run = slowest.slowest[1]
-    if not rows or not slowest.row.time:
+    slowest = max(visited, key=lambda each: each.row.time)
+    rows, run = list(slowest.row.all()), slowest.slowest[1]
+    if not slowest.row.time:
         return run, "each visit"
     over = max(rows, key=lambda row: row.over_budget)
     if over.over_budget:

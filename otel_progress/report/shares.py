@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .totals import FAILURES, Row, WorkflowTotals
+from .totals import BADLY, Row, WorkflowTotals
 
 
 class Line(NamedTuple):
@@ -28,7 +28,7 @@ def lines_of(workflow: WorkflowTotals, most: int) -> tuple[list[Line], int]:
 
 
 def _most_telling(workflow: WorkflowTotals, most: int) -> set[Row] | None:
-    """Those that failed, and those that took most of the time, with what they are inside of; None: all of them."""
+    """Those that ended badly or took most of the time, with what they are inside of; None: all of them."""
     rows = list(workflow.row.all())
     if len(rows) <= most:
         return None
@@ -43,7 +43,7 @@ def _most_telling(workflow: WorkflowTotals, most: int) -> set[Row] | None:
 
 
 def _weight(row: Row) -> tuple[bool, int, int]:
-    return bool([result for result in row.results if result in FAILURES]), row.path, row.time
+    return bool([result for result in row.results if result in BADLY]), row.path, row.time
 
 
 def _inside(line: Line, time: int, shown: set[Row] | None, found: list[Line]) -> int:

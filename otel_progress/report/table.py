@@ -85,6 +85,8 @@ def lines(
         unicode: whether more than ASCII can be shown.
     """
     told = list(workflows)
+    if not told:
+        return
     slowest = _slowest(told)
     blocks = [_block(workflow) for workflow in slowest]
     if len(slowest) < len(told):

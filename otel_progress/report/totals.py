@@ -14,7 +14,8 @@ _MOST_COUNTED = 50
 """Distinct error types, actions and such that are told apart in one count."""
 AGAIN, REWORK, FAILED = "again", "rework", "failed"
 """Beside stages, what has its share of a path: repeats, those at a higher revision, and visits that failed."""
-FAILURES = ("failure", "cancelled", "abandoned")
+BADLY = ("failure", "abandoned", "cancelled")
+"""Results that are neither a success nor a fallback."""
 _T = TypeVar("_T", bound=Hashable)
 
 
@@ -148,7 +149,7 @@ class Row:
 
 
 class Failure(NamedTuple):
-    """A visit that failed, and with what."""
+    """A visit, or a run, that did not end well, and how."""
 
     run: str
     stage: str
@@ -170,9 +171,9 @@ class WorkflowTotals:
     figures: Counter[str] = field(default_factory=Counter[str])
     """Wall time of the path in repeats and such, each time once."""
     failure: Failure | None = None
-    """What the first run that failed failed with; where none did, the first visit that failed."""
-    has_failed: bool = False
-    """Whether a run failed: else they went on."""
+    """How the first run failed or was left, else how one was cancelled; where all went well, the same of visits."""
+    ended_badly: bool = False
+    """Whether a run failed, was left or was cancelled: else they went on."""
     slowest: tuple[int, str] = (-1, "")
     """The wall time and the id of the slowest run."""
     ends: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])

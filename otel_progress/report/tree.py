@@ -88,6 +88,10 @@ def tree(run: Run, now: int, most: int, room: int | None = None) -> Iterator[Lin
     known = {visit.id for visit in shown}
     for visit in shown:
         inside.setdefault(visit.parent if visit.parent in known else None, []).append(visit)
+    if not run.visits and not run.stages:
+        yield "", ""
+        yield "no stage was visited", "dim"
+        return
     rows = [_Row("after", "time", "stage", "bold")] if shown else []
     before: dict[str | None, str] = {}
     """Of what each is said to follow, what stands right above it goes without saying."""
@@ -98,8 +102,10 @@ def tree(run: Run, now: int, most: int, room: int | None = None) -> Iterator[Lin
         before[visit.parent] = visit.id
     if left := run.visits_left_out + len(run.visits) - len(shown):
         rows.append(_Row("", "", f"and {left} more visit{'' if left == 1 else 's'}", "dim"))
-    yield from _aligned(rows, room)
-    if left or not run.visits:
+    if rows:
+        yield "", ""
+        yield from _aligned(rows, room)
+    if run.stages and (left or not run.visits):
         yield "", ""
         yield from _aligned([_Row("visits", "time", "stage", "bold"), *_totals(run)], room)
 
@@ -128,14 +134,19 @@ def _aligned(rows: list[_Row], room: int | None) -> Iterator[Line]:
 def _head(run: Run, now: int) -> Iterator[Line]:
     took = time_of(run.seconds, run.started, run.state, now)
     error = f", {visible(run.error)}" if run.error and run.error != run.result else ""
-    state = f"{state_text(run.state, run.result)}{error}"
+    waits = run.state == "waiting" and run.note
+    state = _waits(run.note) if waits else f"{state_text(run.state, run.result)}{error}"
     yield f"{visible(run.workflow) or '(no name)'}  {state}  {took}", f"bold {style_of(run.state, run.result)}".strip()
-    if run.note:
+    if run.note and not waits:
         yield visible(run.note), style_of(run.state, run.result)
     said = {"run": run.id, "started": moment(run.started), "trace": run.trace_id, "service": run.service}
     yield ", ".join(f"{name} {visible(value)}" for name, value in said.items() if value and value != "-"), "dim"
     yield f"from {visible(run.source)}", "dim"
-    yield "", ""
+
+
+def _waits(note: str) -> str:
+    """What waits says for what, where it does: `waiting until noon`."""
+    return f"waiting {visible(note)}".rstrip()
 
 
 def _shown(run: Run, most: int) -> list[Visit]:
@@ -184,7 +195,11 @@ def _after(run: Run, what: Visit | Attempt | Item | Wait) -> str:
 
 def _details(visit: Visit) -> Iterator[str]:
     if visit.state != "done":
-        yield visit.state + (f" ({visible(visit.note)})" if visit.note else "")
+        yield (
+            _waits(visit.note)
+            if visit.state == "waiting"
+            else visit.state + (f" ({visible(visit.note)})" if visit.note else "")
+        )
     elif visit.result != "success":
         # Of what was left open the span says so twice, as nothing was raised.
         error = f" {visit.error}" if visit.error and visit.error != visit.result else ""

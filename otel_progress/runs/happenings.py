@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from .. import names
 from .collect import visit_id
@@ -36,10 +37,13 @@ _COUNTS = re.compile(
 )
 _VISIT_ID, _OF_PARENT = b'.visit_id","value"', b"otel_progress.parent"
 _PARENT = re.compile(rb'otel_progress\.parent\.visit_id","value":\{"stringValue":"([^"\\]+)"')
+_CANCELLED = re.compile(rb'otel_progress\.(?:stage\.)?result","value":\{"stringValue":"cancelled"')
 _DURATION = names.DURATION.encode()
 _NOTHING: dict[str, int] = {}
 _EVENTS = {name.removeprefix(f"{names.SCOPE}.").encode(): name for name in names.EVENTS}
 _FAILED = b"13"
+
+Went = Literal["well", "failed", "cancelled"]
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +64,16 @@ class Happening:
     """Of an end: whether it was a success, or a fallback."""
     _line: bytes
     _fact: EventFact | None
+
+    @property
+    def went(self) -> Went:
+        """Of an end: how it went. What was left open, too, has failed."""
+        if self.fine:
+            return "well"
+        if self._fact is None:
+            return "cancelled" if _CANCELLED.search(self._line) else "failed"
+        result = self._fact.attributes.get(names.STAGE_RESULT if self.stage is not None else names.RESULT)
+        return "cancelled" if result == "cancelled" else "failed"
 
     @property
     def fact(self) -> EventFact:

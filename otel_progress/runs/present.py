@@ -31,7 +31,8 @@ class StageNow:
     """The stage that its first visit lies in, if that is known."""
     visits: int = 0
     failed: int = 0
-    """Visits that ended neither with success nor with a fallback."""
+    """Visits that failed, or were left open."""
+    cancelled: int = 0
     open: int = 0
     seconds: float = 0.0
     last: Happening | None = None
@@ -232,7 +233,9 @@ class Present:
     def _ended(stage: StageNow, happening: Happening, visit: VisitNow | None) -> None:
         stage.visits += 1
         stage.open = max(0, stage.open - 1)
-        stage.failed += not happening.fine
+        if not happening.fine:
+            stage.failed += happening.went == "failed"
+            stage.cancelled += happening.went == "cancelled"
         stage.last = happening
         if visit is not None:
             stage.seconds += max(0, happening.at - visit.began.at) / 1e9

@@ -120,9 +120,9 @@ class MetricSink(Sink):
 
     def stage_changed(self, visit: Visit) -> None:
         """The code that takes a visit over may have a budget."""
-        budget = visit.code.budget
-        if budget is not None and len(self.budgets) < _MOST_BUDGETS:
-            self.budgets[visit.run.workflow, visit.stage] = budget
+        budget, key = visit.code.budget, (visit.run.workflow, visit.stage)
+        if budget is not None and (len(self.budgets) < _MOST_BUDGETS or key in self.budgets):
+            self.budgets[key] = budget
 
     def visit_ended(self, visit: Visit) -> None:
         """Measure the visit. The histogram's own count is the count of visits."""

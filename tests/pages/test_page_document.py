@@ -26,7 +26,7 @@ from otel_progress.pages.flow import MOST_STAGES, flow_of
 from otel_progress.pages.html import MOST_PLAIN, script_of, style_of
 from otel_progress.pages.layers import layered
 from otel_progress.runs import Attempt, Problems, Run, Stage, Visit, read
-from otel_progress.runs.details import Raised, details_of
+from otel_progress.runs.details import Details, Raised, details_of
 from otel_progress.runs.reading import open_source
 
 from ..records import RUN, attributes, event, record, span, visit_event
@@ -166,6 +166,22 @@ def test_an_error_whose_exception_was_not_recorded_is_told_all_the_same() -> Non
         ("a", 2, "a.E", "n"),
         ("b", None, "b.F", None),
     ]
+
+
+def test_what_cancels_a_visit_or_a_run_is_told_from_what_fails() -> None:
+    tries = (Attempt(1, SECOND, SECOND, "a.E", "m"),)
+    made = run(
+        visit("a", 0, 1, failed=tries, result="cancelled", error="GeneratorExit"),
+        visit("b", 1, 2, result="failure", error="b.F"),
+        ends=2,
+    )
+    stopped = Raised(None, None, "KeyboardInterrupt", None, None)
+    report = Report()
+    report.add(replace(made, result="cancelled", error="KeyboardInterrupt"))
+    for details in (None, Details(raised=[stopped])):
+        document, _ = run_documents(report.workflows()[0], details)
+        found = {each["type"]: each["cancelled"] for each in document["errors"]}
+        assert found == {"a.E": False, "GeneratorExit": True, "b.F": False, "KeyboardInterrupt": True}
 
 
 def test_what_was_left_open_raised_no_error() -> None:

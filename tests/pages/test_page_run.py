@@ -224,6 +224,19 @@ def test_platforms_by_stages(opened: Opens) -> None:
     assert lines["p0"].split() == ["1.00", "s", "×1", "✕1", "failed"]
 
 
+def test_what_was_cancelled_is_said_to_be(opened: Opens) -> None:
+    page = opened(html(run(visit("early", 0, 1, result="cancelled", error="GeneratorExit"), ends=2))).page
+    assert page.locator("#errors li p").inner_text() == "cancelled: GeneratorExit (no stack trace was recorded)"
+    assert page.locator("#errors .bad").count() == 0
+
+
+def test_a_run_that_waits_says_for_what_behind_the_word(opened: Opens) -> None:
+    asks = replace(visit("ask", 0, None), state="waiting", note="until noon")
+    page = opened(html(replace(run(asks), ended=None, state="waiting", note="until noon"))).page
+    assert page.locator("header dd").first.inner_text() == "… waiting until noon"
+    assert page.get_by_text("until noon", exact=True).count() == 0
+
+
 def test_errors_with_their_stack_traces(opened: Opens) -> None:
     trace = 'Traceback (most recent call last):\n  File "x.py", line 1, in <module>\nOSError: no answer\n'
     details = Details(

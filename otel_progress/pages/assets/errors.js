@@ -31,7 +31,7 @@ export function errorsOf(data, details) {
 
 // One error: its type and message, and, where it was recorded, its stack trace below.
 export function trace(error, details) {
-  const head = [error.attempt !== null && `attempt ${error.attempt}: `, h("b", { class: "bad" }, error.type ?? "an error"), error.message && `: ${error.message}`];
+  const head = [error.attempt !== null && `attempt ${error.attempt}: `, error.cancelled && "cancelled: ", h("b", { class: error.cancelled ? "other" : "bad" }, error.type ?? "an error"), error.message && `: ${error.message}`];
   const text = error.trace === null ? undefined : details.traces[error.trace];
   if (text === undefined) return h("p", {}, head, h("span", { class: "dim" }, " (no stack trace was recorded)"));
   return h("details", {}, h("summary", {}, head), h("pre", { tabindex: 0 }, text));

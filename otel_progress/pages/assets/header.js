@@ -6,8 +6,9 @@ import { count, duration, instant, kindOf, signOf } from "./words.js";
 export function header(data, recoloured) {
   const { run, over } = data;
   const state = run.state === "done" ? run.result ?? "done" : run.state;
+  const waits = run.state === "waiting" && Boolean(run.note); // The note is for what: it goes on behind the word.
   const facts = [
-    ["result", h("span", { class: kindOf(state) }, `${signOf(state)} ${state}`)],
+    ["result", h("span", { class: kindOf(state) }, `${signOf(state)} ${state}${waits ? ` ${run.note}` : ""}`)],
     ["duration", run.ended === null ? `${duration(run.seconds)} so far` : duration(run.seconds)],
     ["started", run.started === null ? null : h("time", { datetime: run.started, title: run.started }, instant(run.started))],
     ["visits", run.visits.toLocaleString("en")],
@@ -18,7 +19,7 @@ export function header(data, recoloured) {
     ["service", run.service],
     ["run", h("span", { class: "code" }, run.id)],
   ].filter(([, value]) => value !== null && value !== undefined);
-  const notes = [run.note, ...run.notes].filter(Boolean);
+  const notes = [waits ? "" : run.note, ...run.notes].filter(Boolean);
   return h("header", {},
     h("div", { class: "top" }, h("h1", {}, run.workflow || "(no name)"), themeButton(recoloured)),
     h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
