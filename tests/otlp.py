@@ -320,9 +320,18 @@ def write(folder: Path, code: str, name: str = "program.py") -> Path:
     return path
 
 
+class Started(subprocess.Popen[str]):
+    """A program that does not outlive the `with` block that a test which fails leaves: it may wait for that test."""
+
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, traceback)
+
+
 def start(folder: Path, command: Sequence[str], **variables: str) -> subprocess.Popen[str]:
     """Start Python with the arguments `command` in `folder`."""
-    return subprocess.Popen(
+    return Started(
         [sys.executable, *command],
         cwd=folder,
         env=environment(**variables),

@@ -402,7 +402,8 @@ def test_watch_on_a_terminal_has_lines_and_the_display_beneath_them(tmp_path: Pa
         with terminal(tmp_path, WATCH, size=(24, 80), environment={"COLUMNS": ""}) as shown:
             it = Seen(shown, tmp_path, 80, 24)
             lines = it.until_drawn()
-            assert " campaign running for " in lines[0]
+            assert lines[0].endswith(" draft started")
+            assert " campaign running for " in lines[1]
             assert lines[-2].startswith("▸ campaign, ")
             shown.type("\x1a")
             assert shown.told() == "stopped, terminal as before"

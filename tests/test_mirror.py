@@ -22,6 +22,7 @@ from otel_progress import progress, stage, workflow
 from otel_progress.recording import default
 from otel_progress.recording.settings import Settings
 from otel_progress.recording.store import write
+from otel_progress.sinks import mirror
 
 from .conftest import OwnMapping, Telemetry, make_telemetry
 
@@ -408,3 +409,20 @@ def test_a_saved_tracestate_that_is_none(telemetry: Telemetry, value: Any) -> No
     (span,) = telemetry.spans("stage")
     assert span.context is not None
     assert (span.context.trace_id, span.context.trace_state.to_header()) == (7, "")
+
+
+def test_a_cleared_store_is_empty_or_whole(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    writes = mirror._write_all
+
+    def looked_at(mirrored: Any, shared: Any, metrics: Any) -> None:
+        seen.append(shared.get("progress_metrics", "none"))
+        writes(mirrored, shared, metrics)
+
+    monkeypatch.setattr(mirror, "_write_all", looked_at)
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared):
+        shared.clear()
+        with stage("a", shared=shared):
+            assert list(shared["progress_metrics"]) == ["a"]
+    assert seen[-1] == "none"

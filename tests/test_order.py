@@ -163,6 +163,25 @@ def test_a_coroutine_that_another_thread_ends_is_in_no_order(telemetry: Telemetr
     assert told(telemetry) == [("asked", []), ("a", []), ("asked", ["a"]), ("a", ["asked"])]
 
 
+def test_a_coroutine_that_another_thread_ends_in_the_same_context_is_in_no_order(telemetry: Telemetry) -> None:
+    @types.coroutine
+    def give_way() -> Any:
+        yield
+
+    @stage("asked")
+    async def asked() -> None:
+        await give_way()
+
+    with workflow("w"):
+        context, coroutine = copy_context(), asked()
+        context.run(coroutine.send, None)
+        thread = threading.Thread(target=context.run, args=(next, coroutine.__await__(), None))
+        thread.start()
+        thread.join()
+        a()
+    assert told(telemetry) == [("asked", []), ("a", [])]
+
+
 def test_code_that_takes_a_visit_over_in_another_thread_is_in_no_order(telemetry: Telemetry) -> None:
     shared: dict[str, Any] = {"workflow_state": {"current_stage": "draft"}}
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
 
-from otel_progress import names, stage, workflow
+from otel_progress import Sink, Visit, names, stage, workflow
 from otel_progress.recording.call import Call, Code
+from otel_progress.recording.place import recorded_in
 from otel_progress.recording.recorder import Recorder
 from otel_progress.sinks import metrics
 from otel_progress.sinks.usual import usual_sinks
@@ -307,3 +309,100 @@ def test_without_an_sdk_the_span_around_a_stage_is_handed_on() -> None:
     assert trace.get_current_span(visit.context).get_span_context() == remote.get_span_context()
     recorder.end(visit)
     assert visit.run.entries()["a"]["trace_id"] == f"{0xA:032x}"
+
+
+def test_a_clock_that_is_set_back_hides_no_sdk_that_is_set_up(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry.recorder.sinks = usual_sinks(telemetry.recorder, trace.NoOpTracerProvider())
+    span_sink: Any = telemetry.recorder.sinks[0]
+    with workflow("w", shared={}):
+        with stage("before"):
+            pass
+        telemetry.time.wall -= 3600 * 10**9
+        with stage("set back"):
+            pass
+        monkeypatch.setattr(span_sink, "_given_provider", telemetry.tracer_provider)
+        telemetry.time.passes(0.001)
+        with stage("after"):
+            pass
+    assert repr(telemetry.trees()) == "[stage after]"
+
+
+def test_a_provider_that_stands_for_one_set_up_later_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, later = Recorder(), TracerProvider(shutdown_on_exit=False)
+    recorder.sinks = usual_sinks(recorder, trace.ProxyTracerProvider())
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: later)
+    visit = recorder.start_visit(Call(Code("a"), {}))
+    assert visit.span.is_recording()
+    recorder.end(visit)
+
+
+class Refusing(Sampler):
+    """A sampler that fails."""
+
+    def should_sample(self, *_: Any, **__: Any) -> Any:
+        """Fail."""
+        raise ValueError
+
+    def get_description(self) -> str:
+        """Its name."""
+        return "refusing"
+
+
+def test_where_no_span_can_be_made_a_visit_has_its_place(faults: Any) -> None:
+    recorder = Recorder()
+    places: list[object] = []
+
+    class Looking(Sink):
+        """Looks where a visit is."""
+
+        def visit_started(self, visit: Visit) -> None:
+            """Look."""
+            places.append(recorded_in(visit.context))
+
+    spans = TracerProvider(sampler=Refusing(), shutdown_on_exit=False)
+    recorder.sinks = [*usual_sinks(recorder, spans), Looking()]
+    visit = recorder.start_visit(Call(Code("a"), {}))
+    assert places == [visit]
+    assert [fault for fault in faults() if "SpanSink.visit_started failed" in fault]
+    recorder.end(visit)
+
+
+@pytest.mark.parametrize("eventful", [False, True])
+def test_what_a_handler_raises_while_an_end_is_said_takes_nothing_from_the_span(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, eventful: bool
+) -> None:
+    def interrupted(*_: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), stage("a", shared={}) as visit:
+        if eventful:
+            visit.advance(2)
+        monkeypatch.setattr(visit.span, "set_attributes" if eventful else "set_attribute", interrupted)
+    attributes = telemetry.span("stage a").attributes or {}
+    assert attributes["otel_progress.stage.result"] == "success"
+    assert attributes.get("otel_progress.stage.items.done") == (2 if eventful else None)
+
+
+def test_a_run_is_told_of_the_platforms_in_its_store_also_after_a_visit_named_its_own(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {"task_requirements": {"platforms": ["a", "b"]}}
+    with workflow("w", shared=shared):
+        for own in ("x", None):
+            call = Call(Code("craft"), shared, item=own, item_platform=own)
+            telemetry.recorder.end(telemetry.recorder.start_visit(call))
+        shared.clear()
+    assert telemetry.points("otel_progress.run.platforms") == [({"workflow.name": "w"}, (3, 1))]
+
+
+def test_the_mirror_says_the_trace_of_the_last_visit_of_whatever_item(telemetry: Telemetry) -> None:
+    tracer = telemetry.tracer_provider.get_tracer("requests")
+    spans = [tracer.start_span(name, Context()) for name in ("first", "second")]
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared):
+        for item, around in (("A", spans[0]), ("B", spans[1]), ("A", spans[0])):
+            with trace.use_span(around):
+                telemetry.recorder.end(telemetry.recorder.start_visit(Call(Code("craft"), shared, item=item)))
+            expected = trace.format_trace_id(around.get_span_context().trace_id)
+            assert shared["progress_metrics"]["craft"]["trace_id"] == expected

@@ -35,8 +35,7 @@ class Code:
     attempts: int = 1
     """Attempts so far when it is called: none where they are seen and counted as they come."""
     at_once: bool = False
-    """Whether it is a function, or a coroutine function: the task or thread that begins a call ends it, unless it is
-    left in another context."""
+    """Whether it is a plain function: the task or thread that begins a call ends it. Of a coroutine nobody knows."""
     origin: Origin = "program"
 
     def named(self, name: str) -> Code:

@@ -64,15 +64,15 @@ def attach(context: Context) -> Token[Any] | None:
         gc.enable()
 
 
-def detach(token: Token[Any], ours: Context) -> bool:
-    """Undo `attach(ours)`, and nothing else; gives whether this is where it was done.
+def detach(token: Token[Any], ours: Context) -> None:
+    """Undo `attach(ours)`, and nothing else.
 
     What the code attached and left (baggage, for one) stays, but for a stage that was left open. Where the code was
     left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
     `detach` would log an error.
     """
     if _collection.runs:
-        return False
+        return
     left = current_context()
     try:
         if not _DISTURBED or not gc.isenabled():
@@ -88,13 +88,13 @@ def detach(token: Token[Any], ours: Context) -> bool:
             raise
         if left is ours and isinstance(token.old_value, Context):
             attach(token.old_value)  # A copy, in which it was still current.
-        return False
+        return
     if left is ours:
-        return True
+        return
     before = get_current()
     if (outer := recorded_in(before)) is not None and is_over(outer):
         attach(left)  # Left out of order: what was around it has been left before, and others have said what is now.
-        return True
+        return
     span, recorded = trace.get_current_span(left), left.get(RECORDED)
     of_ours = span is trace.get_current_span(ours) or (isinstance(recorded, Recorded) and span is recorded.span)
     kept = {
@@ -104,7 +104,6 @@ def detach(token: Token[Any], ours: Context) -> bool:
     }
     if kept:
         attach(Context({**before, **kept}))
-    return True
 
 
 class Attached(Harmless[None]):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextvars import Token
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
+from opentelemetry.environment_variables import OTEL_PYTHON_CONTEXT
 
 from .. import names
 from .live import Recorded, Run
 from .visits import Part, Visit
 
+_USUAL = "contextvars_context"  # By which the API keeps contexts in a context variable, unless it is told otherwise.
 RECORDED = create_key("otel-progress-recorded")
 """Key of the innermost run, visit or part in a context."""
 (SPAN,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
@@ -21,7 +24,8 @@ RECORDED = create_key("otel-progress-recorded")
 def _direct() -> tuple[Callable[[], Context], Callable[[Context], Token[Context]]]:
     token = attach(get_current())
     detach(token)
-    return (token.var.get, token.var.set) if type(token) is Token else (get_current, attach)
+    is_usual = type(token) is Token and (os.environ.get(OTEL_PYTHON_CONTEXT) or _USUAL) == _USUAL
+    return (token.var.get, token.var.set) if is_usual else (get_current, attach)
 
 
 current_context, make_current = _direct()

@@ -42,9 +42,11 @@ class StageRecord:
     items_done = 0
     items_total: int | None = None
     error: str | None = None
+    trace = 0
+    """The trace of the last visit, and the same as text."""
     trace_id: str | None = None
     noted: Platforms | None = NO_PLATFORMS
-    """The platforms of the visit noted last, which say nothing new; None: of a saved store, where nobody knows them."""
+    """The platforms that the run was told of last, which say nothing new; None: it may not have been told of all."""
     platform_count = 0
     revision = 0
     first_revision = 0
@@ -255,7 +257,7 @@ class StageRecord:
 
     def _note(self, visit: Visit) -> None:
         run, platforms, revision = self.run, visit.platforms, visit.latest_revision
-        self.noted, self.platform_count = platforms, platforms.count
+        self.noted, self.platform_count = None if visit.own_platforms else platforms, platforms.count
         if revision is not None:
             self.revision = revision
         if visit.own_platforms:  # They win over the count in the store, for the run too.

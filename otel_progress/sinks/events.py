@@ -159,6 +159,8 @@ class EventSink(Sink):
         if texts is None or texts.code is not visit.code:
             texts = of_run.texts_of(visit, self._out.process)
         context = visit.span_context
+        if context is trace.INVALID_SPAN_CONTEXT:  # There is no SDK, or its span was made and not yet noted.
+            context = visit.span.get_span_context()
         trace_id = context.trace_id
         if trace_id != of_run.trace_id:
             of_run.trace_id, of_run.trace = trace_id, _trace(context)

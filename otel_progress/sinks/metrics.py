@@ -43,7 +43,7 @@ class MetricSink(Sink):
         self._measured = False
         """Whether anybody takes what is measured: true for ever, once there is a provider."""
         self._asked = 0
-        """When a visit asked in vain, in nanoseconds since the Unix epoch."""
+        """When a visit asked in vain, by the clock that nobody sets."""
         self._without: object = None
         """A provider that is known to take nothing."""
         self._measurements = Measurements()
@@ -127,11 +127,11 @@ class MetricSink(Sink):
     def visit_ended(self, visit: Visit) -> None:
         """Measure the visit. The histogram's own count is the count of visits."""
         if not self._measured:  # To ask costs; who sets a provider up takes longer than this.
-            ended = visit.ended or 0
-            if 0 <= ended - self._asked < _MILLISECOND:
+            now = visit.clock + (visit.ended or 0) - visit.started
+            if 0 <= now - self._asked < _MILLISECOND:
                 return
             if not self._is_measured():
-                self._asked = ended  # Only now: other visits that end meanwhile ask too.
+                self._asked = now  # Only now: other visits that end meanwhile ask too.
                 return
         workflow, stage, result = visit.run.workflow, visit.stage, visit.result or "success"
         first = visit.number == 1

@@ -173,7 +173,7 @@ class MirrorSink(Sink):
                 entry = mirrored.entries[stage] = record.entry()
                 metrics: Any = shared.get(PROGRESS_METRICS)
                 if metrics is None:
-                    metrics = shared[PROGRESS_METRICS] = {}
+                    metrics = {}  # Not in the store: others may read it now.
                 if type_of(metrics) is dict:
                     replaced = metrics.get(stage)  # Let go of without the lock, as above.
                     if replaced is None:  # A new stage, or a cleared or replaced store.

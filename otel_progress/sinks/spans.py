@@ -14,6 +14,7 @@ from opentelemetry.util.types import AttributeValue
 from .. import names
 from .._version import SCHEMA_URL, __version__
 from ..recording.context import aside
+from ..recording.faults import passes
 from ..recording.live import Recorded, Run
 from ..recording.place import RECORDED, SPAN, place_of, recorded_in
 from ..recording.raised import own_of, trace_of
@@ -46,9 +47,11 @@ class SpanSink(Sink):
 
     def __init__(self, recorder: Recorder, bound: NameBound, tracer_provider: TracerProvider | None = None) -> None:
         self._recorder = recorder
+        if isinstance(tracer_provider, trace.ProxyTracerProvider):  # It stands for what is set up later.
+            tracer_provider = None
         self._given_provider = tracer_provider
         self._asked = 0
-        """When it was found last that there is no SDK, in nanoseconds since the Unix epoch."""
+        """When it was found last that there is no SDK, by the clock that nobody sets."""
         self._use(tracer_provider or trace.get_tracer_provider())
         self._bound = bound
         self._names: dict[str, str] = {}
@@ -63,10 +66,15 @@ class SpanSink(Sink):
         provider = self._given_provider or trace.get_tracer_provider()
         if provider is not self._provider:  # Set meanwhile. The tracer from before it hands every call on to that.
             self._use(provider)
-        if run.owned:
-            name = f"{names.SPAN_RUN} {self._bound.workflow(run.workflow)}"
-            self._start(run, name, {names.WORKFLOW_NAME: run.workflow, names.RUN_ID: run.id})
+        if not run.owned:
+            _make_current(run)
+            return
+        name = f"{names.SPAN_RUN} {self._bound.workflow(run.workflow)}"
+        attributes: Attributes = {names.WORKFLOW_NAME: run.workflow, names.RUN_ID: run.id}
+        self._start(run, name, attributes)
         _make_current(run)
+        if self._recorder.settings.pending:
+            self._say_that_it_began(run, name, attributes)
 
     def run_ended(self, run: Run) -> None:
         """End it."""
@@ -88,12 +96,12 @@ class SpanSink(Sink):
                 is_followed = is_followed or span is before or span == before
         if not is_followed and before is not None:  # One link is enough: that it repeats its number says.
             links.append(Link(before, _REPEATS))
-        self._start(
-            visit,
-            self._names.get(visit.stage) or self._name_for(visit.stage),
-            _known(visit),
-            links,
-        )
+        name, attributes = self._names.get(visit.stage) or self._name_for(visit.stage), _known(visit)
+        try:
+            self._start(visit, name, attributes, links)
+        except BaseException:  # A sampler's, or a handler's.
+            visit.context = Context({**visit.parent_context, RECORDED: visit})
+            raise
         span = visit.span
         if span is trace.INVALID_SPAN:
             visit.context = Context({**visit.parent_context, RECORDED: visit})
@@ -102,8 +110,10 @@ class SpanSink(Sink):
         context = span.get_span_context()
         if context.is_valid:
             visit.span_context = record.last_spans[visit.item] = context
-            if before is None or before.trace_id != context.trace_id:
-                record.trace_id = trace.format_trace_id(context.trace_id)
+            if context.trace_id != record.trace:
+                record.trace, record.trace_id = context.trace_id, trace.format_trace_id(context.trace_id)
+        if self._recorder.settings.pending:
+            self._say_that_it_began(visit, name, attributes)
 
     def stage_changed(self, visit: Visit) -> None:
         """The code that takes a visit over says for which item it is."""
@@ -154,6 +164,8 @@ class SpanSink(Sink):
 
     def _say_that_it_began(self, recorded: Recorded, name: str, attributes: Attributes) -> None:
         """Export a span of no length at once, inside that of what is around it. The real one comes at the end."""
+        if not recorded.span.is_recording():
+            return
         around = recorded.parent
         while isinstance(around, Part):
             around = around.owner
@@ -176,12 +188,12 @@ class SpanSink(Sink):
 
     def _is_unheard(self, visit: Visit) -> bool:
         """Whether there is no SDK, and no span around the visit either that would be handed on."""
-        if not 0 <= visit.started - self._asked < _MILLISECOND:  # To ask costs; who sets an SDK up takes longer.
+        if not 0 <= visit.clock - self._asked < _MILLISECOND:  # To ask costs; who sets an SDK up takes longer.
             provider = self._given_provider or trace.get_tracer_provider()
             if provider is not self._provider:
                 self._use(provider)
                 return False
-            self._asked = visit.started
+            self._asked = visit.clock
         return visit.parent_context.get(SPAN, trace.INVALID_SPAN) is trace.INVALID_SPAN
 
     def _name_for(self, stage: str) -> str:
@@ -201,8 +213,6 @@ class SpanSink(Sink):
             record_exception=False,
             set_status_on_exception=False,
         )
-        if self._recorder.settings.pending and not isinstance(recorded, Part) and recorded.span.is_recording():
-            self._say_that_it_began(recorded, name, attributes)
 
     def _end(self, recorded: T, say_outcome: Callable[[T], None]) -> None:
         span, error, result = recorded.span, recorded.exception, recorded.result
@@ -213,17 +223,26 @@ class SpanSink(Sink):
             return
         try:
             say_outcome(recorded)
-            if result == "success":  # Mostly.
-                return
-            if error is not None and result in ("failure", "cancelled"):
-                severity = names.ERROR if result == "failure" else names.WARN
-                self._fail(span, recorded, error, recorded.ended, inside, severity=severity)
-                self._pass_on(error, recorded.parent)
-            elif result in ("failure", "cancelled", "abandoned"):
-                span.set_status(Status(StatusCode.ERROR))
-                span.set_attribute(names.ERROR_TYPE, recorded.error_type or result)
+            if result != "success":
+                self._say_failure(recorded, inside)
+        except BaseException as fault:
+            if passes(fault, theirs=True):  # Once more, while the span is open.
+                say_outcome(recorded)
+                if result != "success":
+                    self._say_failure(recorded, inside)
+            raise
         finally:
             aside(span.end, recorded.ended)
+
+    def _say_failure(self, recorded: Recorded, inside: _Described) -> None:
+        error, result = recorded.exception, recorded.result
+        if error is not None and result in ("failure", "cancelled"):
+            severity = names.ERROR if result == "failure" else names.WARN
+            self._fail(recorded.span, recorded, error, recorded.ended, inside, severity=severity)
+            self._pass_on(error, recorded.parent)
+        elif result in ("failure", "cancelled", "abandoned"):
+            recorded.span.set_status(Status(StatusCode.ERROR))
+            recorded.span.set_attribute(names.ERROR_TYPE, recorded.error_type or result)
 
     def _pass_on(self, error: BaseException, around: Recorded | None, *, of_attempt: bool = False) -> None:
         """Say to what is around a span that this span describes `error`."""

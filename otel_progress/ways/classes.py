@@ -64,6 +64,7 @@ class NodeClass:
         phases = {phase_of(name) for name in BY_HAND if name in owners and not _runs(owners[name])}
         """What it defines itself, beside what the class that has `_run` does."""
         self.has_run = any(name in owners for name in RUNS)
+        self._at_once = not inspect.iscoroutinefunction(wrappers["_run"])
         self.has_prep = "prep" in phases
         firsts = {phase_of(name): _first_parameter(vars(owners[name])[name]) for name in PHASES if name in owners}
         self.takes_store = self.has_run or firsts.get("prep") in ("shared", firsts.get("post", ""))
@@ -105,7 +106,7 @@ class NodeClass:
             function=name_of(f"{self._where}.{method}"),
             batch=self.is_batch,
             attempts=self._attempts,
-            at_once=method in RUNS,
+            at_once=method == "_run" and self._at_once,
         )
         return self._codes.setdefault((method, origin), code)
 

@@ -66,7 +66,6 @@ def decorated(
         return AsyncSteps(opening(shared), made)
 
     if inspect.iscoroutinefunction(function) or _is_awaited(function):
-        code = replace(code, at_once=True)
         wrapper = signed(_COROUTINE, function, __opening__=opening)
     elif inspect.isasyncgenfunction(function):
         wrapper, stepwise = signed(ASYNC_GENERATOR, function, __begin__=async_steps), True

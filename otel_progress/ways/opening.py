@@ -127,13 +127,11 @@ class Opening(Harmless[T]):
         if self._guard is not None:
             _guarded.pop(self._guard, None)
             self._guard = None
-        is_where_it_began = self._token is not None and detach(self._token, self._attached)
         if self._token is not None:
+            detach(self._token, self._attached)
             self._token = None
         elif error is not None:
             _leave_place(recorded)
-        if not is_where_it_began and isinstance(recorded, Visit):
-            recorded.at_once = False
         recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
 
     def hand_on(self, kind: type[_Other], stepwise: bool) -> _Other:
