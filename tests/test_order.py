@@ -140,15 +140,17 @@ def test_stages_without_a_workflow(telemetry: Telemetry) -> None:
     assert told(telemetry) == [("a", []), ("b", ["a"])]
 
 
+@types.coroutine
+def give_way() -> Any:
+    yield
+
+
+@stage("asked")
+async def asked() -> None:
+    await give_way()
+
+
 def test_a_coroutine_that_another_thread_ends_is_in_no_order(telemetry: Telemetry) -> None:
-    @types.coroutine
-    def give_way() -> Any:
-        yield
-
-    @stage("asked")
-    async def asked() -> None:
-        await give_way()
-
     with workflow("w"):
         for elsewhere in (True, False):
             coroutine: Any = asked()
@@ -164,14 +166,6 @@ def test_a_coroutine_that_another_thread_ends_is_in_no_order(telemetry: Telemetr
 
 
 def test_a_coroutine_that_another_thread_ends_in_the_same_context_is_in_no_order(telemetry: Telemetry) -> None:
-    @types.coroutine
-    def give_way() -> Any:
-        yield
-
-    @stage("asked")
-    async def asked() -> None:
-        await give_way()
-
     with workflow("w"):
         context, coroutine = copy_context(), asked()
         context.run(coroutine.send, None)

@@ -369,6 +369,27 @@ def test_where_no_span_can_be_made_a_visit_has_its_place(faults: Any) -> None:
     recorder.end(visit)
 
 
+@pytest.mark.parametrize("interrupted", ["set_attributes", "add_event", "set_status"])
+def test_what_is_said_once_more_is_not_on_the_span_twice(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    shared: dict[str, Any] = {}
+    with pytest.raises(KeyboardInterrupt), stage("a", shared=shared) as visit:
+        shared["version_history"] = [{"version_id": "v1"}, {"version_id": "v2"}]
+        says = getattr(visit.span, interrupted)
+
+        def once(*given: Any) -> None:
+            monkeypatch.undo()
+            says(*given)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(visit.span, interrupted, once)
+        raise ValueError
+    span = telemetry.span("stage a")
+    assert [event.name for event in span.events] == ["version", "version", "exception"]
+    assert (span.attributes or {})["error.type"] == "ValueError"
+
+
 @pytest.mark.parametrize("eventful", [False, True])
 def test_what_a_handler_raises_while_an_end_is_said_takes_nothing_from_the_span(
     telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, eventful: bool

@@ -228,7 +228,7 @@ class SpanSink(Sink):
         except BaseException as fault:
             if passes(fault, theirs=True):  # Once more, while the span is open.
                 say_outcome(recorded)
-                if result != "success":
+                if result != "success" and not _told(span, names.EVENT_EXCEPTION, recorded.ended):
                     self._say_failure(recorded, inside)
             raise
         finally:
@@ -362,17 +362,23 @@ def _say_outcome(visit: Visit) -> None:
         said[names.STAGE_REVISION] = visit.revision or 0
     if visit.own_platforms or visit.platforms is not visit.platforms_before:
         said.update(_platforms(visit))
-    _add_events(said, visit)
+    _add_happened(said, visit)
     visit.span.set_attributes(said)
+    if visit.versions:
+        for version in visit.versions[_told(visit.span, names.EVENT_VERSION, visit.ended) :]:
+            event: Attributes = {names.VERSION_ID: version.id}
+            if version.action is not None:
+                event[names.VERSION_ACTION] = version.action
+            visit.span.add_event(names.EVENT_VERSION, event, visit.ended)
 
 
-def _add_events(said: Attributes, visit: Visit) -> None:
+def _told(span: trace.Span, name: str, at: int | None) -> int:
+    """How many events of its end a span was told of, where that is said once more."""
+    return len([each for each in getattr(span, "events", ()) if each.name == name and each.timestamp == at])
+
+
+def _add_happened(said: Attributes, visit: Visit) -> None:
     """Add what has happened in a visit to what is said of it."""
-    for version in visit.versions:
-        event: Attributes = {names.VERSION_ID: version.id}
-        if version.action is not None:
-            event[names.VERSION_ACTION] = version.action
-        visit.span.add_event(names.EVENT_VERSION, event, visit.ended)
     if visit.attempts != visit.code.attempts or not visit.attempts:
         said[names.STAGE_ATTEMPTS] = visit.attempts
     if visit.item_platform is not None:
