@@ -650,6 +650,18 @@ def test_jaeger_keeps_its_traces_when_it_starts_anew(stack: Stack, tmp_path: Pat
     assert len(trace_of(stack, trace_id)) == len(before)
 
 
+def test_jaeger_records_nothing_of_itself(tmp_path: Path) -> None:
+    """By default each request that it answers is a trace, which it sends at its end at the latest."""
+    with otlp.receiver() as receiver:
+        stack = new_stack(tmp_path / "stack", environment={"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc})
+        try:
+            stack.up("jaeger")
+            assert get(f"{stack.url('jaeger')}/api/services")["data"] in (None, [])
+        finally:
+            stack.down()
+        assert receiver.begun == []
+
+
 def test_what_came_while_prometheus_was_down_is_there_when_it_is_back(stack: Stack, tmp_path: Path) -> None:
     stack.down("prometheus")
     done = ticked(start_ticks(stack, tmp_path, "unscraped", 1))
