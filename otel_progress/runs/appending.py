@@ -8,7 +8,9 @@ import io
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
 from ..recording.descriptors import high
 from ..recording.faults import report
@@ -18,6 +20,8 @@ try:
 except ImportError:  # Not a POSIX system.
     fcntl = None
 
+SLOW = 0.02
+"""Seconds that a write takes at most where all is well."""
 _PAGE = 4096  # Bytes; where pages are larger, they are so many times larger.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
@@ -32,8 +36,11 @@ class Appending:
     A forked child writes to it too, and has nothing of its parent's in a buffer. What cannot be written is said once.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timed: Callable[[float], object] | None = None) -> None:
         self.path = path
+        self._timed = timed
+        """Told how many seconds a line took that took long, or that `is_watched`."""
+        self.is_watched = False
         self.fault: str | None = None
         """Why it is incomplete, if it is."""
         self.alone = False
@@ -54,8 +61,9 @@ class Appending:
 
     def append(self, line: bytes) -> None:
         """Append `line`, which ends with a newline. Raises nothing of its own."""
+        begun = perf_counter()
         with self._lock:
-            sent = 0
+            sent, is_whole = 0, False
             try:
                 if not self._is_torn:
                     end = self._end
@@ -67,16 +75,15 @@ class Appending:
                         length = len(line)
                     self._end = -1  # Until it is known again: a signal's handler may raise now, or write a line itself.
                     sent = os.write(self._descriptor, line)
-                    if sent == length:
-                        if self.alone and self._end < 0:
-                            self._end = end + sent
-                        else:
-                            self._end = -1
-                        return
+                    is_whole = sent == length
+                    self._end = end + sent if is_whole and self.alone and self._end < 0 else -1
             except OSError:  # Not opened yet; or something to find out about.
                 pass
-            self._end = -1
-            self._append(line, sent)
+            if not is_whole:
+                self._end = -1
+                self._append(line, sent)
+        if (perf_counter() - begun > SLOW or self.is_watched) and self._timed is not None:
+            self._timed(perf_counter() - begun)
 
     def look_again(self, *, alone: bool) -> None:
         """Ask once more where it ends, and from now on at every line unless this process is alone."""

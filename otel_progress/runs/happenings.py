@@ -35,8 +35,7 @@ _COUNTS = re.compile(
     rb'"otel_progress\.stage\.(retries|revision|platform_count|items\.done|items\.failed|items\.total)"'
     rb',"value":\{"intValue":"(\d{1,18})"'
 )
-_VISIT_ID, _OF_PARENT = b'.visit_id","value"', b"otel_progress.parent"
-_PARENT = re.compile(rb'otel_progress\.parent\.visit_id","value":\{"stringValue":"([^"\\]+)"')
+_OF_PARENT = b'"otel_progress.parent.visit_id","value":{"stringValue":"'
 _CANCELLED = re.compile(rb'otel_progress\.(?:stage\.)?result","value":\{"stringValue":"cancelled"')
 _DURATION = names.DURATION.encode()
 _NOTHING: dict[str, int] = {}
@@ -104,9 +103,11 @@ class Happening:
     def parent(self) -> str | None:
         """Of the start of a visit: the visit around it."""
         if self._fact is None:
-            found = _PARENT.match(self._line, self._line.rfind(_VISIT_ID) - len(_OF_PARENT))
-            return found and found[1].decode("utf-8", "replace")
-        return text(self._fact.attributes.get(names.PARENT_VISIT_ID))
+            _, is_told, rest = self._line.partition(_OF_PARENT)
+            visit, _, _ = rest.partition(b'"')
+            if b"\\" not in visit:
+                return visit.decode("utf-8", "replace") if is_told else None
+        return text(self.fact.attributes.get(names.PARENT_VISIT_ID))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -19,11 +19,10 @@ from ..recording.faults import logger, report
 from ..recording.recorder import Recorder
 from ..sinks.events import EventSink
 from ..sinks.keeper import Keeper
-from .appending import Appending
+from .appending import SLOW, Appending
 from .processes import ProcessFile
 
 EVENTS = "events.jsonl"
-_SLOW = 0.02  # Seconds.
 _SLOW_WRITES = 3  # One after the other: on a machine with much to do, one may seem so.
 _MOST_WAITING = 65_536
 _MOSTLY = 4
@@ -42,8 +41,9 @@ class Writer:
         self.process = self.head = ""
         self._service_name = service_name
         self._folder = folder
-        self.file = Appending(folder / EVENTS)
-        self._append = self.file.append
+        self.file = Appending(folder / EVENTS, self._look_whether_it_is_slow)
+        self.write: Callable[[bytes], None] = self.file.append
+        """Writes a line, or leaves it to the thread."""
         self.sink = EventSink(self)
         self._keeper = Keeper(self._soon, self._touch)
         self._own: ProcessFile | None = None
@@ -83,27 +83,16 @@ class Writer:
         self._look_again()
         return True
 
-    def write(self, line: bytes) -> None:
-        """Write a line."""
-        if self._is_behind and self._later(line):
-            return
-        begun = perf_counter()
-        self._append(line)
-        if perf_counter() - begun > _SLOW:
-            self._look_whether_it_is_slow(perf_counter() - begun)
-        elif self._slow_writes:
-            self._slow_writes = 0
-
     def _look_whether_it_is_slow(self, took: float) -> None:
         """Have a thread write from now on, if it is the disk that takes long, and does so again."""
         self._slow_writes = self._slow_writes + 1 if _is_slow(took) else 0
-        if self._slow_writes >= _SLOW_WRITES and self._saying.acquire(blocking=False):
+        self.file.is_watched = self._slow_writes > 0
+        if self._slow_writes >= _SLOW_WRITES and not self.is_behind and self._saying.acquire(blocking=False):
             try:  # First, so that nothing that waits can be lost before it is said.
                 report(
                     f"{self.file.path} takes long to write: a thread writes what is recorded, until it is quick again"
                 )
-                self._written_at = perf_counter()
-                self._is_behind = True
+                self._fall_behind()
             finally:
                 self._saying.release()
 
@@ -124,16 +113,24 @@ class Writer:
         if self._own is not None:
             self._own.end(**known)
 
-    def _later(self, line: bytes) -> bool:
-        """Leave a line to the thread. False where too many wait, which the thread is still working at."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether a thread writes."""
+        return self.write != self.file.append
+
+    def _fall_behind(self) -> None:
+        self._written_at = perf_counter()
+        self.write = self._later
+
+    def _later(self, line: bytes) -> None:
+        """Leave a line to the thread. Where too many wait, which the thread is still working at, it is written here."""
         if len(self._waiting) < _MOST_WAITING:
             self._waiting.append(line)
             self._keeper.wake()
         elif perf_counter() - self._written_at < _STUCK:
-            return False
+            self.file.append(line)
         else:
             self._dropped += 1
-        return True
 
     def _soon(self) -> None:
         self.sink.flush()
@@ -144,7 +141,9 @@ class Writer:
             waiting.popleft()
             self._written_at = perf_counter()
             if not waiting and not _is_slow(self._written_at - begun):
-                self._is_behind = False  # What was put there meanwhile, by somebody who saw it true, comes next.
+                self.write = (
+                    self.file.append
+                )  # What was put there meanwhile, by somebody who had come to that, comes next.
 
     def _touch(self) -> None:
         if self._own is not None:
@@ -159,7 +158,7 @@ class Writer:
 
     def _forget(self) -> None:
         self._waiting: deque[bytes] = deque()
-        self._is_behind = False
+        self.write = self.file.append
         self._saying = Lock()
         self._slow_writes = self._dropped = 0
         self._has_forked = False
@@ -183,7 +182,7 @@ def _attribute(name: str, kind: str, value: str) -> str:
 
 def _is_slow(took: float) -> bool:
     """Whether it is the disk that took long, and not the wait for the interpreter, which other threads keep busy."""
-    if took <= _SLOW:
+    if took <= SLOW:
         return False
     for _ in range(_LOOKS):
         begun = perf_counter()

@@ -20,6 +20,7 @@ from .. import names
 from ..recording.call import Code
 from ..recording.faults import report
 from ..recording.live import Recorded, Run
+from ..recording.order import Followed
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
 from ..recording.stages import StageRecord
@@ -34,12 +35,14 @@ _LONGEST_BEGINNING = 1000  # Milliseconds.
 _GATHER = int(GATHER * NANO)
 _FINE = ("success", "fallback")
 _TAIL = "}]}]}]}\n"
-# What stands between the values of a visit.
+_TIME = '{"timeUnixNano":"'
+# What stands before the values of a visit.
+_VISIT_ID = f',{{"key":"{names.STAGE_VISIT_ID}","value":{{"stringValue":"'
 _VISIT = f'"}}}},{{"key":"{names.STAGE_VISIT}","value":{{"intValue":"'
-_FOLLOWS = f',{{"key":"{names.STAGE_FOLLOWS}","value":{{"arrayValue":{{"values":[{{"stringValue":"'
 _RESULT = f',{{"key":"{names.STAGE_RESULT}","value":{{"stringValue":"'
 _ATTEMPTS = f'"}}}},{{"key":"{names.STAGE_ATTEMPTS}","value":{{"intValue":"'
 _DURATION = f'"}}}},{{"key":"{names.DURATION}","value":{{"doubleValue":'
+_FOLLOWS = f',{{"key":"{names.STAGE_FOLLOWS}","value":{{"arrayValue":{{"values":[{{"stringValue":"'
 
 
 class Out(Protocol):
@@ -54,7 +57,7 @@ class Out(Protocol):
         """The process is about to write its first line. False where it cannot."""
         ...
 
-    def write(self, line: bytes) -> None:
+    def write(self, line: bytes, /) -> None:
         """Write a line, at once."""
         ...
 
@@ -83,7 +86,7 @@ class EventSink(Sink):
         self._may_write: bool | None = None
         self._beginner: dict[int, object] = {}
         """The threads that came before that was known: the first finds it out."""
-        self._lead = ""
+        self._lead, self._follows = "", b""
         self._runs: dict[Run, _RunTexts] = {}
         self._open: dict[Visit, _Told] = {}
         self._progress: dict[Visit, _Progress] = {}
@@ -122,33 +125,32 @@ class EventSink(Sink):
         """Tell it."""
         if not self._may_write and not self._begins():
             return
-        texts, own, ids = self._open[visit] = self._begin(visit)
-        more, parent = _state(visit), visit.parent
+        texts, own = self._open[visit] = self._begin(visit)
+        parent, more = visit.parent, b""
+        if visit.eventful or visit.revision is not None or visit.platforms.count:
+            more = _state(visit).encode()
         if parent is not visit.run and isinstance(parent, Visit) and parent in self._open:
-            more += _text(names.PARENT_VISIT_ID, f"{self._out.process}.{parent.serial}")
+            more += _text(names.PARENT_VISIT_ID, f"{self._out.process}.{parent.serial}").encode()
         if parent is not None and parent.context is not visit.parent_context:  # Then there may be a span between them.
             above = trace.get_current_span(visit.parent_context).get_span_context()
             if above != parent.span.get_span_context():
-                more += _parent_span(above.span_id)
+                more += _parent_span(above.span_id).encode()
         if follows := visit.follows:
-            more += f'{_FOLLOWS}{self._out.process}.{follows[0][0]}"}}'
-            for other, _ in follows[1:] if len(follows) > 1 else ():
-                more += f',{{"stringValue":"{self._out.process}.{other}"}}'
-            more += "]}}}"
-        self._out.write(f"{self._lead}{visit.started}{texts.started}{own}{more}]{ids}{_TAIL}".encode())
+            more += self._follows % (follows[0][0], self._follow(follows) if len(follows) > 1 else b"")
+        self._out.write(texts.started % (visit.started, more, own))
 
     def visit_ended(self, visit: Visit) -> None:
         """Tell it."""
         if not self._may_write and not self._begins():
             return
-        texts, own, ids = self._open.get(visit) or self._begin(visit)
-        ended, result, more = visit.ended or 0, visit.result, _outcome(visit)
+        texts, own = self._open.get(visit) or self._begin(visit)
+        ended, more = visit.ended or 0, b""
+        if visit.eventful or visit.revision is not None or visit.platforms.count or visit.error_type is not None:
+            more = _outcome(visit).encode()
         if self._progress and (progress := self._progress.get(visit)) is not None:
             progress.waits = False
-        self._out.write(
-            f"{self._lead}{ended}{texts.ended if result in _FINE else texts.failed}{own}{_RESULT}{result}{_ATTEMPTS}"
-            f"{visit.attempts}{_DURATION}{(ended - visit.started) / NANO!r}}}}}{more}]{ids}{_TAIL}".encode()
-        )
+        template = texts.ended if visit.result == "success" else texts.ended_by(visit.result)
+        self._out.write(template % (ended, visit.attempts, (ended - visit.started) / NANO, more, own))
         self._open.pop(visit, None)  # Not before it is told: the call is made again where a handler interrupts it.
         if self._progress:
             self._progress.pop(visit, None)
@@ -157,15 +159,17 @@ class EventSink(Sink):
         of_run = self._runs.get(visit.run) or self._of_run(visit.run)
         texts = of_run.stages.get(visit.record)
         if texts is None or texts.code is not visit.code:
-            texts = of_run.texts_of(visit, self._out.process)
+            texts = of_run.texts_of(visit, self._lead, self._out.process)
         context = visit.span_context
         if context is trace.INVALID_SPAN_CONTEXT:  # There is no SDK, or its span was made and not yet noted.
             context = visit.span.get_span_context()
-        trace_id = context.trace_id
-        if trace_id != of_run.trace_id:
-            of_run.trace_id, of_run.trace = trace_id, _trace(context)
-        ids = f'{of_run.trace}{context.span_id:016x}"' if trace_id else ""
-        return texts, f'{visit.serial}{_VISIT}{visit.number}"}}}}', ids
+        if context.trace_id != texts.trace_id:
+            texts.be_in(context)
+        return texts, texts.own % (visit.serial, visit.number, context.span_id)
+
+    def _follow(self, follows: tuple[Followed, ...]) -> bytes:
+        """All but the first of the visits that one follows."""
+        return "".join(f',{{"stringValue":"{self._out.process}.{serial}"}}' for serial, _ in follows[1:]).encode()
 
     # --- progress -----------------------------------------------------------------------------------------------------
 
@@ -218,7 +222,7 @@ class EventSink(Sink):
 
     def _tell_progress(self, progress: _Progress, now: int) -> None:
         visit, progress.at = progress.visit, now
-        texts, own, ids = self._open.get(visit) or self._begin(visit)
+        texts, own = self._open.get(visit) or self._begin(visit)
         more = _state(visit) + _whole(names.STAGE_ATTEMPTS, visit.attempts)
         if visit.items_total is not None or visit.items_done or visit.items_failed:
             more += _items(visit)
@@ -227,7 +231,7 @@ class EventSink(Sink):
         if progress.error_type is not None:
             more += _text(names.ERROR_TYPE, progress.error_type)
             progress.error_type = None
-        self._out.write(f"{self._lead}{now}{texts.progress}{own}{more}]{ids}{_TAIL}".encode())
+        self._out.write(texts.progress % (now, more.encode(), own))
 
     # --- texts --------------------------------------------------------------------------------------------------------
 
@@ -247,7 +251,8 @@ class EventSink(Sink):
         first, *_ = list(self._beginner.values())  # A list: others come and go meanwhile.
         if first is mine and self._may_write is None:
             may = self._out.begin()
-            self._lead = f'{self._out.head}{{"timeUnixNano":"'
+            self._lead = f"{self._out.head}{_TIME}"
+            self._follows = _template(f"{_FOLLOWS}{self._out.process}.") + b'%d"}%b]}}}'
             self._may_write = may
         for _ in range(_LONGEST_BEGINNING):
             if self._may_write is not None:
@@ -267,41 +272,61 @@ class EventSink(Sink):
 class _RunTexts:
     """What stands in the lines of a run."""
 
-    __slots__ = ("base", "stages", "trace", "trace_id")
+    __slots__ = ("base", "stages")
 
     def __init__(self, run: Run) -> None:
         self.base = f"{_text(names.RUN_ID, run.id)[1:]}{_text(names.WORKFLOW_NAME, run.workflow)}"
         self.stages: dict[StageRecord, _StageTexts] = {}
-        self.trace_id = 0
-        self.trace = ""
 
-    def texts_of(self, visit: Visit, process: str) -> _StageTexts:
+    def texts_of(self, visit: Visit, lead: str, process: str) -> _StageTexts:
         """The texts of a visit's stage; kept, unless it is one of those that share a record."""
-        texts = _StageTexts(f"{self.base}{_text(names.STAGE_NAME, visit.stage)}", process, visit.code)
+        texts = _StageTexts(lead, f"{self.base}{_text(names.STAGE_NAME, visit.stage)}", process, visit.code)
         if not visit.record.of_others:
             self.stages[visit.record] = texts
         return texts
 
 
 class _StageTexts:
-    """What stands in the lines of a stage, from behind the time to the process in the id of a visit."""
+    """What the lines of a stage's visits are made of: `%` puts in what is a visit's."""
 
-    __slots__ = ("code", "ended", "failed", "progress", "started")
+    __slots__ = ("_base", "_lead", "_process", "code", "ended", "own", "started", "trace_id")
 
-    def __init__(self, base: str, process: str, code: Code) -> None:
+    def __init__(self, lead: str, base: str, process: str, code: Code) -> None:
+        self._lead, self._base, self._process, self.code = lead, base, process, code
         known = "" if code.function is None else _text(names.CODE_FUNCTION_NAME, code.function)
         if code.budget is not None:
             known += _number(names.STAGE_BUDGET, code.budget)
-        visit = f',{{"key":"{names.STAGE_VISIT_ID}","value":{{"stringValue":"{process}.'
-        self.code = code
-        self.started = f"{_event(names.EVENT_STAGE_STARTED)}{base}{known}{visit}"
-        self.progress = f"{_event(names.EVENT_STAGE_PROGRESS)}{base}{visit}"
-        self.ended = f"{_event(names.EVENT_STAGE_ENDED)}{base}{visit}"
-        self.failed = f"{_event(names.EVENT_STAGE_ENDED, 13)}{base}{visit}"
+        self.started = self._line(_event(names.EVENT_STAGE_STARTED), known)
+        """Of a start: time, what else there is to say, what is the visit's own."""
+        self.ended = self.ended_by("success")
+        """Of an end: time, attempts, seconds, and as above."""
+        self.trace_id = -1
+        self.own = b""
+        """What is a visit's own, in all its lines: serial number, number, span."""
+
+    @property
+    def progress(self) -> bytes:
+        """Of progress: as of a start."""
+        return self._line(_event(names.EVENT_STAGE_PROGRESS))
+
+    def ended_by(self, result: str | None) -> bytes:
+        """Of an end that is not the usual one."""
+        event = _event(names.EVENT_STAGE_ENDED, 9 if result in _FINE else 13)
+        values = f"{_RESULT}{result}{_ATTEMPTS}".encode() + b"%d" + _DURATION.encode() + b"%r}}"
+        return self._line(event, "", values)
+
+    def _line(self, event: str, known: str = "", values: bytes = b"") -> bytes:
+        return _template(self._lead) + b"%d" + _template(f"{event}{self._base}{known}") + values + b"%b%b"
+
+    def be_in(self, context: trace.SpanContext) -> None:
+        """The visits are in this trace; mostly all those of a run are in one."""
+        ids = _template(f"]{_trace(context)}") + b'%016x"' if context.trace_id else b"]%.0a"
+        visit_id = _template(f"{_VISIT_ID}{self._process}.") + b"%d" + _template(_VISIT) + b'%d"}}'
+        self.own, self.trace_id = visit_id + ids + _TAIL.encode(), context.trace_id
 
 
-_Told = tuple[_StageTexts, str, str]
-"""What is the same in all lines of a visit: the texts of its stage, what follows its id, and the ids of its span."""
+_Told = tuple[_StageTexts, bytes]
+"""What is the same in all lines of a visit: the texts of its stage, and what is its own."""
 
 
 class _Progress:
@@ -316,6 +341,11 @@ class _Progress:
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
+
+
+def _template(text: str) -> bytes:
+    """What `%` leaves as it is."""
+    return text.encode().replace(b"%", b"%%")
 
 
 def _event(name: str, severity: int = 9) -> str:
