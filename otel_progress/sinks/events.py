@@ -144,13 +144,14 @@ class EventSink(Sink):
         if not self._may_write and not self._begins():
             return
         texts, own = self._open.get(visit) or self._begin(visit)
-        ended, more = visit.ended or 0, b""
+        ended, more = visit.ended or visit.started, b""
         if visit.eventful or visit.revision is not None or visit.platforms.count or visit.error_type is not None:
             more = _outcome(visit).encode()
         if self._progress and (progress := self._progress.get(visit)) is not None:
             progress.waits = False
         template = texts.ended if visit.result == "success" else texts.ended_by(visit.result)
-        self._out.write(template % (ended, visit.attempts, (ended - visit.started) / NANO, more, own))
+        nanos = ended - visit.started
+        self._out.write(template % (ended, visit.attempts, nanos // NANO, nanos % NANO, more, own))
         self._open.pop(visit, None)  # Not before it is told: the call is made again where a handler interrupts it.
         if self._progress:
             self._progress.pop(visit, None)
@@ -312,7 +313,7 @@ class _StageTexts:
     def ended_by(self, result: str | None) -> bytes:
         """Of an end that is not the usual one."""
         event = _event(names.EVENT_STAGE_ENDED, 9 if result in _FINE else 13)
-        values = f"{_RESULT}{result}{_ATTEMPTS}".encode() + b"%d" + _DURATION.encode() + b"%r}}"
+        values = f"{_RESULT}{result}{_ATTEMPTS}".encode() + b"%d" + _DURATION.encode() + b"%d.%09d}}"
         return self._line(event, "", values)
 
     def _line(self, event: str, known: str = "", values: bytes = b"") -> bytes:
