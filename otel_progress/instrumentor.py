@@ -29,7 +29,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.trace import Span
 
 from .recording import default
-from .recording.call import Call, Origin
+from .recording.call import Call, Code, Origin
 from .recording.context import Attached
 from .recording.faults import Harmless, from_handler, report
 from .recording.live import Run
@@ -191,7 +191,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         elif (given := settings.stage_names.get(code.name)) is not None:
             code = code.named(given)
         if info.is_flow and (run := _whole_run(recorder, shared)) is not None:
-            return _Inside(recorder.make_part(run, code.name), node, code.function)
+            return _Inside(recorder.make_part(run, code.name), node, code)
         if settings.include and not any(fnmatchcase(code.name, pattern) for pattern in settings.include):
             return None
         if settings.exclude and any(fnmatchcase(code.name, pattern) for pattern in settings.exclude):
@@ -277,10 +277,10 @@ class _HookSink(Sink):
 class _Inside(Attached):
     """Says which flow the run is, in the context and only there."""
 
-    def __init__(self, part: Part, node: object, method: str | None) -> None:
+    def __init__(self, part: Part, node: object, code: Code) -> None:
         super().__init__(part.context)
         self._part = part
-        part.node, part.method = node, method
+        part.node, part.code = node, code
 
     def leave(self, error: BaseException | None) -> None:
         """Detach, and let go of the flow."""

@@ -37,10 +37,16 @@ class Code:
     at_once: bool = False
     """Whether it is a plain function: the task or thread that begins a call ends it. Of a coroutine nobody knows."""
     origin: Origin = "program"
+    silent: frozenset[str] = frozenset()
+    """Methods of the node whose calls mean nothing while this one of it goes on, unless phases become spans."""
 
     def named(self, name: str) -> Code:
         """The same by a name that was given."""
         return replace(self, name=name, of_class=False, bare=False)
+
+
+NO_CODE = Code("")
+"""Of what is no call of the workflow's."""
 
 
 class Call(NamedTuple):

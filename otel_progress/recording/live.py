@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from ..names import OTHER, Result
-from .call import Origin
+from .call import NO_CODE, Code, Origin
 from .faults import from_handler, report
 from .spelling import spellings
 from .stages import StageRecord
@@ -43,10 +43,10 @@ class Recorded:
     recorder: Recorder
     run: Run
     parent: Recorded | None = None
+    code: Code = NO_CODE
+    """Of which code it is a call."""
     node: object | None = None
     """The node whose call this is, so that calls of its methods find it."""
-    method: str | None = None
-    """Qualified name of the method of that node, where it is no visit that says it."""
     span: trace.Span = trace.INVALID_SPAN
     before: Context
     """What was current where the code began it."""

@@ -122,7 +122,7 @@ class Recorder(Ender):
             shared=shared,
             origin=call.code.origin,
         )
-        run.node, run.method, run.before = call.node, call.code.function, context
+        run.node, run.code, run.before = call.node, call.code, context
         run.parent_context = remote_context(saved) if saved else context
         return self._begin_run(run) or run
 

@@ -199,8 +199,7 @@ def _is_run(node: object) -> bool:
     Not what another thread begins by hand at this moment.
     """
     known = default.get().registry.of_node(node)
-    methods = [each.function if isinstance(each, Visit) else each.method for each in known]
-    return bool([each for each in methods if (each or "").rpartition(".")[2] not in BY_HAND])
+    return bool([each for each in known if (each.code.function or "").rpartition(".")[2] not in BY_HAND])
 
 
 class Step(Harmless[None]):

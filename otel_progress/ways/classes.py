@@ -107,6 +107,7 @@ class NodeClass:
             batch=self.is_batch,
             attempts=self._attempts,
             at_once=method == "_run" and self._at_once,
+            silent=self.unentered,
         )
         return self._codes.setdefault((method, origin), code)
 

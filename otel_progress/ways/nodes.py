@@ -63,13 +63,17 @@ class Nodes:
     ) -> Harmless[Any] | None:
         """What a call of the wrapped method `name` means: a context manager for it, or None where it means nothing."""
         try:
-            info = class_of(node)
+            at: Any = current_context().get(RECORDED)
+            # First, and as quickly as can be: so it is of three of the five methods that are called of a node.
             if (
-                name in info.unentered
+                at is not None
+                and at.node is node  # Then it is open.
+                and name in at.code.silent
                 and default.recorder.settings.detail == "none"
-                # Asked for every call, and so as quickly as can be: what is current is open where it has its node.
-                and (name not in info.by_hand or getattr(current_context().get(RECORDED), "node", None) is node)
             ):
+                return None
+            info = class_of(node)
+            if name in info.unentered and name not in info.by_hand and default.recorder.settings.detail == "none":
                 return None
             entry = info.is_entry(name, wrapper)
             if name in RUNS:
@@ -218,16 +222,15 @@ def _up_to(at: Recorded | None, node: object) -> Recorded | None:
 
 def _function_of(at: Recorded) -> str:
     """The method whose call it is."""
-    function = at.code.function if isinstance(at, Visit) else at.method
-    return function or (_function_of(at.owner) if isinstance(at, Part) else "")
+    return at.code.function or (_function_of(at.owner) if isinstance(at, Part) else "")
 
 
 def _at_hand(node: object) -> Visit | Run | None:
     """The visit or run at hand, if it is one of this very node."""
-    at = default.recorder.around()[0]
-    if at is not None and at.node is node and isinstance(at, (Visit, Run)):
-        return at  # Mostly.
-    at = _up_to(at, node)
+    current: Any = current_context().get(RECORDED)
+    if type(current) is Visit and current.node is node and default.recorder is current.recorder:
+        return current  # Mostly. It is open where it has its node.
+    at = _up_to(default.recorder.around()[0], node)
     if isinstance(at, Part):
         return at.owner
     return at if isinstance(at, (Visit, Run)) else None
