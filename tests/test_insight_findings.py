@@ -361,7 +361,7 @@ def test_of_one_kind_two_are_said_while_others_have_something_to_say() -> None:
 def test_a_stage_that_mostly_waits_is_not_to_be_made_quicker() -> None:
     waits = (Wait("approval", at(2), at(8.5)),)
     made = run(visit("a", 0, 2), visit("ask", 2, 9, "a", waits=waits, wait=6.5), ends=9)
-    assert said(made)["bottleneck"].advice == "begin with what it waits for: its own work is less than that"
+    assert said(made)["bottleneck"].advice == "begin with what it waits for, which is most of its own time"
     short = (Wait("approval", at(2), at(4)),)
     made = run(visit("a", 0, 2), visit("ask", 2, 9, "a", waits=short, wait=2.0), ends=9)
     assert said(made)["bottleneck"].advice == "begin there: ask twice as fast saves 2.50 s, 28% of the run"

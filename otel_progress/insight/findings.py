@@ -138,7 +138,7 @@ def _bottleneck(evidence: Evidence) -> Iterator[Insight]:
     elif answer is None or part < _SHARE / 2:
         advice = "begin there"
         if sum(first.waiting.values()) > (first.own or 0.0) / 2:
-            advice = "begin with what it waits for: its own work is less than that"
+            advice = "begin with what it waits for, which is most of its own time"
     else:
         advice = f"begin there: {answer.what} saves {duration(saves)}, {percent(part)} of the run"
     yield evidence.say("bottleneck", text, advice, first.stage, first.critical or 0.0)
