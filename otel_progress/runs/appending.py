@@ -23,6 +23,7 @@ except ImportError:  # Not a POSIX system.
 SLOW = 0.02
 """Seconds that a write takes at most where all is well."""
 _PAGE = 4096  # Bytes; where pages are larger, they are so many times larger.
+_UNKNOWN = -1
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -36,17 +37,17 @@ class Appending:
     A forked child writes to it too, and has nothing of its parent's in a buffer. What cannot be written is said once.
     """
 
-    def __init__(self, path: Path, timed: Callable[[float], object] | None = None) -> None:
+    def __init__(self, path: Path, timed: Callable[[float], object] = lambda _: None) -> None:
         self.path = path
         self._timed = timed
-        """Told how many seconds a line took that took long, or that `is_watched`."""
-        self.is_watched = False
+        self.told_from = SLOW
+        """Seconds from which on `timed` is told how long a line took."""
         self.fault: str | None = None
         """Why it is incomplete, if it is."""
         self.alone = False
         """Whether no other process writes to it now: then its end need not be asked for at every line."""
-        self._end = -1
-        """Where it is known to end; -1 where that is to be asked for."""
+        self._left = _UNKNOWN
+        """Bytes that are left of the page that it ends in."""
         self._descriptor = -1
         self._is_torn = False
         self._renew()
@@ -63,34 +64,45 @@ class Appending:
         """Append `line`, which ends with a newline. Raises nothing of its own."""
         begun = perf_counter()
         with self._lock:
-            sent, is_whole = 0, False
-            try:
-                if not self._is_torn:
-                    end = self._end
-                    if end < 0:
-                        end = os.lseek(self._descriptor, 0, os.SEEK_END)
-                    length = len(line)
-                    if -end % _PAGE < length:  # Mostly not.
-                        line = _in_one_page(end, line)
-                        length = len(line)
-                    self._end = -1  # Until it is known again: a signal's handler may raise now, or write a line itself.
+            left = self._left - len(line)
+            if left < 0:
+                self._append_on_next_page(line)
+            else:  # Mostly.
+                self._left = _UNKNOWN  # For now: a signal's handler may raise, or write a line itself.
+                try:
                     sent = os.write(self._descriptor, line)
-                    is_whole = sent == length
-                    self._end = end + sent if is_whole and self.alone and self._end < 0 else -1
-            except OSError:  # Not opened yet; or something to find out about.
-                pass
-            if not is_whole:
-                self._end = -1
-                self._append(line, sent)
-        if (perf_counter() - begun > SLOW or self.is_watched) and self._timed is not None:
+                except OSError:  # Something to find out about.
+                    sent = 0
+                if sent == len(line):
+                    self._left = left if self._left < 0 else _UNKNOWN
+                else:
+                    self._append(line, sent)
+        if perf_counter() - begun > self.told_from:
             self._timed(perf_counter() - begun)
+
+    def _append_on_next_page(self, line: bytes) -> None:
+        """Where it is not known how much is left of the page that the file ends in, or that is too little."""
+        left, sent, self._left = self._left, 0, _UNKNOWN
+        if not self._is_torn:
+            try:
+                if left < 0:
+                    left = -os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE
+                line = _in_one_page(left, line)
+                sent = os.write(self._descriptor, line)
+            except OSError:  # Not opened yet, for one.
+                pass
+            if sent == len(line):
+                self._left = (left - sent) % _PAGE if self.alone and self._left < 0 else _UNKNOWN
+                return
+        self._append(line, sent)
 
     def look_again(self, *, alone: bool) -> None:
         """Ask once more where it ends, and from now on at every line unless this process is alone."""
         with self._lock:
-            self.alone, self._end = alone, -1
+            self.alone, self._left = alone, _UNKNOWN
 
     def _append(self, line: bytes, sent: int) -> None:
+        self._left = _UNKNOWN
         if self._is_torn:
             line = b"\n" + line
         try:
@@ -114,7 +126,7 @@ class Appending:
             if error.errno != errno.EBADF:  # It is not open, or the program has closed it, as daemons do.
                 raise
         self._descriptor = self._open()
-        whole = _in_one_page(os.lseek(self._descriptor, 0, os.SEEK_END), data)  # The file may be there.
+        whole = _in_one_page(-os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE, data)  # The file may be there.
         return max(0, os.write(self._descriptor, whole) - (len(whole) - len(data)))
 
     def _open(self) -> int:
@@ -126,9 +138,8 @@ class Appending:
         return descriptor
 
 
-def _in_one_page(end: int, line: bytes) -> bytes:
-    """`line`, with blanks before it for the rest of the page that the file ends in, where it would not fit there."""
-    left = -end % _PAGE
+def _in_one_page(left: int, line: bytes) -> bytes:
+    """`line`, with blanks before it for what is `left` of the page that the file ends in, where it is longer."""
     return b" " * left + line if left < len(line) <= _PAGE else line
 
 

@@ -86,7 +86,7 @@ class Writer:
     def _look_whether_it_is_slow(self, took: float) -> None:
         """Have a thread write from now on, if it is the disk that takes long, and does so again."""
         self._slow_writes = self._slow_writes + 1 if _is_slow(took) else 0
-        self.file.is_watched = self._slow_writes > 0
+        self.file.told_from = -1.0 if self._slow_writes else SLOW  # One that is quick ends it.
         if self._slow_writes >= _SLOW_WRITES and not self.is_behind and self._saying.acquire(blocking=False):
             try:  # First, so that nothing that waits can be lost before it is said.
                 report(
