@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (  # pyright:
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 from pocketflow import BatchFlow, BatchNode, Flow, Node
@@ -369,6 +369,36 @@ def test_what_is_not_sampled_is_told(told: Told, telemetry: Telemetry) -> None:
     with workflow("w"), stage("a"):
         pass
     assert [event["event"] for event in lines.events()] == ["run.started", "stage.started", "stage.ended", "run.ended"]
+
+
+class EveryOther(Sampler):
+    """Takes one span, not the next, in whatever trace."""
+
+    def __init__(self) -> None:
+        self.turn = itertools.cycle((Decision.RECORD_AND_SAMPLE, Decision.DROP))
+
+    def should_sample(self, *_args: Any, **_kwargs: Any) -> SamplingResult:
+        return SamplingResult(next(self.turn))
+
+    def get_description(self) -> str:
+        return "every other"
+
+
+def test_of_each_visit_it_is_told_whether_it_is_sampled(told: Told, telemetry: Telemetry) -> None:
+    """By that the command knows which spans of a child are missing."""
+    lines, sink = told
+    recorder = telemetry.recorder
+    recorder.sinks = [*usual.usual_sinks(recorder, TracerProvider(sampler=EveryOther(), shutdown_on_exit=False)), sink]
+    flags: dict[int, int] = {}
+    with workflow("w"):
+        for _ in range(4):
+            with stage("a") as visit:
+                context = visit.span.get_span_context()
+                flags[context.span_id] = context.trace_flags
+    assert sorted(each & TraceFlags.SAMPLED for each in flags.values()) == [0, 0, 1, 1]
+    for line in lines.written[1:-1]:
+        (record,) = json.loads(line)["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+        assert record["flags"] == flags[int(record["spanId"], 16)]
 
 
 def test_without_an_sdk_there_are_no_ids(told: Told, telemetry: Telemetry) -> None:
