@@ -36,6 +36,7 @@ from otel_progress.recording.faults import report
 from otel_progress.runs.writer import Writer
 from otel_progress.sinks import usual
 from otel_progress.sinks.events import EventSink
+from otel_progress.sinks.texts import RunTexts, StageTexts
 
 from . import otlp
 from .conftest import SECOND, START, Telemetry
@@ -369,6 +370,38 @@ def test_what_is_not_sampled_is_told(told: Told, telemetry: Telemetry) -> None:
     with workflow("w"), stage("a"):
         pass
     assert [event["event"] for event in lines.events()] == ["run.started", "stage.started", "stage.ended", "run.ended"]
+
+
+def test_what_visits_of_a_stage_share_is_made_once(
+    telemetry: Telemetry, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where each has a `stage` of its own; and what they do not share is told of each."""
+
+    def made(self: RunTexts, *arguments: Any) -> StageTexts:
+        count.append(1)
+        return texts_of(self, *arguments)
+
+    count, texts_of = list[int](), RunTexts.texts_of
+    monkeypatch.setattr(RunTexts, "texts_of", made)
+    budgets = [None, None, "1m", "1m", "2m", None]
+    with workflow("w"):
+        for budget in budgets:
+            with stage("a", budget=budget):
+                pass
+    assert len(count) == 4
+    assert [event.get("stage.budget") for event in told[0].events("stage.started")] == [None, None, 60, 60, 120, None]
+
+
+def test_a_stage_that_is_called_as_those_beyond_are_is_told_from_them(
+    telemetry: Telemetry, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_progress.recording.live.MOST_TOLD_APART", 2)
+    called = [names.OTHER, "a", "b", names.OTHER, "c"]
+    with workflow("w"):
+        for name in called:
+            with stage(name):
+                pass
+    assert [event["stage.name"] for event in told[0].events("stage.started")] == called
 
 
 class EveryOther(Sampler):

@@ -146,7 +146,7 @@ class EventSink(Sink):
     def _begin(self, visit: Visit) -> Told:
         of_run = self._runs.get(visit.run) or self._of_run(visit.run)
         texts = of_run.stages.get(visit.record)
-        if texts is None or texts.code is not visit.code:
+        if texts is None or (texts.code is not visit.code and not texts.are_of(visit.code)):
             texts = of_run.texts_of(visit, self._lead, self._out.process)
         context = visit.span_context
         if context is trace.INVALID_SPAN_CONTEXT:  # There is no SDK, or its span was made and not yet noted.

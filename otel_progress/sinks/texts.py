@@ -87,6 +87,11 @@ class StageTexts:
         self._state: tuple[Platforms, int | None, bytes] = NO_PLATFORMS, None, b""
         """The last platforms and revision that were told, and how: mostly the next are the same."""
 
+    def are_of(self, code: Code) -> bool:
+        """Whether they say what is to be said of `code` too: each `with stage(...)` has one of its own."""
+        own = self.code
+        return code.name == own.name and code.function == own.function and code.budget == own.budget
+
     @property
     def progress(self) -> bytes:
         """Of progress: as of a start."""
