@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (  # pyright:
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 from pocketflow import BatchFlow, BatchNode, Flow, Node
@@ -36,6 +36,7 @@ from otel_progress.recording.faults import report
 from otel_progress.runs.writer import Writer
 from otel_progress.sinks import usual
 from otel_progress.sinks.events import EventSink
+from otel_progress.sinks.texts import RunTexts, StageTexts
 
 from . import otlp
 from .conftest import SECOND, START, Telemetry
@@ -369,6 +370,68 @@ def test_what_is_not_sampled_is_told(told: Told, telemetry: Telemetry) -> None:
     with workflow("w"), stage("a"):
         pass
     assert [event["event"] for event in lines.events()] == ["run.started", "stage.started", "stage.ended", "run.ended"]
+
+
+def test_what_visits_of_a_stage_share_is_made_once(
+    telemetry: Telemetry, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where each has a `stage` of its own; and what they do not share is told of each."""
+
+    def made(self: RunTexts, *arguments: Any) -> StageTexts:
+        count.append(1)
+        return texts_of(self, *arguments)
+
+    count, texts_of = list[int](), RunTexts.texts_of
+    monkeypatch.setattr(RunTexts, "texts_of", made)
+    budgets = [None, None, "1m", "1m", "2m", None]
+    with workflow("w"):
+        for budget in budgets:
+            with stage("a", budget=budget):
+                pass
+    assert len(count) == 4
+    assert [event.get("stage.budget") for event in told[0].events("stage.started")] == [None, None, 60, 60, 120, None]
+
+
+def test_a_stage_that_is_called_as_those_beyond_are_is_told_from_them(
+    telemetry: Telemetry, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_progress.recording.live.MOST_TOLD_APART", 2)
+    called = [names.OTHER, "a", "b", names.OTHER, "c"]
+    with workflow("w"):
+        for name in called:
+            with stage(name):
+                pass
+    assert [event["stage.name"] for event in told[0].events("stage.started")] == called
+
+
+class EveryOther(Sampler):
+    """Takes one span, not the next, in whatever trace."""
+
+    def __init__(self) -> None:
+        self.turn = itertools.cycle((Decision.RECORD_AND_SAMPLE, Decision.DROP))
+
+    def should_sample(self, *_args: Any, **_kwargs: Any) -> SamplingResult:
+        return SamplingResult(next(self.turn))
+
+    def get_description(self) -> str:
+        return "every other"
+
+
+def test_of_each_visit_it_is_told_whether_it_is_sampled(told: Told, telemetry: Telemetry) -> None:
+    """By that the command knows which spans of a child are missing."""
+    lines, sink = told
+    recorder = telemetry.recorder
+    recorder.sinks = [*usual.usual_sinks(recorder, TracerProvider(sampler=EveryOther(), shutdown_on_exit=False)), sink]
+    flags: dict[int, int] = {}
+    with workflow("w"):
+        for _ in range(4):
+            with stage("a") as visit:
+                context = visit.span.get_span_context()
+                flags[context.span_id] = context.trace_flags
+    assert sorted(each & TraceFlags.SAMPLED for each in flags.values()) == [0, 0, 1, 1]
+    for line in lines.written[1:-1]:
+        (record,) = json.loads(line)["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+        assert record["flags"] == flags[int(record["spanId"], 16)]
 
 
 def test_without_an_sdk_there_are_no_ids(told: Told, telemetry: Telemetry) -> None:

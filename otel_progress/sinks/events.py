@@ -146,14 +146,16 @@ class EventSink(Sink):
     def _begin(self, visit: Visit) -> Told:
         of_run = self._runs.get(visit.run) or self._of_run(visit.run)
         texts = of_run.stages.get(visit.record)
-        if texts is None or texts.code is not visit.code:
+        if texts is None or (texts.code is not visit.code and not texts.are_of(visit.code)):
             texts = of_run.texts_of(visit, self._lead, self._out.process)
         context = visit.span_context
         if context is trace.INVALID_SPAN_CONTEXT:  # There is no SDK, or its span was made and not yet noted.
             context = visit.span.get_span_context()
-        if context.trace_id != texts.trace_id:
-            texts.be_in(context)
-        return texts, texts.own % (visit.serial, visit.number, context.span_id)
+        trace_id, flags = context.trace_id, context.trace_flags
+        known, known_flags, own = texts.own
+        if trace_id != known or flags != known_flags:
+            own = texts.be_in(trace_id, flags)
+        return texts, own % (visit.serial, visit.number, context.span_id)
 
     def _follow(self, follows: tuple[Followed, ...]) -> bytes:
         """All but the first of the visits that one follows."""

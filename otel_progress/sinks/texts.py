@@ -56,7 +56,7 @@ class RunTexts:
         if not run.owned:
             more = f',{{"key":"{names.RUN_JOINED}","value":{{"boolValue":true}}}}{more}'
         context = run.span.get_span_context()
-        ids = f'{_trace(context)}{context.span_id:016x}"' if context.is_valid else ""
+        ids = f'{_trace(context.trace_id, context.trace_flags)}{context.span_id:016x}"' if context.is_valid else ""
         return f"{lead}{at}{event}{self._base}{more}]{ids}{_TAIL}".encode()
 
     def texts_of(self, visit: Visit, lead: str, process: str) -> StageTexts:
@@ -70,7 +70,7 @@ class RunTexts:
 class StageTexts:
     """What the lines of a stage's visits are made of: `%` puts in what is a visit's."""
 
-    __slots__ = ("_base", "_lead", "_process", "_state", "code", "ended", "own", "started", "trace_id")
+    __slots__ = ("_base", "_lead", "_process", "_state", "code", "ended", "own", "started")
 
     def __init__(self, lead: str, base: str, process: str, code: Code) -> None:
         self._lead, self._base, self._process, self.code = lead, base, process, code
@@ -81,11 +81,16 @@ class StageTexts:
         """Of a start: time, what else there is to say, what is the visit's own."""
         self.ended = self.ended_by("success")
         """Of an end: time, attempts, seconds, and as above."""
-        self.trace_id = -1
-        self.own = b""
-        """What is a visit's own, in all its lines: serial number, number, span."""
+        self.own: tuple[int, int, bytes] = -1, 0, b""
+        """A trace and its flags, and what is the own of a visit in that, in all its lines: serial number, number, span.
+        In one, so that a visit is told of in its own trace whatever others begin meanwhile."""
         self._state: tuple[Platforms, int | None, bytes] = NO_PLATFORMS, None, b""
         """The last platforms and revision that were told, and how: mostly the next are the same."""
+
+    def are_of(self, code: Code) -> bool:
+        """Whether they say what is to be said of `code` too: each `with stage(...)` has one of its own."""
+        own = self.code
+        return code.name == own.name and code.function == own.function and code.budget == own.budget
 
     @property
     def progress(self) -> bytes:
@@ -109,11 +114,13 @@ class StageTexts:
     def _line(self, event: str, known: str = "", values: bytes = b"") -> bytes:
         return _template(self._lead) + b"%d" + _template(f"{event}{self._base}{known}") + values + b"%b%b"
 
-    def be_in(self, context: trace.SpanContext) -> None:
-        """The visits are in this trace; mostly all those of a run are in one."""
-        ids = _template(f"]{_trace(context)}") + b'%016x"' if context.trace_id else b"]%.0a"
+    def be_in(self, trace_id: int, flags: int) -> bytes:
+        """What is the own of a visit in this trace; mostly all of a run are in one, and all sampled or none."""
+        ids = _template(f"]{_trace(trace_id, flags)}") + b'%016x"' if trace_id else b"]%.0a"
         visit_id = _template(f"{_VISIT_ID}{self._process}.") + b"%d" + _template(_VISIT) + b'%d"}}'
-        self.own, self.trace_id = visit_id + ids + _TAIL.encode(), context.trace_id
+        own = visit_id + ids + _TAIL.encode()
+        self.own = trace_id, flags, own
+        return own
 
 
 Told = tuple[StageTexts, bytes]
@@ -168,8 +175,8 @@ def parent_span_of(span_id: int) -> str:
     return text_of(names.PARENT_SPAN_ID, f"{span_id:016x}")
 
 
-def _trace(context: trace.SpanContext) -> str:
-    return f',"flags":{int(context.trace_flags)},"traceId":"{context.trace_id:032x}","spanId":"'
+def _trace(trace_id: int, flags: int) -> str:
+    return f',"flags":{int(flags)},"traceId":"{trace_id:032x}","spanId":"'
 
 
 def state_of(visit: Visit) -> str:
