@@ -87,7 +87,8 @@ class Appending:
             try:
                 if left < 0:
                     left = -os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE
-                line = _in_one_page(left, line)
+                if left < len(line) <= _PAGE:
+                    line = b" " * left + line
                 sent = os.write(self._descriptor, line)
             except OSError:  # Not opened yet, for one.
                 pass
@@ -126,8 +127,9 @@ class Appending:
             if error.errno != errno.EBADF:  # It is not open, or the program has closed it, as daemons do.
                 raise
         self._descriptor = self._open()
-        whole = _in_one_page(-os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE, data)  # The file may be there.
-        return max(0, os.write(self._descriptor, whole) - (len(whole) - len(data)))
+        left = -os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE  # The file may be there.
+        blanks = b" " * left if left < len(data) <= _PAGE else b""
+        return max(0, os.write(self._descriptor, blanks + data) - len(blanks))
 
     def _open(self) -> int:
         self.path.parent.mkdir(0o700, exist_ok=True)
@@ -136,11 +138,6 @@ class Appending:
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_SH)  # Held until the last process that has it open ends.
         return descriptor
-
-
-def _in_one_page(left: int, line: bytes) -> bytes:
-    """`line`, with blanks before it for what is `left` of the page that the file ends in, where it is longer."""
-    return b" " * left + line if left < len(line) <= _PAGE else line
 
 
 class Stream(io.TextIOBase):
