@@ -406,6 +406,48 @@ def file(tmp_path: Path) -> Appending:
     return file
 
 
+def interrupted(file: Appending, monkeypatch: pytest.MonkeyPatch, handler: Callable[[], object]) -> None:
+    """Append a line, behind whose write the handler of a signal comes."""
+    write = os.write
+
+    def interrupt(descriptor: int, data: bytes) -> int:
+        monkeypatch.setattr(os, "write", write)
+        sent = write(descriptor, data)
+        handler()
+        return sent
+
+    file.append(b"first\n")
+    monkeypatch.setattr(os, "write", interrupt)
+    file.append(b"second\n")
+    monkeypatch.setattr(os, "write", write)
+
+
+def test_a_line_that_a_handler_tears_while_another_is_written_is_ended(
+    file: Appending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(descriptor: int, data: bytes) -> int:
+        if not data.startswith(b"torn"):
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[:4])
+
+    def handler() -> None:
+        monkeypatch.setattr(os, "write", fill)
+        file.append(b"torn line\n")
+
+    write = os.write
+    interrupted(file, monkeypatch, handler)
+    file.append(b"third\n")
+    assert file.path.read_bytes().splitlines() == [b"{}", b"first", b"second", b"torn", b"third"]
+
+
+def test_a_handler_that_forks_while_a_line_is_written(file: Appending, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From then on another process writes to the file too."""
+    interrupted(file, monkeypatch, lambda: file.look_again(alone=False))
+    Appending(file.path).append(b"o" * 3000 + b"\n")
+    file.append(b"f" * 2000 + b"\n")
+    assert file.path.read_bytes()[4096:] == b"f" * 2000 + b"\n"
+
+
 def test_lines_of_many_threads_go_over_no_page(file: Appending) -> None:
     def write(step: int) -> None:
         for number in range(1000):

@@ -23,7 +23,7 @@ except ImportError:  # Not a POSIX system.
 SLOW = 0.02
 """Seconds that a write takes at most where all is well."""
 _PAGE = 4096  # Bytes; where pages are larger, they are so many times larger.
-_UNKNOWN = -1
+_UNKNOWN, _WRITING = -1, -2  # Instead of what is left of a page.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -68,13 +68,13 @@ class Appending:
             if left < 0:
                 self._append_on_next_page(line)
             else:  # Mostly.
-                self._left = _UNKNOWN  # For now: a signal's handler may raise, or write a line itself.
+                self._left = _WRITING  # Until then a signal's handler may raise, write a line itself, or fork.
                 try:
                     sent = os.write(self._descriptor, line)
                 except OSError:  # Something to find out about.
                     sent = 0
                 if sent == len(line):
-                    self._left = left if self._left < 0 else _UNKNOWN
+                    self._left = left if self._left == _WRITING else _UNKNOWN
                 else:
                     self._append(line, sent)
         if perf_counter() - begun > self.told_from:
@@ -82,7 +82,7 @@ class Appending:
 
     def _append_on_next_page(self, line: bytes) -> None:
         """Where it is not known how much is left of the page that the file ends in, or that is too little."""
-        left, sent, self._left = self._left, 0, _UNKNOWN
+        left, sent, self._left = self._left, 0, _WRITING
         if not self._is_torn:
             try:
                 if left < 0:
@@ -93,7 +93,7 @@ class Appending:
             except OSError:  # Not opened yet, for one.
                 pass
             if sent == len(line):
-                self._left = (left - sent) % _PAGE if self.alone and self._left < 0 else _UNKNOWN
+                self._left = (left - sent) % _PAGE if self.alone and self._left == _WRITING else _UNKNOWN
                 return
         self._append(line, sent)
 
