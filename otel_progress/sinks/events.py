@@ -151,11 +151,10 @@ class EventSink(Sink):
         context = visit.span_context
         if context is trace.INVALID_SPAN_CONTEXT:  # There is no SDK, or its span was made and not yet noted.
             context = visit.span.get_span_context()
-        trace_id, flags = context.trace_id, context.trace_flags
-        known, known_flags, own = texts.own
-        if trace_id != known or flags != known_flags:
-            own = texts.be_in(trace_id, flags)
-        return texts, own % (visit.serial, visit.number, context.span_id)
+            if not context.is_valid:
+                return texts, texts.spanless % (visit.serial, visit.number)
+        own = texts.own % (visit.serial, visit.number, context.trace_flags, context.trace_id, context.span_id)
+        return texts, own
 
     def _follow(self, follows: tuple[Followed, ...]) -> bytes:
         """All but the first of the visits that one follows."""

@@ -19,7 +19,8 @@ from ..recording.store import MOST_NAMES, NO_PLATFORMS, Platforms, printable
 from ..recording.visits import Visit
 
 _FINE = ("success", "fallback")
-_TAIL = "}]}]}]}\n"
+_IDS = b',"flags":%d,"traceId":"%032x","spanId":"%016x"'
+_TAIL = b"}]}]}]}\n"
 # What stands before the values of a visit.
 _VISIT_ID = f',{{"key":"{names.STAGE_VISIT_ID}","value":{{"stringValue":"'
 _VISIT = f'"}}}},{{"key":"{names.STAGE_VISIT}","value":{{"intValue":"'
@@ -56,8 +57,9 @@ class RunTexts:
         if not run.owned:
             more = f',{{"key":"{names.RUN_JOINED}","value":{{"boolValue":true}}}}{more}'
         context = run.span.get_span_context()
-        ids = f'{_trace(context.trace_id, context.trace_flags)}{context.span_id:016x}"' if context.is_valid else ""
-        return f"{lead}{at}{event}{self._base}{more}]{ids}{_TAIL}".encode()
+        ids = context.trace_flags, context.trace_id, context.span_id
+        end = _IDS % ids if context.is_valid else b""
+        return f"{lead}{at}{event}{self._base}{more}]".encode() + end + _TAIL
 
     def texts_of(self, visit: Visit, lead: str, process: str) -> StageTexts:
         """The texts of a visit's stage; kept, unless it is one of those that share a record."""
@@ -70,10 +72,10 @@ class RunTexts:
 class StageTexts:
     """What the lines of a stage's visits are made of: `%` puts in what is a visit's."""
 
-    __slots__ = ("_base", "_lead", "_process", "_state", "code", "ended", "own", "started")
+    __slots__ = ("_base", "_lead", "_state", "code", "ended", "own", "spanless", "started")
 
     def __init__(self, lead: str, base: str, process: str, code: Code) -> None:
-        self._lead, self._base, self._process, self.code = lead, base, process, code
+        self._lead, self._base, self.code = lead, base, code
         known = "" if code.function is None else text_of(names.CODE_FUNCTION_NAME, code.function)
         if code.budget is not None:
             known += _number(names.STAGE_BUDGET, code.budget)
@@ -81,9 +83,11 @@ class StageTexts:
         """Of a start: time, what else there is to say, what is the visit's own."""
         self.ended = self.ended_by("success")
         """Of an end: time, attempts, seconds, and as above."""
-        self.own: tuple[int, int, bytes] = -1, 0, b""
-        """A trace and its flags, and what is the own of a visit in that, in all its lines: serial number, number, span.
-        In one, so that a visit is told of in its own trace whatever others begin meanwhile."""
+        visit = _template(f"{_VISIT_ID}{process}.") + b"%d" + _template(_VISIT) + b'%d"}}]'
+        self.own = visit + _IDS + _TAIL
+        """What is a visit's own, in all its lines: serial number, number, flags, trace, span."""
+        self.spanless = visit + _TAIL
+        """The same of one that has no span."""
         self._state: tuple[Platforms, int | None, bytes] = NO_PLATFORMS, None, b""
         """The last platforms and revision that were told, and how: mostly the next are the same."""
 
@@ -113,14 +117,6 @@ class StageTexts:
 
     def _line(self, event: str, known: str = "", values: bytes = b"") -> bytes:
         return _template(self._lead) + b"%d" + _template(f"{event}{self._base}{known}") + values + b"%b%b"
-
-    def be_in(self, trace_id: int, flags: int) -> bytes:
-        """What is the own of a visit in this trace; mostly all of a run are in one, and all sampled or none."""
-        ids = _template(f"]{_trace(trace_id, flags)}") + b'%016x"' if trace_id else b"]%.0a"
-        visit_id = _template(f"{_VISIT_ID}{self._process}.") + b"%d" + _template(_VISIT) + b'%d"}}'
-        own = visit_id + ids + _TAIL.encode()
-        self.own = trace_id, flags, own
-        return own
 
 
 Told = tuple[StageTexts, bytes]
@@ -173,10 +169,6 @@ def _texts(name: str, values: tuple[str, ...]) -> str:
 def parent_span_of(span_id: int) -> str:
     """One more attribute: the span around it."""
     return text_of(names.PARENT_SPAN_ID, f"{span_id:016x}")
-
-
-def _trace(trace_id: int, flags: int) -> str:
-    return f',"flags":{int(flags)},"traceId":"{trace_id:032x}","spanId":"'
 
 
 def state_of(visit: Visit) -> str:
