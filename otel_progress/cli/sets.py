@@ -59,7 +59,7 @@ class Sets:
     def _samples(self, named: str) -> list[Sample]:
         if not named:
             raise SourceError("no run is named: BASE and NEW both name some")
-        if named == STANDARD_INPUT or named.startswith(_WEB) or os.path.exists(named):
+        if named == STANDARD_INPUT or named.startswith(_WEB) or os.path.exists(named):  # noqa: PTH110 - of a Path it raises, where it is too long for one
             return self._all(named, lambda: open_source(named))[1]
         if "=" in named:
             return self._chosen(chosen(named))
