@@ -585,3 +585,9 @@ def test_what_is_too_long_for_the_id_of_a_run(
     assert capsys.readouterr().err.startswith("otel-progress: no run begins with aaa")
     assert main([*command, "--from", str(folder) + "a" * 300]) == 2
     assert capsys.readouterr().err.endswith(": File name too long\n")
+
+
+@pytest.mark.parametrize("command", [["show", "\udcff"], ["watch", "\udcff"], ["report", "\udcff"]])
+def test_an_id_of_no_characters(command: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) in (1, 2)
+    assert "no run begins with " in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from .model import Run, State
 from .states import Processes
 
 _GOING_ON = ("running", "waiting", "stalled")
+_HALF = re.compile("[\ud800-\udfff]")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -116,7 +118,8 @@ def conditions(wanted: Filter) -> tuple[str, list[Any]]:
     values: list[Any] = []
     if wanted.workflow is not None:
         found.append("workflow GLOB ?")
-        values.append(wanted.workflow.replace("[", "[[]"))  # Names have brackets more often than people mean a class.
+        # Names have brackets more often than people mean a class, and `?` in the place of half a character.
+        values.append(_HALF.sub("[?]", wanted.workflow.replace("[", "[[]")))
     if wanted.states:
         marks = ", ".join("?" * len(wanted.states))
         found.append(f"(state IN ({marks}) OR (state = 'done' AND result IN ({marks})))")

@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -247,7 +247,7 @@ def _is_on_network(path: Path) -> bool:
     return _NETWORK.fullmatch(_kind_at(str(path.resolve()), mounts)) is not None
 
 
-def _kind_at(place: str, mounts: list[str]) -> str:
+def _kind_at(place: str, mounts: Iterable[str]) -> str:
     """The kind of the file system that has `place`: of those mounted the innermost, and there the last."""
     longest, found = 0, ""
     for _, point, kind, *_ in (line.split(" ") for line in mounts if line):
