@@ -23,7 +23,9 @@ from .appending import Appending, Stream
 from .logs import LOGS, log_processor
 from .others import Told, told_by_others
 from .place import FOLDER, KEEP, KEEP_DAYS, writable
+from .problems import Problems
 from .pruning import prune
+from .states import processes_of
 from .writer import Writer
 
 SPANS = "spans.jsonl"
@@ -89,6 +91,10 @@ class Record:
     def told_by_others(self) -> Iterator[Told]:
         """What other processes than this one told in it."""
         return iter(()) if self._writer is None else told_by_others(self._writer.file.path, self._writer.head)
+
+    def living(self) -> set[str]:
+        """The names of the processes that may write to it still: children that outlive their parent."""
+        return {each.name for each in processes_of(self.folder, Problems()) if each.lives} if self.path else set()
 
     def _file(self, name: str) -> Appending:
         file = Appending(self.folder / name)
