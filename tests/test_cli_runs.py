@@ -591,3 +591,11 @@ def test_what_is_too_long_for_the_id_of_a_run(
 def test_an_id_of_no_characters(command: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) in (1, 2)
     assert "no run begins with " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("time", ["2262-04-12", "9999-12-31"])
+def test_a_time_that_is_later_than_any(time: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "--until", time]) == 0
+    assert capsys.readouterr().out.count("\n") == 4
+    assert main(["runs", "--since", time]) == 0
+    assert capsys.readouterr().err == "otel-progress: no run is recorded there that is asked for\n"

@@ -155,5 +155,18 @@ def test_an_odd_value_in_the_place_of_more_is_said(value: Any, tmp_path: Path) -
             assert problems == [f"{file}:1: progress_run is no object"]
 
 
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00", "1969-12-31T23:59:59Z", "2262-04-12", "9999-12-31T23:59:59-12:00"]
+)
+def test_a_time_that_nobody_has_measured_is_none(time: str, tmp_path: Path) -> None:
+    """Nanoseconds of these are no number of 64 bits, or none of those since 1970."""
+    draft = {"start_time": time, "end_time": time}
+    runs, problems = everything(saved(tmp_path, {"draft": draft, **FIVE}))
+    assert [stage.name for stage in runs[0].stages] == [*FIVE]
+    assert problems == [f"{tmp_path / 'shared.json'}:1: progress_metrics: 'draft' has no start_time that is a time"]
+    ended = only(saved(tmp_path, {"progress_metrics": FIVE, "progress_run": {"started": time}}))
+    assert ended.started == START
+
+
 def as_json(run: Run) -> None:
     json.dumps(to_json(run), allow_nan=False)

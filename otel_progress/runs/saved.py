@@ -37,7 +37,7 @@ def ledger_of(document: Mapping[str, Any], otherwise: str, say: Say) -> Ledger:
         _text(told.get("run_id")) or otherwise,
         _text(told.get("workflow")),
         trace_id=trace[1] if len(trace) == 4 else None,
-        started=parse_timestamp(told.get("started")),
+        started=_time(told.get("started")),
         note=_NOTE,
     )
     for name, entry in metrics.items():
@@ -55,11 +55,11 @@ def _object(value: object, name: str, say: Say) -> dict[str, Any]:
 
 
 def _add(ledger: Ledger, name: str, entry: dict[str, Any], say: Say) -> None:
-    started = parse_timestamp(entry.get("start_time"))
+    started = _time(entry.get("start_time"))
     if started is None:
         say(f"{names.PROGRESS_METRICS}: {name!r} has no start_time that is a time")
         return
-    ended = parse_timestamp(entry.get("end_time"))
+    ended = _time(entry.get("end_time"))
     visits, revision = max(_count(entry.get("visits")), 1), _count(entry.get("revisions"))
     totals = ledger.by_spans[name] = Totals(
         started,
@@ -92,6 +92,12 @@ def _results(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _text(value: object) -> str:
     return printable(value) if isinstance(value, str) else ""
+
+
+def _time(value: object) -> int | None:
+    """`value`, if it is a time as spans may have it: what is before 1970 or after 2262 nobody has measured."""
+    time = parse_timestamp(value)
+    return time if time is not None and 0 < time < 2**63 else None
 
 
 def _count(value: object) -> int:
