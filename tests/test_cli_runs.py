@@ -599,3 +599,21 @@ def test_a_time_that_is_later_than_any(time: str, folder: Path, capsys: pytest.C
     assert capsys.readouterr().out.count("\n") == 4
     assert main(["runs", "--since", time]) == 0
     assert capsys.readouterr().err == "otel-progress: no run is recorded there that is asked for\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="of files of other users")
+@pytest.mark.parametrize(("closed", "code"), [(["b"], 0), (["a", "b"], 2)])
+def test_files_of_a_collector_that_may_not_be_read(
+    closed: list[str], code: int, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What they have in them nobody knows: so they are said, and not passed over as what is foreign is."""
+    here.parent.chmod(0o755)
+    (here.parent / "collected").mkdir()
+    for name, run in (("a", RUN), ("b", OPEN)):
+        file = write(here.parent / "collected" / f"{name}.jsonl", [span("run campaign", "r1", run=run)])
+        file.chmod(0 if name in closed else 0o644)
+    with another_user():
+        assert main(["runs", "--from", "collected"]) == code
+    said = capsys.readouterr()
+    assert said.out.count("\n") == (2 if code == 0 else 0)
+    assert said.err == "".join(f"otel-progress: collected/{name}.jsonl: Permission denied\n" for name in closed)
