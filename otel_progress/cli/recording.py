@@ -198,7 +198,7 @@ class Recording(CountingSink):
                     say(f"otel-progress: {exporter.endpoint} did not take all spans, only {exporter.exported}")
 
     def _look(self, run: str) -> str:
-        return show_command(run, self._record.path)
+        return show_command(run, self._record.path) if self._record.tells_of(run) else ""
 
     @staticmethod
     def _print_exported(console: Console, telemetry: Telemetry) -> None:

@@ -26,7 +26,7 @@ from .place import FOLDER, KEEP, KEEP_DAYS, writable
 from .problems import Problems
 from .pruning import prune
 from .states import processes_of
-from .writer import Writer
+from .writer import EVENTS, Writer
 
 SPANS = "spans.jsonl"
 EXPORTED = "exported.txt"
@@ -92,6 +92,10 @@ class Record:
         """What other processes than this one told in it."""
         return iter(()) if self._writer is None else told_by_others(self._writer.file.path, self._writer.head)
 
+    def tells_of(self, run: str) -> bool:
+        """Whether anything of a run is in it, which may be nothing where it is incomplete."""
+        return self.fault is None or any(_is_in(self.folder / name, run) for name in (EVENTS, SPANS))
+
     def living(self) -> set[str]:
         """The names of the processes that may write to it still: children that outlive their parent."""
         return {each.name for each in processes_of(self.folder, Problems()) if each.lives} if self.path else set()
@@ -118,6 +122,14 @@ class _Ended(FileSpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         return super().export([span for span in spans if PENDING not in (span.attributes or ())])
+
+
+def _is_in(file: Path, run: str) -> bool:
+    try:
+        with file.open("rb") as lines:
+            return any(run.encode() in line and line.endswith(b"}\n") for line in lines)  # Else it is torn.
+    except OSError:
+        return False
 
 
 def _safe(program: str) -> str:
