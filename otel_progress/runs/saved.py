@@ -12,6 +12,7 @@ from ..recording.visible import printable
 from .ledger import Ledger, Totals
 
 Say = Callable[[str], None]
+_LATEST = 2**63 - 1
 _NOTE = "a saved store does not tell whether its run goes on"
 
 
@@ -95,9 +96,9 @@ def _text(value: object) -> str:
 
 
 def _time(value: object) -> int | None:
-    """`value`, if it is a time as spans may have it: what is before 1970 or after 2262 nobody has measured."""
+    """`value`, if it is a time; of one that no number of 64 bits has (before 1677, after 2262) the next one."""
     time = parse_timestamp(value)
-    return time if time is not None and 0 < time < 2**63 else None
+    return None if time is None else max(-_LATEST, min(time, _LATEST))
 
 
 def _count(value: object) -> int:
