@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import textwrap
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -437,3 +438,81 @@ def test_a_celery_worker(tmp_path: Path, options: list[str]) -> None:
     stages = [span for span in received.spans if span.name in ("stage task", "stage inner")]
     assert len({span.span_id for span in stages}) == 12
     assert "otel_progress.stage.duration" in {point.metric for point in received.points}
+
+
+LATE = (
+    WORK
+    + """
+import threading
+def late(begun, go_on):
+    with stage("late"):
+        begun.set()
+        go_on.wait(30)
+main:
+    begun, go_on = context.Event(), context.Event()
+    with workflow("outer"):
+        child = context.Process(target=late, args=(begun, go_on), daemon=len(sys.argv) > 2)
+        child.start()
+        begun.wait(30)
+    """
+)
+
+
+@every_method
+def test_one_that_python_waits_for_behind_the_program_is_counted_to_its_end(tmp_path: Path, method: str) -> None:
+    """`multiprocessing` joins what the program does not; it does so in an exit handler, as we make the table."""
+    done = run(tmp_path, f"{LATE}timer = threading.Timer(1.5, go_on.set); timer.daemon = True; timer.start()", method)
+    assert ended(tmp_path) == {"late": 1}
+    assert rows(done.stderr)["late"] == ["1", "0", "0", "0", "success"]
+
+
+@every_method
+def test_a_daemon_that_python_ends_behind_the_program_did_not_live_to_end(tmp_path: Path, method: str) -> None:
+    done = run(tmp_path, f"{LATE}pass", method, "daemon")
+    assert ended(tmp_path) == {}
+    assert rows(done.stderr)["late"] == ["1", "0", "0", "0", "abandoned"]
+
+
+@every_method
+def test_sigterm_ends_a_program_at_once_that_only_waits_for_a_child(tmp_path: Path, method: str) -> None:
+    code = textwrap.dedent(LATE).replace("main:", "if __name__ == '__main__':")
+    program = otlp.write(tmp_path, f"{code}import atexit; atexit.register(print, 'at exit', flush=True)")
+    with otlp.start(tmp_path, [*RUN, str(program), method]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at exit\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        process.wait(10)
+        took = time.monotonic() - begun
+        for event in events(tmp_path):
+            if event["event"] == "stage.started":
+                os.kill(int(event["process.pid"]), signal.SIGKILL)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode == -signal.SIGTERM
+    assert took < 1.0
+    assert "SystemExit" not in said
+    assert rows(said)["late"] == ["1", "0", "0", "0", "running"]
+
+
+def test_a_child_that_outlives_the_program_is_running_and_not_abandoned(tmp_path: Path) -> None:
+    """Its table says what is true when it is made, and its record what comes later."""
+    done = run(
+        tmp_path,
+        """
+import os, time
+from otel_progress import stage, workflow
+with workflow("outer"):
+    if os.fork() == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(1, 2)
+        with workflow("inner"), stage("late"):
+            time.sleep(3)
+        os._exit(0)
+    time.sleep(0.5)
+""",
+    )
+    assert rows(done.stderr)["late"] == ["1", "0", "0", "0", "running"]
+    assert "bandoned" not in done.stderr
+    otlp.wait_until(lambda: ended(tmp_path)["late"] == 1)

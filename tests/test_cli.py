@@ -442,6 +442,30 @@ def test_no_secret_reaches_a_line(tmp_path: Path, protocol: str, secret: str) ->
     assert "s3cret" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "address", ["user:s3cret@{host}", "http:/user:s3cret@{host}", "s3cret:@{host}", "http://{host}/#s3cret"]
+)
+def test_no_secret_reaches_a_line_of_what_is_no_address(tmp_path: Path, address: str) -> None:
+    program = otlp.write(tmp_path, STAGES)
+    with otlp.refusing() as endpoint:
+        given = address.format(host=endpoint.removeprefix("http://"))
+        ended = otlp.run(tmp_path, [*RUN, str(program)], OTEL_EXPORTER_OTLP_ENDPOINT=given)
+    assert "Exported: 0 spans to" in ended.stderr
+    assert "s3cret" not in ended.stderr
+
+
+def test_no_secret_reaches_a_line_of_a_library(tmp_path: Path, receiver: otlp.Receiver) -> None:
+    """At its level DEBUG urllib3 logs the address of every request; of the program's own it goes on to."""
+    asks = "import requests; requests.get(os.environ['OTHER'] + '/x?its=own')"
+    told = "import logging, os; logging.basicConfig(level=logging.DEBUG)"
+    program = otlp.write(tmp_path, f"{told}{STAGES}{asks}\n")
+    address = f"{receiver.http}/v1/traces?api-key=s3cret"
+    ended = otlp.run(tmp_path, [*RUN, str(program)], OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=address, OTHER=receiver.http)
+    assert '"POST /v1/traces HTTP/1.1"' in ended.stderr
+    assert '"GET /x?its=own HTTP/1.1"' in ended.stderr
+    assert "s3cret" not in ended.stderr
+
+
 def test_no_secret_reaches_a_line_where_a_collector_redirects(tmp_path: Path) -> None:
     program = otlp.write(tmp_path, STAGES)
     with otlp.answering(302, Location="http://user:s3cret@elsewhere/?api-key=s3cret") as endpoint:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -537,3 +539,81 @@ def test_coloured_on_a_terminal(
     out = capsys.readouterr().out
     assert "\x1b[31mbbbbbbbb" in out
     assert "\x1b[31m01234567" not in out
+
+
+@contextlib.contextmanager
+def another_user() -> Generator[None]:
+    """Root may read everything: then this is somebody else meanwhile."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="of folders of other users")
+@pytest.mark.parametrize("command", [["runs"], ["show"], ["show", "ab"], ["report"], ["watch"], ["watch", "ab"]])
+@pytest.mark.parametrize("closed", ["", ".otel-progress", ".otel-progress/runs"])
+def test_a_folder_that_may_not_be_looked_into(
+    command: list[str], closed: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of another user: it says so, and not that nothing was recorded."""
+    with pytest.raises(SystemExit):  # What is imported must be by now: Python may be root's alone.
+        main([command[0], "--help"])
+    capsys.readouterr()
+    place = folder.parent
+    place.chmod(0o755)
+    (place / closed).chmod(0)
+    try:
+        with another_user():
+            assert main(command) == 2
+    finally:
+        (place / closed).chmod(0o755)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "otel-progress: .otel-progress: Permission denied\n"
+
+
+@pytest.mark.parametrize("command", [["show"], ["watch"], ["report"]])
+def test_what_is_too_long_for_the_id_of_a_run(
+    command: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "a" * 300]) in (1, 2)
+    assert capsys.readouterr().err.startswith("otel-progress: no run begins with aaa")
+    assert main([*command, "--from", str(folder) + "a" * 300]) == 2
+    assert capsys.readouterr().err.endswith(": File name too long\n")
+
+
+@pytest.mark.parametrize("command", [["show", "\udcff"], ["watch", "\udcff"], ["report", "\udcff"]])
+def test_an_id_of_no_characters(command: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) in (1, 2)
+    assert "no run begins with " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("time", ["2262-04-12", "9999-12-31"])
+def test_a_time_that_is_later_than_any(time: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "--until", time]) == 0
+    assert capsys.readouterr().out.count("\n") == 4
+    assert main(["runs", "--since", time]) == 0
+    assert capsys.readouterr().err == "otel-progress: no run is recorded there that is asked for\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="of files of other users")
+@pytest.mark.parametrize(("closed", "code"), [(["b"], 0), (["a", "b"], 2)])
+def test_files_of_a_collector_that_may_not_be_read(
+    closed: list[str], code: int, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What they have in them nobody knows: so they are said, and not passed over as what is foreign is."""
+    here.parent.chmod(0o755)
+    (here.parent / "collected").mkdir()
+    for name, run in (("a", RUN), ("b", OPEN)):
+        file = write(here.parent / "collected" / f"{name}.jsonl", [span("run campaign", "r1", run=run)])
+        file.chmod(0 if name in closed else 0o644)
+    with another_user():
+        assert main(["runs", "--from", "collected"]) == code
+    said = capsys.readouterr()
+    assert said.out.count("\n") == (2 if code == 0 else 0)
+    assert said.err == "".join(f"otel-progress: collected/{name}.jsonl: Permission denied\n" for name in closed)

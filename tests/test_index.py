@@ -173,6 +173,16 @@ def torn(file: Path) -> None:
     file.write_bytes(data)
 
 
+def pages_zeroed(file: Path, table: str) -> None:
+    """What lies in one table or index alone: the first look, which is at the inputs, finds nothing wrong."""
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    data = bytearray(file.read_bytes())
+    data[(page - 1) * size : page * size] = bytes(size)
+    file.write_bytes(data)
+
+
 def in_a_table(statement: str) -> Callable[[Path], None]:
     def change(file: Path) -> None:
         database = sqlite3.connect(file)
@@ -195,6 +205,13 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "a column is missing": in_a_table("ALTER TABLE runs DROP COLUMN ledger"),
     "no JSON in it": in_a_table("UPDATE inputs SET extents = 'x', looks = ''"),
     "another JSON in it": in_a_table("UPDATE inputs SET extents = '{\"a\": {\"b\": 1}}', looks = ''"),
+    "a column has another name": in_a_table("ALTER TABLE runs RENAME COLUMN note TO text"),
+    "a list in the place of extents": in_a_table("UPDATE inputs SET extents = '[]', looks = ''"),
+    "a text that is none": in_a_table("UPDATE runs SET source = CAST(x'ff' AS TEXT)"),
+    "bytes in the place of a text": in_a_table("UPDATE runs SET source = x'6162'"),
+    "a text in the place of a number": in_a_table("UPDATE runs SET ended = 'late'"),
+    "a page of the runs": lambda file: pages_zeroed(file, "runs"),
+    "a page of the runs by start": lambda file: pages_zeroed(file, "by_start"),
     "problems that are none": in_a_table("UPDATE inputs SET problems = '[5]'"),
 }
 
@@ -365,3 +382,12 @@ def test_the_pulse_is_another_where_anything_is_shown_otherwise(index: Index, fo
     record(folder, named(5), spans=campaign("e" * 32, at=600.0))
     look()
     assert len(set(seen)) == 4
+
+
+def test_a_question_of_no_characters(folder: Path) -> None:
+    """What a shell hands over may be no UTF-8."""
+    with contextlib.closing(Index(folder / "index.sqlite")) as index:
+        index.update(open_source(folder).inputs, Problems())
+        assert index.ids("\udcff") == []
+        assert index.runs(Filter(workflow="\udcff*")) == []
+        assert index.path is not None

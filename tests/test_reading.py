@@ -584,6 +584,22 @@ def test_an_attribute_of_another_type_is_as_none(value: Any, tmp_path: Path) -> 
     json.dumps(to_json(run), allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    "value", [[0], [1], [{}], [], 5, "x", None, {}, {"stringValue": "x", "intValue": "1"}], ids=repr
+)
+def test_an_attribute_whose_value_is_none_of_otlp(value: Any, tmp_path: Path) -> None:
+    """Of a span, and of the resource, which is read before anything that could be said to be wrong."""
+    odd = {"key": "otel_progress.stage.action", "value": value}
+    for of_resource in (False, True):
+        line = json.loads(GOOD[0])
+        (resource,) = line["resourceSpans"]
+        place = resource["resource"] if of_resource else resource["scopeSpans"][0]["spans"][0]
+        place["attributes"].append(odd)
+        runs, problems = everything(write(tmp_path / "t.jsonl", [json.dumps(line), *GOOD[1:]]))
+        assert [run.stages[0].visits for run in runs] == [1]
+        assert problems == []
+
+
 def test_texts_and_numbers_that_no_database_takes(tmp_path: Path) -> None:
     """Halves of characters anywhere, and sums beyond 64 bits."""
     half = "\\ud800"

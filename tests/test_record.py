@@ -365,6 +365,20 @@ def test_a_full_disk_is_said_at_the_end_and_costs_nothing_else(
     assert [said.levelname for said in caplog.records] == ["WARNING"]
 
 
+def test_a_full_disk_leaves_no_command_that_shows_nothing(disk: Callable[[int], None], tmp_path: Path) -> None:
+    forget()
+    record = Record("program", tmp_path)
+    assert record.tells_of("a" * 32)
+    file = record.writer(lambda: "studio").file
+    record.folder.mkdir()
+    for free, told in ((0, False), (20, False), (99, True)):
+        disk(free)
+        file.append(b'{"run": "%s"}\n' % (b"a" * 32))
+        assert record.fault == "No space left on device"
+        assert record.tells_of("a" * 32) is told
+        assert not record.tells_of("b" * 32)
+
+
 def test_a_descriptor_that_the_program_closes_is_opened_again(tmp_path: Path) -> None:
     file = Appending(tmp_path / "lines")
     file.append(b"one\n")

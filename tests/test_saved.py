@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from otel_progress import stage, workflow
+from otel_progress.cli.main import main
 from otel_progress.recording.times import parse_timestamp
 from otel_progress.runs import Run, to_json
 
@@ -153,6 +154,22 @@ def test_an_odd_value_in_the_place_of_more_is_said(value: Any, tmp_path: Path) -
             assert len(problems) == 1
         elif store.get("progress_run", {}) is value and not good:
             assert problems == [f"{file}:1: progress_run is no object"]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"])
+def test_a_time_that_is_no_number_of_64_bits(
+    time: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command takes it."""
+    monkeypatch.chdir(tmp_path)
+    draft = {"start_time": time, "end_time": time}
+    file = saved(tmp_path, {"progress_metrics": {"draft": draft, **FIVE}, "progress_run": {"started": time}})
+    run = only(file)
+    as_json(run)
+    assert sorted(stage.name for stage in run.stages) == ["draft", *sorted(FIVE)]
+    for command in (["runs"], ["show"], ["show", "--json"], ["report"], ["report", "--html", "page.html"]):
+        assert main([*command, "--from", str(file)]) == 0
+    assert "draft" in capsys.readouterr().out
 
 
 def as_json(run: Run) -> None:

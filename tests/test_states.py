@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from otel_progress.runs import Problems, Run
-from otel_progress.runs.states import SILENT, processes_of
+from otel_progress.runs.states import _NETWORK, SILENT, _kind_at, processes_of
 
 from . import otlp
 from .records import event, record, shown, visit_event
@@ -257,3 +257,41 @@ def test_an_end_that_is_written_is_done_whatever_the_process(tmp_path: Path) -> 
     say(made, told_of(os.getpid()) | {"ended": 5, "signal": 15})
     run = shown(made)
     assert (run.state, run.result) == ("done", "cancelled")
+
+
+MOUNTS = r"""sysfs /sys sysfs rw 0 0
+/dev/vda1 / ext4 rw 0 0
+server:/home /mnt/the\040home nfs4 rw 0 0
+systemd-1 /mnt/share autofs rw 0 0
+/dev/vdb1 /mnt/over ext4 rw 0 0
+//server/share /mnt/over cifs rw 0 0
+rclone: /mnt/over/cloud fuse.rclone rw 0 0
+tmpfs /mnt/shared tmpfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("/home/a", "ext4"),
+        ("/mnt/the home/a/b", "nfs4"),
+        ("/mnt/the", "ext4"),
+        ("/mnt/over/a", "cifs"),
+        ("/mnt/over/cloud", "fuse.rclone"),
+        ("/mnt/share/d", "autofs"),
+        ("/mnt/shared/d", "tmpfs"),
+    ],
+)
+def test_the_file_system_of_a_place(place: str, kind: str) -> None:
+    """Blanks are escaped there; of several at one place the last one counts."""
+    assert _kind_at(place, MOUNTS.split("\n")) == kind
+    assert (_NETWORK.fullmatch(kind) is not None) == (kind in {"nfs4", "cifs", "fuse.rclone"})
+
+
+@pytest.mark.parametrize(
+    "field", ["start_ticks", "boot_id", "pid_namespace", "host", "ppid", "locked", "ended", "signal"]
+)
+@pytest.mark.parametrize("value", [[], [1], {}, {"a": 1}, 2**70, -1, 1e308, "", "x", "\ud800", None], ids=repr)
+def test_a_field_of_another_kind_costs_no_reader_its_work(made: Path, field: str, value: Any) -> None:
+    say(made, told_of(os.getpid()) | {"exit_code": value, field: value})
+    assert state(made)[0] != "done"

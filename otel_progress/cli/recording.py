@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import importlib
 import logging
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -28,7 +29,7 @@ from ..telemetry.early import watch_early_spans
 from ..telemetry.environment import read_environment
 from ..telemetry.exporters import exporters
 from ..telemetry.lifetime import Telemetry, process
-from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, watch
+from ..telemetry.signals import die_of_sigterm, exit_on_sigterm, finish_after, watch
 from . import children
 from .completing import complete, note_what_children_export
 from .instrumented import instrument
@@ -77,8 +78,12 @@ class Recording(CountingSink):
 
     def begin(self) -> None:
         """Take part in the process that the program is about to run in."""
-        if not exit_on_sigterm(self._finish, at_once=False):
+        # That of `multiprocessing`, which is imported with us, waits for the program's children, and ends daemons among
+        # them: they are to have told all that they tell.
+        children_end: Callable[[], object] = vars(multiprocessing.util)["_exit_function"]
+        if not exit_on_sigterm(self._finish, at_once=False, before=children_end):
             atexit.register(self._finish)
+            finish_after(children_end)
         children.leave()
         default.show(False)  # What goes on is told once.
         self._record = Record(program_name())
@@ -159,8 +164,7 @@ class Recording(CountingSink):
         known = {"signal": signal.SIGTERM} if process.terminated else self._known
         kept = self._record.finish(*self._keep, **known)
         adding = self.totals()
-        add_children(adding, self._record.told_by_others())
-        adding.close()
+        adding.close(add_children(adding, self._record.told_by_others(), self._record.living()))
         workflows = [each for each in adding.workflows.values() if each.runs or each.row.rows]
         if sys.__stderr__ is None:  # Closed. Rich would take standard output, which is the program's.
             return
@@ -194,7 +198,7 @@ class Recording(CountingSink):
                     say(f"otel-progress: {exporter.endpoint} did not take all spans, only {exporter.exported}")
 
     def _look(self, run: str) -> str:
-        return show_command(run, self._record.path)
+        return show_command(run, self._record.path) if self._record.tells_of(run) else ""
 
     @staticmethod
     def _print_exported(console: Console, telemetry: Telemetry) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import Any, get_args
 
 from ..names import Result
@@ -106,8 +106,10 @@ def source_of(named: str | None, wanted: Filter) -> Source | None:
     Raises:
         SourceError: it cannot be read.
     """
-    if named is None and not Path(FOLDER).exists():
-        return None
+    if named is None:
+        with contextlib.suppress(OSError):  # It is said where it is opened.
+            if not FOLDER.exists():
+                return None
     return open_source(named or FOLDER, wanted)
 
 

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..recording.visible import visible
+from ..recording.visible import printable, visible
 from ..runs.place import FOLDER
 
 
 def say(text: str) -> None:
     """Print `text`. Where standard error is closed `print` would take standard output, which is the program's."""
     if sys.stderr is not None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def not_one(prefix: str, found: Sequence[str]) -> str:

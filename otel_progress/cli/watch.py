@@ -96,7 +96,7 @@ def watch(options: argparse.Namespace) -> int:
     """Follow the run that the options of `watch` name; gives the exit code."""
     run: str | None = options.run
     place = Path(options.source or FOLDER)
-    if run and options.source is None and (os.sep in run or Path(run).is_dir()):
+    if run and options.source is None and (os.sep in run or os.path.isdir(run)):  # noqa: PTH112 - of a Path it raises, where it is too long for one
         run, place = None, Path(run)
     try:
         if run is not None:
@@ -104,7 +104,7 @@ def watch(options: argparse.Namespace) -> int:
             is_new = False
         else:
             record, is_new = _going_on(place)
-    except (_NothingError, OSError) as error:
+    except (_NothingError, SourceError, OSError) as error:
         reason = f"{place}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
         say(f"otel-progress: {visible(reason)}")
         return 2

@@ -14,7 +14,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 
 from ..names import OTHER
 from ..recording.store import MOST_TOLD_APART
@@ -320,16 +320,19 @@ class Adding:
         elif not workflow.ended_badly:
             workflow.failure = _worse(workflow.failure, of.first_failure)
 
-    def close(self) -> None:
-        """All has been told: what is open did not live to end, and how long it took nobody knows."""
+    def close(self, going_on: Container[Hashable] = ()) -> None:
+        """All is told: what is open, and is not `going_on`, did not live to end. How long it took nobody knows."""
         for key, visit in reversed(list(self._open.items())):
             visit.around.inside.pop(key, None)
             visit.row.visits += 1
-            visit.row.results["abandoned"] += 1
-            self._failed(visit, Ended(key, 0, "abandoned"))
+            if key in going_on:
+                visit.row.results["running"] += 1
+            else:
+                visit.row.results["abandoned"] += 1
+                self._failed(visit, Ended(key, 0, "abandoned"))
         self._open.clear()
         for run, of in list(self._runs.items()):
-            self.run_ended(run, max(of.seen, of.started), "abandoned")
+            self.run_ended(run, max(of.seen, of.started), "running" if run in going_on else "abandoned")
 
     def workflow(self, name: str) -> WorkflowTotals:
         """The totals of a workflow."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from .. import names
@@ -11,15 +11,24 @@ from ..runs.others import Told
 from .adding import Adding
 from .totals import Ended, Started
 
+_ENDS = (names.EVENT_RUN_ENDED, names.EVENT_STAGE_ENDED)
 
-def add_children(adding: Adding, told: Iterable[Told]) -> None:
-    """Add what children told. Whoever was at what has no end did not live to end it."""
+
+def add_children(adding: Adding, told: Iterable[Told], living: Container[str] = ()) -> set[str]:
+    """Add what children told. Gives what goes on: the runs and visits that have no end, of processes that are `living`.
+
+    Whoever was at what else has no end did not live to end it.
+    """
+    going_on: set[str] = set()
     first: dict[str, dict[str, int]] = {}
     """The revision of the first visit of each stage, by the runs that go on."""
     for event in told:
         said = event.attributes
         run, workflow = str(said.get(names.RUN_ID)), str(said.get(names.WORKFLOW_NAME))
         stage, visit = str(said.get(names.STAGE_NAME)), str(said.get(names.STAGE_VISIT_ID))
+        if event.process in living:
+            key = visit if names.STAGE_NAME in said else run
+            (going_on.discard if event.name in _ENDS else going_on.add)(key)
         if event.name == names.EVENT_RUN_STARTED:
             if said.get(names.RUN_JOINED):
                 adding.run_joined(run, workflow)
@@ -34,6 +43,7 @@ def add_children(adding: Adding, told: Iterable[Told]) -> None:
         elif event.name == names.EVENT_RUN_ENDED and not said.get(names.RUN_JOINED):
             adding.run_ended(run, event.at, said.get(names.RESULT, "success"), said.get(names.ERROR_TYPE))
             first.pop(run, None)
+    return going_on
 
 
 def _ended(visit: str, at: int, said: dict[str, Any], first_revision: int) -> Ended:

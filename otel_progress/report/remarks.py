@@ -11,7 +11,7 @@ from .said import STYLES, times
 from .totals import AGAIN, BADLY, FAILED, REWORK, Failure, Row, WorkflowTotals
 
 Look = Callable[[str], str]
-"""The command that shows the run with an id."""
+"""The command that shows the run with an id; empty where none does."""
 _MOST_SAID_OF = 3
 """Workflows of which is said what stands out."""
 _MOST_ENDS = 3
@@ -38,7 +38,8 @@ def remarks(workflows: Sequence[WorkflowTotals], look: Look | None, *, unicode: 
         yield f"{mark}{at_once}: up to {at_once} at once. Shares are of the wall time, on the path that took it.", "dim"
     if look is not None and workflows and (found := _next(workflows)) is not None:
         run, why = found
-        yield f"Next: {look(run)} ({why})", "bold"
+        if command := look(run):
+            yield f"Next: {command} ({why})", "bold"
 
 
 def _of(workflow: WorkflowTotals) -> Iterator[tuple[str, str]]:

@@ -258,6 +258,10 @@ def _over_budget(row: Row) -> str:
     return f"{row.over_budget}{of}" if row.over_budget else "-"
 
 
+def _without_end(row: Row) -> int:
+    return row.results["abandoned"] + row.results["running"]
+
+
 def _items(row: Row) -> str:
     if row.items_total is None:
         return str(row.items_done) if row.items_done else "-"
@@ -266,7 +270,7 @@ def _items(row: Row) -> str:
 
 _CELLS: dict[str, Callable[[Row], str]] = {
     "visits": lambda row: str(row.visits),
-    "time": lambda row: "-" if not row.time and row.visits == row.results["abandoned"] else duration(row.time / NANO),
+    "time": lambda row: "-" if not row.time and row.visits == _without_end(row) else duration(row.time / NANO),
     "share": lambda _: "",
     "longest": lambda row: _time(row.longest) if row.visits > 1 else "-",
     "waiting": lambda row: _time(row.wait),

@@ -8,15 +8,17 @@ length.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from ..recording.times import NANO
+from ..recording.visible import printable
 from .assemble import run_of
 from .collect import Collector
 from .ledger import Ledger
@@ -66,12 +68,42 @@ ORDERS = tuple(_ORDERS)
 """What runs can be ordered by."""
 _LISTED = "id, workflow, started, ended, state, note, result, stages, visits, revision, retries, source, owned"
 
+_KINDS = (str, str, int, (int, type(None)), str, str, (str, type(None)), int, int, (int, type(None)), int, str, int)
+"""Of what kinds these are; of others where the file is damaged."""
+
 _SEVERAL = "SELECT id FROM runs GROUP BY id HAVING count(*) > 1"
 """The runs that went on in another program, with a record of its own."""
 
 
 class _NotOursError(Exception):
     """The file of the index is somebody else's."""
+
+
+_DAMAGES = (sqlite3.DatabaseError, ValueError, TypeError, KeyError, AttributeError)
+"""What is raised where the database is damaged, or what it has kept of a run."""
+_OF_DAMAGE = ("no such ", "could not decode ")
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether it cannot be used at the moment, and nothing else is wrong with it."""
+    return isinstance(error, sqlite3.OperationalError) and not str(error).lower().startswith(_OF_DAMAGE)
+
+
+def _in_spite_of_damage(ask: _Method) -> _Method:
+    """`ask`, once more where it shows damage: of a file a part may be damaged that nobody looked at before."""
+
+    @functools.wraps(ask)
+    def asked(self: Index, *arguments: Any, **named: Any) -> Any:
+        try:
+            return ask(self, *arguments, **named)
+        except _DAMAGES as error:
+            if self.path is None:
+                raise
+            self.make_anew(error, Problems())
+            return ask(self, *arguments, **named)
+
+    return cast("_Method", asked)
 
 
 class Index:
@@ -81,12 +113,17 @@ class Index:
     """
 
     def __init__(self, path: Path | None = None, *, visits: int = 0) -> None:
-        self._path = path
+        self.path = path
+        """Where it is kept; None: only for now."""
         self._visits = visits
+        self._inputs: list[Input] = []
+        self._open()
+
+    def _open(self) -> None:
         try:
-            self._database = _opened(path)
+            self._database = _opened(self.path)
         except (sqlite3.Error, OSError, _NotOursError):
-            self._database = _opened(None)
+            self._database, self.path = _opened(None), None  # What lies there stays as it is.
 
     def close(self) -> None:
         """Close it."""
@@ -94,21 +131,25 @@ class Index:
 
     def update(self, inputs: Iterable[Input], problems: Problems) -> None:
         """Bring it up to date with `inputs`; what is none of them any more is forgotten."""
-        inputs = list(inputs)
+        self._inputs = list(inputs)
         try:
-            self._update(inputs, problems)
-        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:  # Also of what it has kept of a run.
-            self._database.close()
-            busy = isinstance(error, sqlite3.OperationalError) and not str(error).startswith("no such")
-            if busy or self._path is None:
-                self._database = _opened(None)
-            else:
-                with contextlib.suppress(OSError):
-                    self._path.unlink()
-                self.__init__(self._path, visits=self._visits)
-            problems.clear()
-            self._update(inputs, problems)
+            self._update(problems)
+        except _DAMAGES as error:
+            self.make_anew(error, problems)
 
+    def make_anew(self, error: Exception, problems: Problems) -> None:
+        """Begin with nothing, after what `error` has shown to be wrong, and read all of the inputs again."""
+        self._database.close()
+        if _is_busy(error) or self.path is None:
+            self._database, self.path = _opened(None), None
+        else:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            self._open()
+        problems.clear()
+        self._update(problems)
+
+    @_in_spite_of_damage
     def runs(
         self, wanted: Filter, limit: int | None = None, *, skip: int = 0, order: str = "started", rising: bool = False
     ) -> list[Listed]:
@@ -126,20 +167,23 @@ class Index:
         first = f"(id NOT IN ({_SEVERAL}) OR NOT EXISTS (SELECT 1 FROM runs {wanted_part} {before}))"  # noqa: S608
         asked = f"SELECT {_LISTED} FROM runs AS this {wanted_part} {first} {ordered}"  # noqa: S608
         most = -1 if limit is None else limit
-        rows = [Listed(*row) for row in self._database.execute(asked, (*values, *values, most, skip))]
+        rows = [_listed(row) for row in self._database.execute(asked, (*values, *values, most, skip))]
         return joined(rows, {run for (run,) in self._database.execute(_SEVERAL)}, self._parts)
 
+    @_in_spite_of_damage
     def count(self, wanted: Filter) -> int:
         """How many runs are wanted."""
         where, values = conditions(wanted)
         asked = f"SELECT count(*) FROM (SELECT DISTINCT id FROM runs {where})"  # noqa: S608
         return self._database.execute(asked, values).fetchone()[0]
 
+    @_in_spite_of_damage
     def workflows(self, most: int) -> list[tuple[str, int]]:
         """The workflows with the most runs, at most so many, and of each how many."""
         asked = "SELECT workflow, count(*) FROM runs GROUP BY workflow ORDER BY count(*) DESC, workflow LIMIT ?"
         return self._database.execute(asked, (most,)).fetchall()
 
+    @_in_spite_of_damage
     def ended(self, workflow: str, wanted: Filter, most: int) -> list[str]:
         """The ids of the last runs of the workflow with this name, not only with such a one, that are wanted."""
         where, values = conditions(wanted)
@@ -147,6 +191,7 @@ class Index:
         asked = f"SELECT DISTINCT id FROM runs {also} ORDER BY started DESC, id LIMIT ?"  # noqa: S608
         return [run for (run,) in self._database.execute(asked, (*values, workflow, most))]
 
+    @_in_spite_of_damage
     def durations(self, workflow: str) -> list[tuple[int, float]]:
         """Of the runs of a workflow that ended with success or fallback: start, and seconds; the oldest first."""
         asked = (
@@ -155,17 +200,21 @@ class Index:
         )
         return [(start, max(0, end - start) / NANO) for start, end in self._database.execute(asked, (workflow,))]
 
+    @_in_spite_of_damage
     def pulse(self) -> tuple[Any, ...]:
         """What is another where a list shows anything else."""
         asked = "SELECT count(*), max(started), max(ended), total(visits), total(retries) FROM runs"
         open_ones = "SELECT id, state, visits, stages, revision FROM runs WHERE state != 'done' ORDER BY input, id"
         return (*self._database.execute(asked).fetchone(), tuple(self._database.execute(open_ones).fetchall()))
 
+    @_in_spite_of_damage
     def ids(self, prefix: str) -> list[str]:
         """The ids that begin with `prefix`, at most a few."""
+        prefix = printable(prefix)  # As ids are, whatever stood in them.
         asked = "SELECT DISTINCT id FROM runs WHERE substr(id, 1, ?) = ? ORDER BY id LIMIT 5"
         return [run for (run,) in self._database.execute(asked, (len(prefix), prefix))]
 
+    @_in_spite_of_damage
     def inputs_of(self, run: str) -> set[str]:
         """The names of the inputs that tell of a run."""
         return {name for (name,) in self._database.execute("SELECT input FROM runs WHERE id = ?", (run,))}
@@ -191,15 +240,15 @@ class Index:
     def _parts(self, run: str) -> list[tuple[Listed, Ledger]]:
         asked = f"SELECT {_LISTED}, ledger FROM runs WHERE id = ? ORDER BY started"  # noqa: S608
         rows = self._database.execute(asked, (run,)).fetchall()
-        return [(Listed(*row[:-1]), Ledger.load(row[-1])) for row in rows]
+        return [(_listed(row[:-1]), Ledger.load(row[-1])) for row in rows]
 
     # --- bringing it up to date ---------------------------------------------------------------------------------------
 
-    def _update(self, inputs: list[Input], problems: Problems) -> None:
+    def _update(self, problems: Problems) -> None:
         database = self._database
         database.execute("BEGIN IMMEDIATE")
         known = {row[0]: row for row in database.execute("SELECT name, settled, looks, extents, problems FROM inputs")}
-        for each in inputs:
+        for each in self._inputs:
             row, looks = known.pop(each.name, None), each.looks()
             if row is None or not row[1] or row[2] != looks:
                 self._read(each, looks, row)
@@ -269,6 +318,12 @@ class _Shelf:
         for (run,) in self._database.execute(asked, (self._name,)).fetchall():
             if (ledger := self.get(run)) is not None:
                 self.put(ledger)
+
+
+def _listed(row: tuple[Any, ...]) -> Listed:
+    if not all(map(isinstance, row, _KINDS)):
+        raise TypeError("a row is not what was written")
+    return Listed(*row)
 
 
 def _bounded(value: Any) -> Any:

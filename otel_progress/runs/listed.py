@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,9 @@ from .model import Run, State
 from .states import Processes
 
 _GOING_ON = ("running", "waiting", "stalled")
+_LATEST = 2**63 - 1
+"""In 2262: a later time is as good as this one, and no database takes it."""
+_HALF = re.compile("[\ud800-\udfff]")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -105,7 +109,8 @@ def moment(text: str, now: int | None = None) -> int:
         if text[-1:] in _UNITS and text[:-1].isdecimal():
             ago = round(timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]]).total_seconds()) * NANO
             return max(1, (time.time_ns() if now is None else now) - ago)
-        return round(datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone().timestamp() * NANO)
+        time_of = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone().timestamp()
+        return min(round(time_of * NANO), _LATEST)
     except (ValueError, OverflowError, OSError):
         raise ValueError(f"{text!r} is neither a time nor how long ago, such as 7d") from None
 
@@ -116,7 +121,8 @@ def conditions(wanted: Filter) -> tuple[str, list[Any]]:
     values: list[Any] = []
     if wanted.workflow is not None:
         found.append("workflow GLOB ?")
-        values.append(wanted.workflow.replace("[", "[[]"))  # Names have brackets more often than people mean a class.
+        # Names have brackets more often than people mean a class, and `?` in the place of half a character.
+        values.append(_HALF.sub("[?]", wanted.workflow.replace("[", "[[]")))
     if wanted.states:
         marks = ", ".join("?" * len(wanted.states))
         found.append(f"(state IN ({marks}) OR (state = 'done' AND result IN ({marks})))")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from ..names import PROCESS
 from ..recording.faults import logger
 
 _START = b'{"resourceLogs":'
@@ -17,6 +18,8 @@ _START = b'{"resourceLogs":'
 class Told:
     """An event."""
 
+    process: str
+    """What names the process that told it."""
     name: str
     at: int
     """Nanoseconds since the Unix epoch."""
@@ -43,8 +46,12 @@ def told_by_others(file: Path, head: str) -> Iterator[Told]:
 def _event(line: bytes) -> Told | None:
     """The event of a line; None where a full disk or a killed process has torn it."""
     try:
-        record = json.loads(line[max(0, line.rfind(_START)) :])["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]
+        (of_process,) = json.loads(line[max(0, line.rfind(_START)) :])["resourceLogs"]
+        record = of_process["scopeLogs"][0]["logRecords"][0]
         return Told(
+            next(
+                pair["value"]["stringValue"] for pair in of_process["resource"]["attributes"] if pair["key"] == PROCESS
+            ),
             record["eventName"],
             int(record["timeUnixNano"]),
             record.get("traceId", ""),
@@ -52,7 +59,7 @@ def _event(line: bytes) -> Told | None:
             bool(record.get("flags", 0) & 1),
             {pair["key"]: _plain(pair["value"]) for pair in record["attributes"]},
         )
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, StopIteration):
         return None
 
 

@@ -266,7 +266,7 @@ def attributes(pairs: Any) -> Attributes:
                 read = _value(value)
                 if read is not None:
                     found[key] = read
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, LookupError, ValueError, AttributeError):
         return attributes_of_any(pairs)
     return found
 

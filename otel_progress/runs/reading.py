@@ -103,11 +103,12 @@ def open_source(source: str | Path, wanted: Filter = Filter()) -> Source:  # noq
             raise SourceError("standard input is closed")
         return Source([spooled(sys.stdin.buffer, "standard input")])
     path = Path(source)
-    runs = folder_of_records(path)
-    if runs is None:
-        return Source([opened_input(path)])
-    records = records_in(runs)
     try:
+        runs = folder_of_records(path)
+        if runs is None:
+            return Source([opened_input(path)])
+        next(runs.iterdir(), None)  # Says why, where it cannot be read.
+        records = records_in(runs)
         collected = None if records else collector_files(path)
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror or error}") from None
@@ -117,7 +118,11 @@ def open_source(source: str | Path, wanted: Filter = Filter()) -> Source:  # noq
 
 
 def folder_of_records(path: Path) -> Path | None:
-    """The folder that holds the records, where `path` is one, or that of a project; None where it is something else."""
+    """The folder that holds the records, where `path` is one, or that of a project; None where it is something else.
+
+    Raises:
+        OSError: it may not be looked into.
+    """
     if not path.is_dir() or is_record(path):
         return None
     for runs in (path, path / "runs", path / FOLDER / "runs"):

@@ -23,8 +23,10 @@ from .appending import Appending, Stream
 from .logs import LOGS, log_processor
 from .others import Told, told_by_others
 from .place import FOLDER, KEEP, KEEP_DAYS, writable
+from .problems import Problems
 from .pruning import prune
-from .writer import Writer
+from .states import processes_of
+from .writer import EVENTS, Writer
 
 SPANS = "spans.jsonl"
 EXPORTED = "exported.txt"
@@ -90,6 +92,14 @@ class Record:
         """What other processes than this one told in it."""
         return iter(()) if self._writer is None else told_by_others(self._writer.file.path, self._writer.head)
 
+    def tells_of(self, run: str) -> bool:
+        """Whether anything of a run is in it, which may be nothing where it is incomplete."""
+        return self.fault is None or any(_is_in(self.folder / name, run) for name in (EVENTS, SPANS))
+
+    def living(self) -> set[str]:
+        """The names of the processes that may write to it still: children that outlive their parent."""
+        return {each.name for each in processes_of(self.folder, Problems()) if each.lives} if self.path else set()
+
     def _file(self, name: str) -> Appending:
         file = Appending(self.folder / name)
         self._appended.append(file)
@@ -112,6 +122,14 @@ class _Ended(FileSpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         return super().export([span for span in spans if PENDING not in (span.attributes or ())])
+
+
+def _is_in(file: Path, run: str) -> bool:
+    try:
+        with file.open("rb") as lines:
+            return any(run.encode() in line and line.endswith(b"}\n") for line in lines)  # Else it is torn.
+    except OSError:
+        return False
 
 
 def _safe(program: str) -> str:

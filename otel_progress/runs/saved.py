@@ -12,6 +12,7 @@ from ..recording.visible import printable
 from .ledger import Ledger, Totals
 
 Say = Callable[[str], None]
+_LATEST = 2**63 - 1
 _NOTE = "a saved store does not tell whether its run goes on"
 
 
@@ -37,7 +38,7 @@ def ledger_of(document: Mapping[str, Any], otherwise: str, say: Say) -> Ledger:
         _text(told.get("run_id")) or otherwise,
         _text(told.get("workflow")),
         trace_id=trace[1] if len(trace) == 4 else None,
-        started=parse_timestamp(told.get("started")),
+        started=_time(told.get("started")),
         note=_NOTE,
     )
     for name, entry in metrics.items():
@@ -55,11 +56,11 @@ def _object(value: object, name: str, say: Say) -> dict[str, Any]:
 
 
 def _add(ledger: Ledger, name: str, entry: dict[str, Any], say: Say) -> None:
-    started = parse_timestamp(entry.get("start_time"))
+    started = _time(entry.get("start_time"))
     if started is None:
         say(f"{names.PROGRESS_METRICS}: {name!r} has no start_time that is a time")
         return
-    ended = parse_timestamp(entry.get("end_time"))
+    ended = _time(entry.get("end_time"))
     visits, revision = max(_count(entry.get("visits")), 1), _count(entry.get("revisions"))
     totals = ledger.by_spans[name] = Totals(
         started,
@@ -92,6 +93,12 @@ def _results(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _text(value: object) -> str:
     return printable(value) if isinstance(value, str) else ""
+
+
+def _time(value: object) -> int | None:
+    """`value`, if it is a time; of one that no number of 64 bits has (before 1677, after 2262) the next one."""
+    time = parse_timestamp(value)
+    return None if time is None else max(-_LATEST, min(time, _LATEST))
 
 
 def _count(value: object) -> int:

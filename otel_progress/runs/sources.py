@@ -222,8 +222,10 @@ def _begins_as_otlp(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             return file.read(_OTLP_BEGINS_IN).lstrip().startswith(_OTLP_BEGINNINGS)
-    except OSError:
+    except FileNotFoundError:  # It was rotated away at this moment.
         return False
+    except OSError:
+        return True  # It may, and whoever reads it is told why that cannot be.
 
 
 def opened_input(path: Path) -> Input:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ except ImportError:  # Not a POSIX system.
 SILENT = 10.0
 """Seconds without a sign of life from which a process that is there counts as stalled; it gives one every second."""
 _LARGEST = 65_536
-_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs")
+_NETWORK = re.compile(r"nfs4?|cifs|smb3|smbfs|9p|virtiofs|vboxsf|ceph|lustre|glusterfs|beegfs|gpfs|afs|fuse\..*")
+"""Kinds of file systems that others may write to, too; what lies behind `fuse` nobody knows."""
+_OCTAL = re.compile(r"\\([0-7]{3})")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _NOTHING: tuple[State, str] = ("unknown", "nothing tells whether it still runs")
 NO_END: tuple[State, str] = ("unknown", "its end was not recorded")
@@ -218,7 +221,8 @@ def _lives(told: dict[str, Any]) -> bool | str | None:
         return False if Path("/proc/self/stat").exists() else None
     except (OSError, ValueError):
         return None
-    if fields[0] in {b"Z", b"X"} or told.get("start_ticks") not in {None, int(fields[19])}:
+    ticks = told.get("start_ticks")
+    if fields[0] in {b"Z", b"X"} or (type(ticks) is int and ticks != int(fields[19])):
         return False
     return "stopped" if fields[0] in {b"T", b"t"} else True
 
@@ -237,13 +241,17 @@ def _held(descriptor: int, path: Path, *, alone: bool = False) -> bool | None:
 
 def _is_on_network(path: Path) -> bool:
     try:
-        mounts = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
+        mounts = Path("/proc/mounts").read_text("utf-8", "replace").split("\n")
     except OSError:
         return False
-    place = str(path.resolve())
-    kinds = [
-        (len(point), kind)
-        for _, point, kind, *_ in (line.split() for line in mounts)
-        if place == point or place.startswith(point.rstrip("/") + "/")
-    ]
-    return bool(kinds) and max(kinds)[1] in _NETWORK
+    return _NETWORK.fullmatch(_kind_at(str(path.resolve()), mounts)) is not None
+
+
+def _kind_at(place: str, mounts: Iterable[str]) -> str:
+    """The kind of the file system that has `place`: of those mounted the innermost, and there the last."""
+    longest, found = 0, ""
+    for _, point, kind, *_ in (line.split(" ") for line in mounts if line):
+        point = _OCTAL.sub(lambda code: chr(int(code[1], 8)), point).rstrip("/") + "/"  # noqa: PLW2901 - a blank is \040
+        if len(point) >= longest and f"{place}/".startswith(point):
+            longest, found = len(point), kind
+    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import threading
 from collections.abc import Callable, Generator
 from typing import Any
@@ -50,6 +51,16 @@ def telling(sent: Callable[[bool], object]) -> Generator[None]:
         _last.sent = None
 
 
+def _hide(record: logging.LogRecord) -> bool:
+    """Take secrets out of what urllib3 logs of a request of ours: at its level DEBUG that has the whole address."""
+    if getattr(_last, "asks", False):
+        record.msg, record.args = without_secrets(record.getMessage()), None
+    return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_hide)
+
+
 class _Body(io.BytesIO):
     """The body of a request, read when there is a connection: before that, nobody can have taken it."""
 
@@ -91,11 +102,14 @@ class Session(requests.Session):
         return response
 
     def _request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        _last.asks = True
         try:
             response = super().request(*args, **kwargs)
         except requests.RequestException as error:  # The SDK logs it, and the address is in it.
             said = without_secrets(str(error))
             raise type(error)(said, request=error.request, response=error.response) from None
+        finally:
+            _last.asks = False
         if response.status_code < 300:
             _last.rejected = self._refused_part(response)
         elif response.status_code < 400:

@@ -33,11 +33,14 @@ _LOOK_AGAIN = 0.05
 _FLUSHED_AFTER = 0.8  # Of the bound. The rest is for what is to be said.
 
 
-def exit_on_sigterm(finish: Callable[[], object], *, at_once: bool = True) -> bool:
+def exit_on_sigterm(
+    finish: Callable[[], object], *, at_once: bool = True, before: Callable[[], object] | None = None
+) -> bool:
     """Turn SIGTERM into a SystemExit with code 143, and see to it that the process has ended within its exit timeout.
 
     `finish`, which exports what there is, is called once: at the process's end, or while it ought to end and does not.
     With `at_once` false SIGTERM still kills, and no thread is started, until `watch` is called.
+    `before` is an exit handler that is there already, and that is to come before `finish`, but for SIGTERM.
 
     Children die of SIGTERM as they would without us. False where it cannot be, or where the program handles SIGTERM.
     """
@@ -48,11 +51,17 @@ def exit_on_sigterm(finish: Callable[[], object], *, at_once: bool = True) -> bo
         is_main = threading.current_thread() is threading.main_thread()
         if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
             return False
-        leaving = _Leaving(finish)
+        leaving = _Leaving(finish, before)
         leaving.install()
     if at_once:
         leaving.watch()
     return True
+
+
+def finish_after(handler: Callable[[], object]) -> None:
+    """Have an exit handler called before all that are registered by now."""
+    atexit.unregister(handler)
+    atexit.register(handler)
 
 
 def watch() -> None:
@@ -111,8 +120,11 @@ def _waited(event: threading.Event, until: float) -> bool:
 class _Leaving:
     """How this process leaves after SIGTERM."""
 
-    def __init__(self, finish: Callable[[], object]) -> None:
+    def __init__(self, finish: Callable[[], object], before: Callable[[], object] | None) -> None:
         self._finish = finish
+        self._before = before
+        self._is_exiting = False
+        """Whether exit handlers are called, where a SystemExit would end one of them and nothing else."""
         self._once = threading.Lock()
         self._finishing = threading.Event()
         self._finished = threading.Event()
@@ -123,6 +135,9 @@ class _Leaving:
     def install(self) -> None:
         """Have the handler installed, but let SIGTERM still kill: nothing is recorded yet, and nobody watches."""
         atexit.register(self.finish)
+        if self._before is not None:
+            finish_after(self._before)
+            atexit.register(self._exits)
         signal.signal(signal.SIGTERM, self._leave)
         self._in_c = _set_in_c(None)
         if hasattr(os, "register_at_fork"):
@@ -156,6 +171,11 @@ class _Leaving:
         if self._came_late:
             die_of_sigterm()
 
+    def _exits(self) -> None:
+        self._is_exiting = True
+        if process.terminated:  # Then nobody waits for anything.
+            self.finish()
+
     def _leave(self, number: int, _frame: FrameType | None) -> None:
         _restore_default()  # So that a second one kills at once.
         process.terminated = True
@@ -163,7 +183,9 @@ class _Leaving:
         with contextlib.suppress(OSError):
             os.write(self._teller, b".")
         if not self._finishing.is_set():
-            sys.exit(128 + number)
+            if not self._is_exiting:
+                sys.exit(128 + number)
+            self.finish()
         self._came_late = True
         if self._finished.is_set():
             die_of_sigterm()
@@ -187,5 +209,5 @@ class _Leaving:
     def _in_child(self) -> None:
         if signal.getsignal(signal.SIGTERM) == self._leave:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        process.terminated = self._came_late = False
+        process.terminated = self._came_late = self._is_exiting = False
         process.flush_by = math.inf

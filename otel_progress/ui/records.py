@@ -39,7 +39,7 @@ class Records:
         self.name = source or str(FOLDER)
         self.shown = self.name if source is not None and "://" in source else str(Path(self.name).absolute())
         """Where they are, for people."""
-        self._place = Path(self.name) if source is None or folder_of_records(Path(source)) is not None else None
+        self._place = Path(self.name) if source is None or _has_records(Path(source)) else None
         self._source = self._opened() if self._place is not None else open_source(self.name)
         self._index: Index | None = None
         self._rests_until = 0.0
@@ -119,3 +119,11 @@ class Records:
         self.rest = max(_FRESH, _RATHER * (time.monotonic() - began))
         self._rests_until = time.monotonic() + self.rest
         return self._index
+
+
+def _has_records(path: Path) -> bool:
+    """Whether it is a folder of records; one that may not be looked into is none, and says so when it is opened."""
+    try:
+        return folder_of_records(path) is not None
+    except OSError:
+        return False
