@@ -19,7 +19,7 @@ from otel_progress.runs import Attempt, Item, Link, SourceError, Version, read, 
 from otel_progress.runs.collect import Collector
 from otel_progress.runs.documents import MOST_BYTES
 from otel_progress.runs.ledger import Ledger
-from otel_progress.runs.otlp import take
+from otel_progress.runs.otlp import attributes, take
 
 from .records import (
     RUN,
@@ -598,6 +598,18 @@ def test_an_attribute_whose_value_is_none_of_otlp(value: Any, tmp_path: Path) ->
         runs, problems = everything(write(tmp_path / "t.jsonl", [json.dumps(line), *GOOD[1:]]))
         assert [run.stages[0].visits for run in runs] == [1]
         assert problems == []
+
+
+def test_arrays_in_arrays_as_deep_as_a_parser_takes_them() -> None:
+    """From Python 3.12 on that is deeper than Python's functions may call each other."""
+    value: dict[str, Any] = {"stringValue": "x"}
+    nested = value
+    for _ in range(5000):
+        nested = {"arrayValue": {"values": [nested]}}
+    pairs = [{"key": "deep", "value": nested}, {"key": "flat", "value": {"arrayValue": {"values": [value]}}}]
+    found = attributes(pairs)
+    assert found["flat"] == ("x",)
+    assert str(found["deep"]) == "(" * 8 + "None" + ",)" * 8
 
 
 def test_texts_and_numbers_that_no_database_takes(tmp_path: Path) -> None:

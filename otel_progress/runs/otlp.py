@@ -21,6 +21,8 @@ _KINDS: dict[str, SpanKind] = {
     names.SPAN_ITEM: "item",
 }
 _LATEST = 2**63
+_DEEPEST = 8
+"""Arrays in arrays: attributes have none. What a file nests deeper nobody reads."""
 _EVENT_NAME = "event.name"
 """Where collectors from before the field have it."""
 
@@ -283,7 +285,7 @@ def attributes_of_any(pairs: object) -> Attributes:
     return found
 
 
-def _value(value: dict[str, Any]) -> Any:
+def _value(value: dict[str, Any], depth: int = _DEEPEST) -> Any:
     for kind, inner in value.items():
         if kind in {"stringValue", "boolValue"}:
             return inner if isinstance(inner, (str, bool)) else None
@@ -294,8 +296,9 @@ def _value(value: dict[str, Any]) -> Any:
                 return float(inner)
         except (TypeError, ValueError, OverflowError):
             return None
-        if kind == "arrayValue" and isinstance(inner, dict):
-            return tuple(map(_value, _objects(cast("dict[str, Any]", inner).get("values"))))
+        if kind == "arrayValue" and isinstance(inner, dict) and depth:
+            values = _objects(cast("dict[str, Any]", inner).get("values"))
+            return tuple([_value(each, depth - 1) for each in values])
     return None
 
 
