@@ -516,3 +516,17 @@ with workflow("outer"):
     assert rows(done.stderr)["late"] == ["1", "0", "0", "0", "running"]
     assert "bandoned" not in done.stderr
     otlp.wait_until(lambda: ended(tmp_path)["late"] == 1)
+
+
+def test_a_record_by_a_relative_name_is_where_the_program_began(tmp_path: Path) -> None:
+    code = """
+        import os
+        from otel_progress import stage
+        os.mkdir("elsewhere")
+        os.chdir("elsewhere")
+        with stage("draft"):
+            pass
+        """
+    assert otlp.run_code(tmp_path, code, OTEL_PROGRESS_RECORD="record").stderr == ""
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
+    assert (tmp_path / "record" / "events.jsonl").stat().st_size > 0

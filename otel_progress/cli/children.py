@@ -7,6 +7,7 @@ A forked child has everything of its parent. One that is started anew (spawn, fo
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.util
 import os
@@ -78,7 +79,10 @@ def join(service_name: str | None = None) -> bool:
     folder = os.environ.get(OTEL_PROGRESS_RECORD)
     if _joined is not None or not folder:
         return False
-    _joined = _Joined(Path(folder), service_name)
+    place = Path(folder)
+    with contextlib.suppress(OSError):  # As it is named now, wherever the program goes.
+        place = place.absolute()
+    _joined = _Joined(place, service_name)
     return True
 
 
