@@ -49,6 +49,24 @@ class Visit(Recorded):
     Its methods tell what only the workflow knows. None raises, and all do nothing after the end.
     """
 
+    # What every visit has from the first, so that what else many have is not more than Python keeps without a dict.
+    __slots__ = (
+        "at_once",
+        "attempts",
+        "code",
+        "ended",
+        "eventful",
+        "item",
+        "node",
+        "platforms",
+        "record",
+        "recorder",
+        "revision",
+        "run",
+        "shared",
+        "stage",
+    )
+
     serial = 0
     """Tells the visits of one process apart, in the order in which they started."""
     follows: tuple[Followed, ...] = ()
@@ -61,7 +79,7 @@ class Visit(Recorded):
     """Whether all sinks have been told of its beginning."""
     is_left = False
     """Ended before that by another thread: its own tells of the end too."""
-    eventful = False
+    eventful: bool
     """Whether anything of it is set that is told below of platforms of its own, items, attempts, waits, an action,
     versions and what a tracker began: most visits have none, and nobody asks them for each."""
     by_tracker = False
@@ -72,7 +90,7 @@ class Visit(Recorded):
     """Of one that a tracker began: which nodes ended inside it."""
     handed_over = False
     """Whether a tracker began it and the stage's own code took it over."""
-    platforms: Platforms = NO_PLATFORMS
+    platforms: Platforms
     item_platform: str | None = None
     """What it works for: the item of a batch flow, or the platform that it named last."""
     platform_since = 0
@@ -83,7 +101,7 @@ class Visit(Recorded):
     """The platforms that it named one by one."""
     items: MutableMapping[object, Item] = _NO_ITEMS
     """Open items of a batch (or the one exec of a plain node), by the task or thread that works on them."""
-    revision: int | None = None
+    revision: int | None
     """The workflow's revision count when the visit started, or first known after that."""
     latest_revision: int | None = None
     retries = 0
