@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from ..names import Result
 from .call import Call
 from .faults import report
-from .live import Recorded, Run
+from .live import NOWHERE, Recorded, Run
 from .order import MOST_WORKERS
 from .stages import StageRecord
 from .store import (
@@ -49,33 +49,48 @@ class Visit(Recorded):
     Its methods tell what only the workflow knows. None raises, and all do nothing after the end.
     """
 
-    # What every visit has from the first, so that what else many have is not more than Python keeps without a dict.
+    # What every visit has: it takes less time there, and most have nothing else.
     __slots__ = (
         "at_once",
         "attempts",
+        "before",
+        "clock",
         "code",
+        "context",
         "ended",
         "eventful",
+        "follows",
+        "has_begun",
         "item",
         "node",
+        "number",
+        "parent",
+        "parent_context",
         "platforms",
         "record",
         "recorder",
+        "result",
         "revision",
         "run",
+        "serial",
         "shared",
+        "span",
+        "span_context",
         "stage",
+        "started",
+        "untold",
+        "worker",
     )
 
-    serial = 0
+    serial: int
     """Tells the visits of one process apart, in the order in which they started."""
-    follows: tuple[Followed, ...] = ()
+    follows: tuple[Followed, ...]
     """The visits that it is known to follow."""
-    number = 1
+    number: int
     """1 for the first visit of the stage for this item, 2 for its first repeat."""
-    span_context = trace.INVALID_SPAN_CONTEXT
+    span_context: trace.SpanContext
     """That of its span, if that is one: it is asked for again and again."""
-    has_begun = False
+    has_begun: bool
     """Whether all sinks have been told of its beginning."""
     is_left = False
     """Ended before that by another thread: its own tells of the end too."""
@@ -132,8 +147,11 @@ class Visit(Recorded):
             self.stage, self.item = code.name, (code.name, item)
         else:
             self.stage, self.item = record.name, item
-        # What is read again and again is kept in the object itself: to find a default in the class takes longer.
-        self.ended, self.eventful, self.platforms, self.revision = None, False, NO_PLATFORMS, None
+        self.serial, self.number, self.follows = 0, 1, ()
+        self.parent = self.worker = self.ended = self.result = self.untold = self.revision = None
+        self.eventful = self.has_begun = False
+        self.platforms, self.context = NO_PLATFORMS, NOWHERE
+        self.span, self.span_context = trace.INVALID_SPAN, trace.INVALID_SPAN_CONTEXT
         self.attempts = code.attempts
         self.at_once = code.at_once
         """Whether who begins it ends it, so that nobody need ask."""
