@@ -92,23 +92,51 @@ class Beginning(Enum):
 class Run(Recorded):
     """One execution of a workflow."""
 
-    open_here = True
+    # What every run has from the first, and every visit asks for. Of more than thirty others Python makes a dict.
+    __slots__ = (
+        "beginning",
+        "begun",
+        "beyond",
+        "ended",
+        "ending",
+        "failing",
+        "id",
+        "idle",
+        "implicit",
+        "last_activity",
+        "lock",
+        "noted",
+        "open",
+        "open_here",
+        "origin",
+        "outermost",
+        "platform_names",
+        "recorder",
+        "run",
+        "shared",
+        "spellings",
+        "stages",
+        "tracked",
+        "workflow",
+    )
+
+    open_here: bool
     """Whether this process may add to it: until its end, and not in a forked child."""
-    idle = False
+    idle: bool
     """Whether it is one that nothing ends, between its stages."""
     shown = False
     """Whether its store has been told of it, so that others find it there when it is let go of."""
-    outermost: Visit | None = None
+    outermost: Visit | None
     """The visit with which a run ends that nothing else can join."""
-    last_activity = 0
+    last_activity: int
     rework = 0.0
     """Seconds of rework, each counted once: a visit inside one that is rework is not added."""
     platform_count = 0
     revision: int | None = None
     """The highest count seen; None where the workflow keeps none."""
-    failing: str | None = None
+    failing: str | None
     """The exception type that ended the last visit, if it failed."""
-    noted: Platforms = NO_PLATFORMS
+    noted: Platforms
     """The platforms last added to the run's."""
 
     def __init__(
@@ -141,8 +169,8 @@ class Run(Recorded):
         """Names beyond those that are told apart, as far as they were asked for: they are found at once again."""
         self.spellings: dict[str, str] = {}
         """The name of each stage by what its spellings have in common."""
-        # What every visit asks for is kept in the object itself: to find a default in the class takes longer.
-        self.ended, self.open_here, self.idle, self.outermost = None, True, False, None
+        self.ended = self.outermost = self.failing = None
+        self.open_here, self.idle, self.last_activity, self.noted = True, False, 0, NO_PLATFORMS
         self.open: dict[Visit, None] = {}
         self.ending: dict[Visit, None] = {}
         """Visits that have ended, while the sinks are told of it."""
