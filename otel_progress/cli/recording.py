@@ -80,10 +80,11 @@ class Recording(CountingSink):
         """Take part in the process that the program is about to run in."""
         # That of `multiprocessing`, which is imported with us, waits for the program's children, and ends daemons among
         # them: they are to have told all that they tell.
-        children_end: Callable[[], object] = vars(multiprocessing.util)["_exit_function"]
+        children_end: Callable[[], object] | None = vars(multiprocessing.util).get("_exit_function")
         if not exit_on_sigterm(self._finish, at_once=False, before=children_end):
             atexit.register(self._finish)
-            finish_after(children_end)
+            if children_end is not None:
+                finish_after(children_end)
         children.leave()
         default.show(False)  # What goes on is told once.
         self._record = Record(program_name())
