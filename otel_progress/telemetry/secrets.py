@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _USER = re.compile(r"//\S*@")  # A password may have all in it that should be escaped and is not.
-_USER_ALONE = re.compile(r"(?<!\S)(['\"(]?(?:(?:[A-Za-z][\w+.-]*:)?/)?)\S*@")
+_USER_ALONE = re.compile(r"(?<!\S)(['\"(]?(?:(?:[A-Za-z][\w+.-]*:)?/)?)\S+@")
 """The same where nobody wrote `//`: such an address leads nowhere, and is said all the same."""
 _QUERY = re.compile(r"(?:\?|(?<=\S)#)[^\s)'\"]+")
 
