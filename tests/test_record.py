@@ -352,6 +352,19 @@ def test_a_full_disk_costs_lines_and_tears_no_other(
     assert said.getMessage().endswith("is incomplete (No space left on device)")
 
 
+def test_a_full_disk_is_said_once_whatever_files_are_on_it(
+    tmp_path: Path, disk: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    forget()
+    disk(0)
+    files = [Appending(tmp_path / "record" / name) for name in ("events.jsonl", "spans.jsonl")]
+    for file in files:
+        file.append(b"{}\n")
+    assert [file.fault for file in files] == ["No space left on device"] * 2
+    (said,) = caplog.records
+    assert said.getMessage().startswith(f"{tmp_path / 'record'} cannot be written: ")
+
+
 def test_a_full_disk_is_said_at_the_end_and_costs_nothing_else(
     disk: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -24,6 +24,7 @@ SLOW = 0.02
 """Seconds that a write takes at most where all is well."""
 _PAGE = 4096  # Bytes; where pages are larger, they are so many times larger.
 _UNKNOWN, _WRITING = -1, -2  # Instead of what is left of a page.
+_OF_DISKS = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -118,7 +119,8 @@ class Appending:
     def fail(self, error: OSError) -> None:
         """Note why it is incomplete, and say it once."""
         self.fault = error.strerror
-        report(f"{self.path} cannot be written: what is recorded is incomplete ({error.strerror})")
+        place = self.path.parent if error.errno in _OF_DISKS else self.path  # Said once, not of each file there.
+        report(f"{place} cannot be written: what is recorded is incomplete ({error.strerror})")
 
     def _write(self, data: bytes) -> int:
         try:
