@@ -12,8 +12,10 @@ import pytest
 from opentelemetry.context import Context
 from pocketflow import Flow, Node
 
-from otel_progress import PocketFlowInstrumentor, stage, workflow
+from otel_progress import PocketFlowInstrumentor, add_sink, stage, workflow
 from otel_progress.recording import later
+from otel_progress.recording.sink import Sink
+from otel_progress.recording.visits import Visit
 from otel_progress.sinks.measurements import Measurements, Record
 
 from .conftest import Telemetry
@@ -190,6 +192,28 @@ def test_a_visit_of_a_coroutine_takes_few_calls(telemetry: Telemetry) -> None:
     with workflow("w", shared=shared):
         once()
         assert calls_of_ours(lambda: [once() for _ in range(10)]) <= 10 * 49
+
+
+def test_no_visit_and_no_run_has_more_attributes_than_python_keeps_without_a_dict(telemetry: Telemetry) -> None:
+    """Thirty, beside what is in slots: to make a dict of them takes some microseconds."""
+    most = list[int]()
+
+    class Look(Sink):
+        def visit_ended(self, visit: Visit) -> None:
+            most.extend((len(vars(visit)), len(vars(visit.run))))
+
+    add_sink(Look())
+    again = Again()
+    again.next(again, "again")
+    again.next(Node())
+    platforms = {"task_requirements": {"platforms": ["x", "y"]}, "quality_control": {"revision_count": 2}}
+    PocketFlowInstrumentor().instrument()
+    try:
+        Flow(again).run({"left": 3, **platforms})
+    finally:
+        PocketFlowInstrumentor().uninstrument()
+    assert len(most) == 8
+    assert max(most) <= 30
 
 
 @pytest.mark.usefixtures("unasked")

@@ -88,8 +88,7 @@ class Appending:
             try:
                 if left < 0:
                     left = -os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE
-                if left < len(line) <= _PAGE:
-                    line = b" " * left + line
+                line = _blanks(left, line) + line
                 sent = os.write(self._descriptor, line)
             except OSError:  # Not opened yet, for one.
                 pass
@@ -129,8 +128,7 @@ class Appending:
             if error.errno != errno.EBADF:  # It is not open, or the program has closed it, as daemons do.
                 raise
         self._descriptor = self._open()
-        left = -os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE  # The file may be there.
-        blanks = b" " * left if left < len(data) <= _PAGE else b""
+        blanks = _blanks(-os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE, data)  # The file may be there.
         return max(0, os.write(self._descriptor, blanks + data) - len(blanks))
 
     def _open(self) -> int:
@@ -140,6 +138,11 @@ class Appending:
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_SH)  # Held until the last process that has it open ends.
         return descriptor
+
+
+def _blanks(left: int, line: bytes) -> bytes:
+    """What stands before a line that would not fit into what is `left` of the page that the file ends in."""
+    return b" " * left if left < len(line) <= _PAGE else b""
 
 
 class Stream(io.TextIOBase):

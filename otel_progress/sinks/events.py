@@ -113,7 +113,7 @@ class EventSink(Sink):
         if visit.eventful:
             more = state_of(visit).encode()
         elif visit.revision is not None or visit.platforms.count:
-            more = texts.state_of(visit)
+            more = texts.plain_state_of(visit)
         if parent is not visit.run and isinstance(parent, Visit) and parent in self._open:
             more += text_of(names.PARENT_VISIT_ID, f"{self._out.process}.{parent.serial}").encode()
         if parent is not None and parent.context is not visit.parent_context:  # Then there may be a span between them.
@@ -133,7 +133,7 @@ class EventSink(Sink):
         if visit.eventful or visit.error_type is not None:
             more = outcome_of(visit).encode()
         elif visit.revision is not None or visit.platforms.count:
-            more = texts.state_of(visit)
+            more = texts.plain_state_of(visit)
         if self._progress and (progress := self._progress.get(visit)) is not None:
             progress.waits = False
         template = texts.ended if visit.result == "success" else texts.ended_by(visit.result)

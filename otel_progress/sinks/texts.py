@@ -107,7 +107,7 @@ class StageTexts:
         values = f"{_RESULT}{result}{_ATTEMPTS}".encode() + b"%d" + _DURATION.encode() + b"%d.%09d}}"
         return self._line(event, "", values)
 
-    def state_of(self, visit: Visit) -> bytes:
+    def plain_state_of(self, visit: Visit) -> bytes:
         """The platforms and revision of one to which nothing else has happened."""
         platforms, revision, state = self._state
         if visit.platforms is not platforms or visit.revision != revision:
@@ -189,6 +189,8 @@ def state_of(visit: Visit) -> str:
 
 def _items(visit: Visit) -> str:
     total = visit.items_total
+    if total is None and not visit.items_done and not visit.items_failed:
+        return ""
     text = "" if total is None else _whole(names.STAGE_ITEMS_TOTAL, total)
     text += _whole(names.STAGE_ITEMS_DONE, visit.items_done)
     return text + _whole(names.STAGE_ITEMS_FAILED, visit.items_failed)
@@ -196,9 +198,7 @@ def _items(visit: Visit) -> str:
 
 def progress_of(visit: Visit) -> str:
     """What of a visit changes while it goes on."""
-    text = state_of(visit) + _whole(names.STAGE_ATTEMPTS, visit.attempts)
-    if visit.items_total is not None or visit.items_done or visit.items_failed:
-        text += _items(visit)
+    text = state_of(visit) + _whole(names.STAGE_ATTEMPTS, visit.attempts) + _items(visit)
     if visit.waits and (reason := visit.waiting_for) is not None:
         text += text_of(names.WAIT_REASON, reason)
     return text
@@ -214,6 +214,5 @@ def outcome_of(visit: Visit) -> str:
             text += _whole(names.STAGE_RETRY_COUNT, visit.retries)
         if visit.wait:
             text += _number(names.STAGE_WAIT, visit.wait)
-        if visit.items_total is not None or visit.items_done or visit.items_failed:
-            text += _items(visit)
+        text += _items(visit)
     return text + state_of(visit)
