@@ -132,6 +132,36 @@ def test_the_events_of_a_run(telemetry: Telemetry, told: Told) -> None:
     ]
 
 
+@pytest.mark.parametrize("nanos", [0, 1, 12_345, 999_999_999, 1_000_000_000, 1_000_000_001, 86_400_000_000_001])
+def test_durations_of_every_length(telemetry: Telemetry, told: Told, nanos: int) -> None:
+    with stage("draft"):
+        telemetry.time.wall += nanos
+        telemetry.time.monotonic += nanos
+    (ended,) = told[0].events("stage.ended")
+    assert ended["duration"] == nanos / SECOND
+
+
+def test_platforms_and_revisions_that_change_between_visits_and_within_them(telemetry: Telemetry, told: Told) -> None:
+    shared: dict[str, Any] = {}
+
+    def now_says(platforms: list[str], revision: int) -> None:
+        shared["task_requirements"] = {"platforms": platforms}
+        shared["quality_control"] = {"revision_count": revision}
+
+    with workflow("w", shared=shared):
+        for platforms, revision in ((["x"], 0), (["x"], 1), (["x", "y"], 1), (["x"], 0)):
+            now_says(platforms, revision)
+            with stage("draft"):
+                pass
+        with stage("draft"):
+            now_says(["z"], 3)
+    lines = [
+        (event["stage.platforms"], event["stage.revision"]) for event in told[0].events() if "stage.visit" in event
+    ]
+    at_once = [(["x"], 0), (["x"], 1), (["x", "y"], 1), (["x"], 0)]
+    assert lines == [each for each in at_once for _ in range(2)] + [(["x"], 0), (["z"], 0)]
+
+
 def test_a_run_that_ends_well_says_nothing_of_a_failure_in_it(telemetry: Telemetry, told: Told) -> None:
     lines, _ = told
     for failing in (False, True):
@@ -617,6 +647,25 @@ def test_what_cannot_be_written_in_time_is_said(behind: Writer, caplog: pytest.L
     behind.finish(0)
     assert "5 events were not written" in caplog.text
     assert behind.file.fault == "it takes too long to write"
+
+
+def test_slow_writes_with_a_quick_one_among_them_are_no_slow_disk(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, now, takes = os.write, [0.0], iter([0.03, 0.03, 0.001, 0.03, 0.03, 0.001])
+    for module in ("appending", "writer"):
+        monkeypatch.setattr(f"otel_progress.runs.{module}.perf_counter", lambda: now[0])
+    assert writer.begin()
+    writer.write(b"{}\n")
+
+    def take(descriptor: int, data: bytes) -> int:
+        now[0] += next(takes)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", take)
+    for _ in range(6):
+        writer.write(b"{}\n")
+    assert not writer.is_behind
 
 
 def test_a_busy_interpreter_is_no_slow_disk(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
