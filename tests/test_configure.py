@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_progress import configure
 from otel_progress.telemetry.exporters import Exporter
+from otel_progress.telemetry.secrets import without_secrets
 
 from . import otlp
 
@@ -600,3 +601,16 @@ def test_metrics_reach_a_file_too(tmp_path: Path) -> None:
         tmp_path, program("configure()"), OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="otlp_json_file"
     )
     assert "otel_progress.stage.duration" in json.dumps([json.loads(line) for line in ended.stdout.splitlines()])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:p@ss@host:4318/v1?key=1#f", "http://host:4318/v1"),
+        ("user:pw@host:4318", "host:4318"),
+        ("http:/user:pw@host", "http:/host"),
+        ("no exporter @stage names, see #5?", "no exporter @stage names, see #5?"),
+    ],
+)
+def test_secrets_of_addresses_are_taken_out_and_nothing_else(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
