@@ -76,8 +76,6 @@ STAGE_RETRY_COUNT: Final = "otel_progress.stage.retries"
 PARENT_VISIT_ID: Final = "otel_progress.parent.visit_id"
 PARENT_SPAN_ID: Final = "otel_progress.parent.span_id"
 DURATION: Final = "otel_progress.duration"
-RECORD: Final = "otel_progress.record"
-"""On the resource of events: the name of the record's folder."""
 PROCESS: Final = "otel_progress.process"
 """On the resource of events: what tells a process from every other of a record, one with the same id too."""
 ERROR_TYPE: Final = error_attributes.ERROR_TYPE

@@ -91,7 +91,7 @@ def event(
     }
     if span_id:
         made |= {"traceId": TRACE, "spanId": span_id}
-    told = {"service.name": "studio", "process.pid": int(process.partition("-")[0]), OURS + "process": process}
+    told = {"service.name": "studio", OURS + "process": process}
     scoped = {"scope": {"name": names.SCOPE}, "logRecords": [made]}
     return json.dumps({"resourceLogs": [{"resource": {"attributes": attributes(told)}, "scopeLogs": [scoped]}]})
 

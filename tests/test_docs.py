@@ -205,10 +205,7 @@ def test_attributes() -> None:
         *table("Links", "attribute"),
         *table("Event attributes", "attribute"),
         *table("Event resource", "attribute"),
-    } - {
-        "service.name",
-        "process.pid",
-    }
+    } - {"service.name"}
     documented = {*table("Span attributes", "attribute"), *table("Metric attributes", "attribute"), *events, *told}
     assert {name for name in documented if not name.startswith("exception.")} == attribute_names()
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from .. import names
-from .._version import __version__
 from ..recording import default
 from ..runs.happenings import Happening
 from ..sinks.events import EventSink
+from ..sinks.texts import head_of
 from ..telemetry.signals import in_worker
 from .notebook import Notebook
 from .telling import Telling
@@ -46,11 +45,7 @@ class Own:
     def begin(self) -> bool:
         """The process tells its first event."""
         self.process = f"{os.getpid()}-{os.urandom(3).hex()}"
-        process = json.dumps([{"key": names.PROCESS, "value": {"stringValue": self.process}}])
-        scope = json.dumps({"name": names.SCOPE, "version": __version__})
-        self.head = (
-            f'{{"resourceLogs":[{{"resource":{{"attributes":{process}}},"scopeLogs":[{{"scope":{scope},"logRecords":['
-        )
+        self.head = head_of({names.PROCESS: self.process})
         return self.display is not None
 
     def write(self, line: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import weakref
 from collections import deque
@@ -14,11 +13,11 @@ from time import perf_counter, sleep
 from opentelemetry.semconv.attributes import service_attributes
 
 from .. import names
-from .._version import __version__
 from ..recording.faults import logger, report
 from ..recording.recorder import Recorder
 from ..sinks.events import EventSink
 from ..sinks.keeper import Keeper
+from ..sinks.texts import head_of
 from .appending import SLOW, Appending
 from .processes import ProcessFile
 
@@ -68,17 +67,8 @@ class Writer:
             self.file.fail(error)
             return False
         self._own, self.process = own, own.name
-        attributes = [
-            _attribute(service_attributes.SERVICE_NAME, "stringValue", self._service_name()),
-            _attribute("process.pid", "intValue", str(own.pid)),
-            _attribute(names.RECORD, "stringValue", self._folder.name),
-            _attribute(names.PROCESS, "stringValue", own.name),
-        ]
-        scope = json.dumps({"name": names.SCOPE, "version": __version__})
-        self.head = (
-            f'{{"resourceLogs":[{{"resource":{{"attributes":[{",".join(attributes)}]}},'
-            f'"scopeLogs":[{{"scope":{scope},"logRecords":['
-        )
+        # No more than readers need, and no blanks: it stands in every line, and what is written costs by its length.
+        self.head = head_of({service_attributes.SERVICE_NAME: self._service_name(), names.PROCESS: own.name})
         self._keeper.start()
         self._look_again()
         return True
@@ -174,10 +164,6 @@ class Writer:
         self._forget()
         self._has_forked = True
         self.file.look_again(alone=False)
-
-
-def _attribute(name: str, kind: str, value: str) -> str:
-    return json.dumps({"key": name, "value": {kind: value}}, separators=(",", ":"))
 
 
 def _is_slow(took: float) -> bool:

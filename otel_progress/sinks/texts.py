@@ -128,8 +128,17 @@ def _template(text: str) -> bytes:
     return text.encode().replace(b"%", b"%%")
 
 
+def head_of(resource: dict[str, str]) -> str:
+    """What every line of a process begins with, up to its one log record: what describes the process, and the scope."""
+    described = "".join(text_of(name, value) for name, value in resource.items())[1:]
+    return (
+        f'{{"resourceLogs":[{{"resource":{{"attributes":[{described}]}},'
+        f'"scopeLogs":[{{"scope":{{"name":"{names.SCOPE}"}},"logRecords":['
+    )
+
+
 def lead_of(head: str) -> str:
-    """What every line of a process begins with, up to its time."""
+    """The same, up to its time."""
     return f'{head}{{"timeUnixNano":"'
 
 
