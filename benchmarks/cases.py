@@ -270,7 +270,7 @@ def with_the_sdk(options: Options) -> list[Line]:
     ]
     with TemporaryDirectory() as folder:
         lines = measure(rows + events_on(hand, calls, folder), options.rounds)
-    return lines + measure([tasks(hand)], max(options.rounds // 4, 3))
+    return lines + measure([tasks(hand)], max(options.rounds // 8, 3))
 
 
 def unsampled(options: Options) -> list[Line]:

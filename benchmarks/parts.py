@@ -1,6 +1,6 @@
 """Where the time of a recorded stage goes, and what no other code could save: each part beside a stage by hand.
 
-    python benchmarks/parts.py [--calls 1000] [--rounds 40]
+    python benchmarks/parts.py [--calls 250] [--rounds 160]
 
 The floor is what the SDK's public calls cost that a stage needs: a span with its attributes and link, made current and
 ended, and one record of the histogram with the span's context. That of events are two lines that are there already,
@@ -147,8 +147,8 @@ class Nowhere:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=1000, help="calls in a round (default: 1000)")
-    parser.add_argument("--rounds", type=int, default=40, help="rounds, of which the fastest counts (default: 40)")
+    parser.add_argument("--calls", type=int, default=250, help="calls in a round (default: 250)")
+    parser.add_argument("--rounds", type=int, default=160, help="rounds, of which the fastest counts (default: 160)")
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
         report(given.calls, given.rounds, Path(folder) / "record")
