@@ -193,6 +193,34 @@ def test_a_block_may_be_entered_in_one_context_and_left_in_another(
     assert telemetry.recorder.registry.runs() == []
 
 
+def test_where_a_block_is_left_in_a_copy_of_its_context_what_was_around_it_is_current(
+    telemetry: Telemetry, quiet: None
+) -> None:
+    block = stage("a")
+    with workflow("w") as run:
+        block.__enter__()
+        copy = contextvars.copy_context()
+        copy.run(block.__exit__, None, None, None)
+        assert copy.run(trace.get_current_span) is run.span
+    ended(telemetry, "success")
+
+
+def test_where_a_block_is_left_in_another_context_what_is_current_there_stays(
+    telemetry: Telemetry, quiet: None
+) -> None:
+    block = stage("a")
+
+    def leave() -> None:
+        with stage("b", shared={}) as visit:
+            block.__exit__(None, None, None)
+            assert trace.get_current_span() is visit.span
+
+    with workflow("w"):
+        block.__enter__()
+        contextvars.Context().run(leave)
+    ended(telemetry, "success")
+
+
 def test_a_block_inside_a_generator_may_be_left_in_another_context(telemetry: Telemetry, quiet: None) -> None:
     @contextlib.contextmanager
     def opened() -> Generator[str]:
