@@ -12,19 +12,11 @@ import pytest
 from opentelemetry import trace
 from pocketflow import BatchFlow, Flow, Node
 
-from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, stage, workflow
+from otel_progress import ProgressTrackerNode, stage, workflow
 
 from .conftest import Telemetry, linked
 
 Shared = dict[str, Any]
-
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Generator[None]:
-    """PocketFlow, recorded."""
-    PocketFlowInstrumentor().instrument()
-    yield
-    PocketFlowInstrumentor().uninstrument()
 
 
 def at(name: str) -> Shared:
@@ -56,7 +48,7 @@ def visits(shared: Shared) -> dict[str, int]:
 
 @pytest.mark.parametrize(("kind", "name"), SPELLINGS)
 def test_a_stage_has_the_trackers_spelling_where_the_tracker_came_first(
-    telemetry: Telemetry, instrumented: None, kind: type[Node], name: str
+    telemetry: Telemetry, instrumented: Telemetry, kind: type[Node], name: str
 ) -> None:
     shared = at(name)
     tracker = ProgressTrackerNode()
@@ -69,7 +61,7 @@ def test_a_stage_has_the_trackers_spelling_where_the_tracker_came_first(
 
 @pytest.mark.parametrize(("kind", "name"), SPELLINGS)
 def test_a_stage_has_its_class_s_name_where_the_class_came_first(
-    telemetry: Telemetry, instrumented: None, kind: type[Node], name: str
+    telemetry: Telemetry, instrumented: Telemetry, kind: type[Node], name: str
 ) -> None:
     shared = at(name)
     node = kind()
