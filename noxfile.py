@@ -1,4 +1,4 @@
-"""The checks by name: `nox -s core`, `tests`, `lint`, `bench`, `pictures`, `display`, where nox itself is installed.
+"""The checks by name: `nox -s quick`, `core`, `tests`, `lint`, `bench`, `pictures`, `display`, where nox is installed.
 
 And `frameworks`, `frameworks_heavy`: the recipes of docs/recipes.md, in environments that have the frameworks.
 """
@@ -16,36 +16,51 @@ import nox
 nox.options.default_venv_backend = "none"  # The environment is there, and a second one would take minutes.
 nox.options.sessions = ["core", "lint"]
 
-CORE = (
+QUICK = (
     "batches",
-    "clocks",
     "exceptions",
-    "generators",
     "instrumentor",
     "measurements",
     "mirror",
     "nodes",
-    "odd_code",
-    "order",
     "races",
-    "report",
     "runs",
-    "signatures",
     "spans_and_metrics",
-    "steps",
     "tracker",
     "tracker_and_code",
     "visits",
     "ways_in",
 )
+"""Test files of what every change of the recording touches, which take a second or less each."""
+
+CORE = (
+    *QUICK,
+    "clocks",
+    "generators",
+    "odd_code",
+    "order",
+    "report",
+    "signatures",
+    "steps",
+)
 """Test files of the core, which need neither other processes nor servers."""
+
+
+def _run_tests(names: tuple[str, ...], session: nox.Session) -> None:
+    files = [f"tests/test_{name}.py" for name in names]
+    session.run(sys.executable, "-m", "pytest", "-q", *files, *session.posargs)
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """The heart of the core: ten seconds, to be run at every change."""
+    _run_tests(QUICK, session)
 
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """The quick tests: about a minute."""
-    files = [f"tests/test_{name}.py" for name in CORE]
-    session.run(sys.executable, "-m", "pytest", "-q", *files, *session.posargs)
+    """The tests of the core: half a minute."""
+    _run_tests(CORE, session)
 
 
 @nox.session

@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import SpanContext
 
+from otel_progress import PocketFlowInstrumentor
 from otel_progress.recording import default
 from otel_progress.recording.faults import forget
 from otel_progress.recording.recorder import Clock, Recorder
@@ -31,6 +32,7 @@ from otel_progress.recording.settings import Settings
 from otel_progress.sinks.usual import usual_sinks
 from otel_progress.telemetry.membership import mark_spans_inside
 
+from . import otlp
 from .otlp import is_of_telemetry
 
 # No test reaches a collector that happens to run on this machine. The default endpoint is `localhost`: for what a test
@@ -232,6 +234,21 @@ def telemetry_with() -> Generator[Callable[[Settings], Telemetry]]:
 
     yield make
     default.use(previous)
+
+
+@pytest.fixture
+def instrumented(telemetry: Telemetry) -> Generator[Telemetry]:
+    """The same, with PocketFlow recorded."""
+    PocketFlowInstrumentor().instrument()
+    yield telemetry
+    PocketFlowInstrumentor().uninstrument()
+
+
+@pytest.fixture
+def receiver() -> Generator[otlp.Receiver]:
+    """A collector that takes what programs export."""
+    with otlp.receiver() as received:
+        yield received
 
 
 def using(telemetry: Telemetry) -> Iterator[Telemetry]:

@@ -36,24 +36,35 @@ def place_of(module: Path) -> str:
 
 
 def layer_of(place: str) -> int:
-    """Which layer it is in."""
-    return next(number for number, places in enumerate(LAYERS) if place in places)
+    """Which layer it is in. What is no module is a name of the package itself, on top of all."""
+    return next((number for number, places in enumerate(LAYERS) if place in places), len(LAYERS))
 
 
 def imports_of(module: Path) -> Iterator[str]:
     """The places of the package that a module imports from, wherever in it."""
     depth = len(module.relative_to(PACKAGE).parts) - 1
     for node in ast.walk(ast.parse(module.read_text("utf-8"))):
-        if not isinstance(node, ast.ImportFrom) or node.level == 0:
-            continue
-        above = depth + 1 - node.level
-        if above == 1:
-            yield place_of(module)
-        elif node.module:
-            yield node.module.split(".")[0]
-        else:
-            for alias in node.names:
-                yield alias.name
+        if isinstance(node, ast.Import):
+            yield from (place for alias in node.names for place in _absolute(alias.name, []))
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from _absolute(node.module or "", [alias.name for alias in node.names])
+        elif isinstance(node, ast.ImportFrom):
+            above = depth + 1 - node.level
+            if above == 1:
+                yield place_of(module)
+            elif node.module:
+                yield node.module.split(".")[0]
+            else:
+                for alias in node.names:
+                    yield alias.name
+
+
+def _absolute(module: str, names: list[str]) -> list[str]:
+    """The places of the package that are named by their whole names."""
+    package, _, inside = module.partition(".")
+    if package != PACKAGE.name:
+        return []
+    return [inside.split(".")[0]] if inside else names or ["__init__"]
 
 
 @pytest.mark.parametrize("module", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Generator
 from typing import Any
 
 import pytest
 from pocketflow import AsyncParallelBatchNode
 
-from otel_progress import PocketFlowInstrumentor, workflow
+from otel_progress import workflow
 
 from .conftest import Telemetry
 
 Shared = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def instrumented(telemetry: Telemetry) -> Generator[None]:
-    """PocketFlow, recorded."""
-    PocketFlowInstrumentor().instrument()
-    yield
-    PocketFlowInstrumentor().uninstrument()
+pytestmark = pytest.mark.usefixtures("instrumented")
 
 
 METRICS = ("stage.items", "stage.duration", "stage.retries", "stage.wait", "stage.active", "run.duration")

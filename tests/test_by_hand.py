@@ -6,13 +6,12 @@ import asyncio
 import copy
 import gc
 import threading
-from collections.abc import Generator
 from typing import Any
 
 import pytest
 from pocketflow import AsyncNode, AsyncParallelBatchNode, BatchNode, Node
 
-from otel_progress import PocketFlowInstrumentor, progress, stage, workflow
+from otel_progress import progress, stage, workflow
 from otel_progress.recording.settings import Settings
 
 from .conftest import Telemetry
@@ -98,13 +97,6 @@ class Plain(Node):
 
     def post(self, shared: Shared, prep_res: Any, exec_res: Any) -> Any:
         return exec_res
-
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Generator[Telemetry]:
-    PocketFlowInstrumentor().instrument()
-    yield telemetry
-    PocketFlowInstrumentor().uninstrument()
 
 
 def results(telemetry: Telemetry, name: str) -> list[Any]:

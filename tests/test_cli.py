@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,6 @@ with workflow("campaign", shared={"task_requirements": {"platforms": ["x", "y"]}
     with stage("draft"):
         pass
 """
-
-
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
 
 
 def rows(stderr: str) -> dict[str, list[str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -93,12 +92,6 @@ STUBBORN = {
             for_ever.wait()
         """,
 }
-
-
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
 
 
 def program(folder: Path, code: str, before: str = "") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -38,12 +37,6 @@ logger_provider:
   processors: [{batch: {exporter: {otlp_http: {endpoint: "${COLLECTOR}/v1/logs"}}}}]
 """
 WHOLE = RESOURCE + TRACES + METRICS + LOGS
-
-
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
 
 
 def declared(folder: Path, text: str, name: str = "otel.yaml") -> dict[str, str]:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,12 +31,6 @@ def program(before: str, after: str = ONE_RUN) -> str:
     """A program that configures (or not) and then does something."""
     lines = f"import sys\nfrom otel_progress import configure, stage, workflow\n{before}\n"
     return lines + otlp.textwrap.dedent(after)
-
-
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,6 @@ from . import otlp
 from .test_cli import RUN, STAGES, recorded
 
 PROGRAM = "from otel_progress import configure\nconfigure('studio')" + STAGES
-
-
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
 
 
 @pytest.mark.parametrize(

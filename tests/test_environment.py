@@ -7,7 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,6 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 shell: Any = os  # Its functions are said to be deprecated, and are used all the same.
 OUTSIDE = {"TRACEPARENT": f"00-{TRACE}-{SPAN}-01", "TRACESTATE": "vendor=1", "BAGGAGE": "order=7"}
 RUN = ["-m", "otel_progress", "run"]
-
-
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,6 @@ from otel_progress.recording.settings import Settings
 
 from . import otlp
 from .conftest import Telemetry
-
-
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
-
 
 WORK = """
 with workflow("w", shared={"task_requirements": {"platforms": ["x", "y"]}}):

@@ -516,12 +516,6 @@ def test_the_name_of_a_run_that_a_stage_begins(telemetry: Telemetry) -> None:
 # --- export -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
-
-
 def test_over_grpc_no_batch_is_too_large(tmp_path: Path, receiver: otlp.Receiver) -> None:
     code = """
         from contextlib import suppress

@@ -16,8 +16,9 @@ from typing import Any, cast
 
 import pytest
 from opentelemetry import trace
+from pocketflow import BatchFlow, BatchNode
 
-from otel_progress import Sink, Visit, progress, stage, workflow
+from otel_progress import Sink, Visit, add_sink, current_stage, progress, stage, workflow
 from otel_progress.recording.settings import Settings
 
 from .conftest import Telemetry
@@ -92,6 +93,65 @@ def test_a_recorder_that_fails_at_the_end_leaves_the_workflow_alone(
         raise ValueError("own")
     assert trace.get_current_span() is trace.INVALID_SPAN
     assert faults() == ["Opening could not end; the workflow goes on"]
+
+
+def told(visit: Visit) -> dict[str, Any]:
+    """All that is known of a visit but what a sink makes of it."""
+    by_sinks = {"span", "span_context", "context", "has_begun"}
+    return {name: getattr(visit, name) for name in {*Visit.__slots__, *vars(visit)} - by_sinks}
+
+
+def test_a_visit_is_complete_before_any_sink_is_told_of_it(telemetry: Telemetry) -> None:
+    at_first: dict[Visit, dict[str, Any]] = {}
+    then: dict[Visit, dict[str, Any]] = {}
+
+    class First(Sink):
+        def visit_started(self, visit: Visit) -> None:
+            at_first[visit] = told(visit)
+
+    def look() -> None:
+        visit = current_stage()
+        assert visit is not None
+        then[visit] = told(visit)
+
+    @stage("plain", budget=1, platforms="x, y", revision=2)
+    def plain(shared: dict[str, Any]) -> None:
+        look()
+
+    @stage("batch")
+    class Batch(BatchNode):
+        def prep(self, shared: dict[str, Any]) -> list[int]:
+            look()
+            return [1, 2]
+
+    class Each(BatchFlow):
+        def prep(self, shared: dict[str, Any]) -> list[dict[str, str]]:
+            return [{"platform": "x"}, {"platform": "y"}]
+
+    telemetry.recorder.change(lambda sinks: [First(), *sinks])
+    shared: dict[str, Any] = {"task_requirements": {"platforms": ["x"]}, "version_history": [{"version_id": "1"}]}
+    with workflow("w", shared=shared):
+        for _ in range(2):
+            plain(shared)
+        Each(Batch()).run(shared)
+    assert at_first == then
+    assert [visit.stage for visit in then] == ["plain", "plain", "batch", "batch"]
+
+
+def test_a_sink_that_is_added_comes_last_and_finds_the_span_and_the_mirror_made(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+    found: list[tuple[bool, bool]] = []
+
+    class Look(Sink):
+        def visit_started(self, visit: Visit) -> None:
+            span = trace.get_current_span(visit.context)
+            found.append((span.is_recording(), "a" in shared.get("progress_metrics", ())))
+
+    telemetry.recorder.change(lambda sinks: [Look(), *sinks])
+    add_sink(Look())
+    with workflow("w", shared=shared), stage("a"):
+        pass
+    assert found == [(False, False), (True, True)]
 
 
 @pytest.mark.parametrize("awaits", [1, 2, 3])

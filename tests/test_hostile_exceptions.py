@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pocketflow import Flow, Node
 
-from otel_progress import PocketFlowInstrumentor, stage, workflow
+from otel_progress import stage, workflow
 
 from .conftest import Telemetry
 
@@ -144,13 +144,6 @@ HOSTILE: dict[str, Callable[[], BaseException]] = {
     "syntax": lambda: SyntaxError("x", ("f", -1, -1, None)),
 }
 """What makes them."""
-
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Iterator[Telemetry]:
-    PocketFlowInstrumentor().instrument()
-    yield telemetry
-    PocketFlowInstrumentor().uninstrument()
 
 
 def in_a_block(error: BaseException) -> None:

@@ -35,12 +35,6 @@ SIGNAL = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
 AUTOMATIC = "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED"
 
 
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
-
-
 # --- exceptions -------------------------------------------------------------------------------------------------------
 
 Sent = list[tuple[int, int, dict[str, Any]]]

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.context import Context
 from pocketflow import Flow, Node
 
-from otel_progress import PocketFlowInstrumentor, add_sink, stage, workflow
+from otel_progress import PocketFlowInstrumentor, add_sink, names, stage, workflow
 from otel_progress.recording import later
 from otel_progress.recording.sink import Sink
 from otel_progress.recording.visits import Visit
@@ -30,6 +30,24 @@ def measured(what: Callable[[int | float], object]) -> Record:
     return record
 
 
+class Failing(Node):
+    """A node whose first try fails, and whose action no edge takes."""
+
+    def __init__(self) -> None:
+        super().__init__(max_retries=2)
+        self.next(Node(), "another")
+        self.tries = 0
+
+    def exec(self, prep_res: Any) -> None:
+        self.tries += 1
+        if self.tries == 1:
+            raise ValueError
+
+    def post(self, shared: dict[str, Any], prep_res: Any, exec_res: Any) -> str:
+        return "nowhere"
+
+
+@pytest.mark.filterwarnings("ignore:Flow ends:UserWarning")
 def test_nothing_of_the_metrics_sdk_runs_where_the_workflow_runs(telemetry: Telemetry) -> None:
     seen: set[str] = set()
 
@@ -37,14 +55,22 @@ def test_nothing_of_the_metrics_sdk_runs_where_the_workflow_runs(telemetry: Tele
         if event == "call":
             seen.add(frame.f_globals.get("__name__", ""))
 
+    PocketFlowInstrumentor().instrument()
     sys.setprofile(note)
     try:
-        with workflow("w", shared={}), stage("a") as visit:
+        store: dict[str, Any] = {"quality_control": {"revision_count": 1}}
+        with workflow("w", shared=store), stage("a", budget=1) as visit:
             visit.advance(1)
+            visit.platform("twitter")
+            with visit.waiting("approval"):
+                pass
+            Flow(Failing()).run(store)
     finally:
         sys.setprofile(None)
+        PocketFlowInstrumentor().uninstrument()
     assert not [name for name in seen if name.startswith("opentelemetry.sdk.metrics")]
-    assert [value[1] for _, value in telemetry.points("otel_progress.stage.duration")] == [1]
+    recorded = {metric.name for metric in names.METRICS if metric.kind in ("histogram", "counter")}
+    assert {name for name in recorded if not telemetry.points(name)} == set()
 
 
 def test_what_was_measured_is_in_the_very_next_collection(telemetry: Telemetry) -> None:

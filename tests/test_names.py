@@ -8,7 +8,7 @@ import itertools
 import sys
 import types
 import unicodedata
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -57,13 +57,6 @@ TOGETHER = [
     ("दिन", " दि न "),
     ("Übersetzung", "übersetzung"),
 ]
-
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Generator[None]:
-    PocketFlowInstrumentor().instrument()
-    yield
-    PocketFlowInstrumentor().uninstrument()
 
 
 class Named(Node):

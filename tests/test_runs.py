@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from otel_progress import ProgressTrackerNode, Run, progress, stage
+from otel_progress import ProgressTrackerNode, Run, Sink, progress, stage, workflow
 from otel_progress.recording import default
 from otel_progress.recording.recorder import Recorder
 
@@ -50,19 +50,21 @@ def ids(recorder: Recorder) -> list[str]:
 # --- where they begin -------------------------------------------------------------------------------------------------
 
 
-def test_two_threads_that_begin_on_one_store_begin_one_run(
-    recorder_with: Callable[[Callable[[], str]], Recorder],
-) -> None:
-    numbers = itertools.count(1)
-    both_ask, both_open = threading.Barrier(2), threading.Barrier(2)
+class Both:
+    """A place that two threads reach at once, unless one of them has to wait for the other."""
 
-    def slow_id() -> str:
+    def __init__(self) -> None:
+        self._barrier = threading.Barrier(2)
+
+    def reached(self) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):  # Nobody else comes where a lock is held meanwhile.
-            both_ask.wait(timeout=0.2)
-        return f"run-{next(numbers)}"
+            self._barrier.wait(timeout=0.2)
 
-    recorder = recorder_with(slow_id)
+
+def begin_two_at_once(recorder: Recorder) -> None:
+    """Begin two stages on one store, by two threads; what they begin has to be one run."""
     shared: Shared = {}
+    both_open = threading.Barrier(2)
     runs: list[Run] = []
 
     def work(name: str) -> None:
@@ -81,6 +83,64 @@ def test_two_threads_that_begin_on_one_store_begin_one_run(
     assert first is second
     assert recorder.registry.runs() == [first]
     assert {name: entry["visits"] for name, entry in progress(first).items()} == {"a": 1, "b": 1}
+
+
+def test_two_threads_that_begin_on_one_store_begin_one_run(
+    recorder_with: Callable[[Callable[[], str]], Recorder],
+) -> None:
+    numbers, both = itertools.count(1), Both()
+
+    def slow_id() -> str:
+        both.reached()
+        return f"run-{next(numbers)}"
+
+    begin_two_at_once(recorder_with(slow_id))
+
+
+def test_a_run_is_looked_for_and_kept_in_one_go(
+    recorder_with: Callable[[Callable[[], str]], Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers, both = itertools.count(1), Both()
+    recorder = recorder_with(lambda: f"run-{next(numbers)}")
+    registry: Any = recorder.registry
+    keep = registry._keep
+
+    def slow(run: Run) -> None:
+        both.reached()
+        keep(run)
+
+    monkeypatch.setattr(registry, "_keep", slow)
+    begin_two_at_once(recorder)
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["finds it", "is about to begin one"])
+def test_no_visit_begins_before_the_run_that_another_thread_begins_is_told_of(telemetry: Telemetry, asks: bool) -> None:
+    shared: Shared = {}
+    other = threading.Thread(target=visit, args=("b", shared))
+    has_asked, begins = threading.Event(), threading.Event()
+
+    class Slow(Sink):
+        def run_started(self, run: Run) -> None:
+            if asks:
+                other.start()
+            begins.set()
+            other.join(timeout=0.3)  # Longer than it takes where nobody has it wait.
+
+    def prepare() -> None:
+        if threading.current_thread() is other:
+            has_asked.set()
+            begins.wait(timeout=10)
+
+    telemetry.recorder.change(lambda sinks: [Slow(), *sinks])
+    if not asks:
+        telemetry.recorder.prepare = prepare
+        other.start()
+        assert has_asked.wait(timeout=10)
+    visit("a", shared)
+    other.join(timeout=30)
+    telemetry.recorder.close()
+    run = telemetry.span("run tests")
+    assert [span.parent for span in telemetry.spans("stage")] == [run.context] * 2
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same store", "another store"])
@@ -220,3 +280,15 @@ def test_an_idle_run_is_active_only_while_a_stage_is_open(telemetry: Telemetry) 
     telemetry.recorder.close()
     assert active() == [0]
     assert telemetry.points("otel_progress.run.active") == [({"workflow.name": "tests"}, 0)]
+
+
+def test_a_run_that_is_only_joined_is_active_where_it_began_alone(telemetry: Telemetry) -> None:
+    shared: Shared = {}
+    with workflow("w", shared=shared):
+        saved = json.dumps(shared)
+    for there in using(make_telemetry()):
+        with stage("a", shared=json.loads(saved)):
+            assert there.points("otel_progress.run.active") == []
+            assert [count for _, count in there.points("otel_progress.stage.active")] == [1]
+        there.recorder.close()
+        assert there.points("otel_progress.run.active") == []

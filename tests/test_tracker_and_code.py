@@ -12,19 +12,11 @@ import pytest
 from opentelemetry import trace
 from pocketflow import BatchFlow, Flow, Node
 
-from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, stage, workflow
+from otel_progress import ProgressTrackerNode, stage, workflow
 
 from .conftest import Telemetry, linked
 
 Shared = dict[str, Any]
-
-
-@pytest.fixture
-def instrumented(telemetry: Telemetry) -> Generator[None]:
-    """PocketFlow, recorded."""
-    PocketFlowInstrumentor().instrument()
-    yield
-    PocketFlowInstrumentor().uninstrument()
 
 
 def at(name: str) -> Shared:
@@ -56,7 +48,7 @@ def visits(shared: Shared) -> dict[str, int]:
 
 @pytest.mark.parametrize(("kind", "name"), SPELLINGS)
 def test_a_stage_has_the_trackers_spelling_where_the_tracker_came_first(
-    telemetry: Telemetry, instrumented: None, kind: type[Node], name: str
+    telemetry: Telemetry, instrumented: Telemetry, kind: type[Node], name: str
 ) -> None:
     shared = at(name)
     tracker = ProgressTrackerNode()
@@ -69,7 +61,7 @@ def test_a_stage_has_the_trackers_spelling_where_the_tracker_came_first(
 
 @pytest.mark.parametrize(("kind", "name"), SPELLINGS)
 def test_a_stage_has_its_class_s_name_where_the_class_came_first(
-    telemetry: Telemetry, instrumented: None, kind: type[Node], name: str
+    telemetry: Telemetry, instrumented: Telemetry, kind: type[Node], name: str
 ) -> None:
     shared = at(name)
     node = kind()
@@ -191,6 +183,34 @@ def test_a_block_may_be_entered_in_one_context_and_left_in_another(
     assert [span.name for span in telemetry.spans("stage b")] == ["stage b"]
     assert (telemetry.spans()[0].attributes or {}).get("otel_progress.result") == "success"
     assert telemetry.recorder.registry.runs() == []
+
+
+def test_where_a_block_is_left_in_a_copy_of_its_context_what_was_around_it_is_current(
+    telemetry: Telemetry, quiet: None
+) -> None:
+    block = stage("a")
+    with workflow("w") as run:
+        block.__enter__()
+        copy = contextvars.copy_context()
+        copy.run(block.__exit__, None, None, None)
+        assert copy.run(trace.get_current_span) is run.span
+    ended(telemetry, "success")
+
+
+def test_where_a_block_is_left_in_another_context_what_is_current_there_stays(
+    telemetry: Telemetry, quiet: None
+) -> None:
+    block = stage("a")
+
+    def leave() -> None:
+        with stage("b", shared={}) as visit:
+            block.__exit__(None, None, None)
+            assert trace.get_current_span() is visit.span
+
+    with workflow("w"):
+        block.__enter__()
+        contextvars.Context().run(leave)
+    ended(telemetry, "success")
 
 
 def test_a_block_inside_a_generator_may_be_left_in_another_context(telemetry: Telemetry, quiet: None) -> None:

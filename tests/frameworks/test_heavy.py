@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from .. import otlp
 from .recipes import ONCE, blocks, recorded, run_recorded, written
-
-
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
 
 
 def test_prefect(tmp_path: Path) -> None:

@@ -10,18 +10,10 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
-import pytest
-
 from .. import otlp
 from ..test_docs import blocks_of
 from . import test_heavy
 from .recipes import ONCE, PAGE, TWICE, recorded, run_recorded, written
-
-
-@pytest.fixture
-def receiver() -> Generator[otlp.Receiver]:
-    with otlp.receiver() as received:
-        yield received
 
 
 @contextlib.contextmanager
