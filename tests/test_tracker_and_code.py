@@ -213,6 +213,22 @@ def test_where_a_block_is_left_in_another_context_what_is_current_there_stays(
     ended(telemetry, "success")
 
 
+def test_a_stage_without_a_run_that_another_task_began_is_ended_without_a_wait(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("otel_progress.recording.ending.sleep", waits.append)
+
+    async def use() -> None:
+        block = stage("a")
+        await asyncio.create_task(block.__aenter__())
+        await asyncio.create_task(block.__aexit__(None, None, None))
+
+    asyncio.run(use())
+    assert waits == []
+    assert repr(telemetry.trees()) == "[run tests[stage a]]"
+
+
 def test_a_block_inside_a_generator_may_be_left_in_another_context(telemetry: Telemetry, quiet: None) -> None:
     @contextlib.contextmanager
     def opened() -> Generator[str]:

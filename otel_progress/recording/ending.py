@@ -175,13 +175,13 @@ class Ender(Teller):
     def _finish_visit(self, visit: Visit) -> None:
         run = visit.run
         self.tell_end(visit)
+        run.ending.pop(visit, None)  # Now: where the run ends with it, that need not wait for it.
         if run.outermost is visit:
             self.end(run, visit.exception, None, visit.ended)
         elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None and run.shown:
             self.rest(run, visit.store)
         if visit.node is not None:
             self.registry.drop_node(visit)
-        run.ending.pop(visit, None)
         visit.shared = visit.node = visit.untold = visit.worker = None
         if visit.exception is not None or visit.ends is not None:  # Not kept by most.
             visit.exception = visit.ends = None
