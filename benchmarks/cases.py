@@ -104,7 +104,7 @@ def events_on(hand: ByHand, calls: int, folder: str) -> list[Row]:
 
     @contextmanager
     def around() -> Generator[None]:
-        recorder = default.get()
+        recorder = default.recorder
         before = recorder.sinks
         writer.attach(recorder)
         try:

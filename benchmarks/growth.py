@@ -265,7 +265,7 @@ def lines(many: int) -> Iterator[tuple[str, float, float]]:
     for name, case in CASES.items():
         best: list[float] = []
         for count in (FEW, many):
-            default.get().close()
+            default.recorder.close()
             probe = case(count)
             best.append(min(seconds(probe) for _ in range(ROUNDS)))
         yield name, best[0], best[1]

@@ -157,7 +157,7 @@ def main() -> None:
 def report(calls: int, rounds: int, record: Path) -> None:
     """Measure each part, in rounds by turns, and print it."""
     set_up()
-    hand, recorder, writer = ByHand(), default.get(), Writer(record, lambda: "benchmark")
+    hand, recorder, writer = ByHand(), default.recorder, Writer(record, lambda: "benchmark")
     spans, measured, mirror = recorder.sinks
     stage = visits(calls)
     recorder.sinks = [spans, writer.sink]

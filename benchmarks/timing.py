@@ -86,7 +86,7 @@ class Options:
 
 def drain() -> None:
     """Wait for the measurements that another thread records."""
-    for sink in default.get().sinks:
+    for sink in default.recorder.sinks:
         wait = getattr(sink, "drain", None)
         if isinstance(sink, MetricSink) and callable(wait) and wait(10.0) is False:
             raise RuntimeError("measurements are still waiting after 10 seconds")

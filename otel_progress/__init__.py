@@ -57,15 +57,15 @@ __all__ = [
     "workflow",
 ]
 
-_default.get().sinks = _usual.usual_sinks(_default.get())
+_default.recorder.sinks = _usual.usual_sinks(_default.recorder)
 
-if _default.get().settings.exception_logs:
+if _default.recorder.settings.exception_logs:
     from .sinks import exceptions as _exceptions
     from .telemetry.logs import log_exception as _log_exception
 
     _exceptions.send = _log_exception
 
-if _default.get().settings.record is not None:
+if _default.recorder.settings.record is not None:
     from .cli.children import join as _join
 
     _join()
@@ -78,7 +78,7 @@ def _show(on: bool) -> None:
 
 
 _default.show = _show
-if _default.get().settings.live:
+if _default.recorder.settings.live:
     _show(True)
 
 _LATER = {

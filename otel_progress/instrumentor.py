@@ -41,7 +41,7 @@ from .recording.visits import Part, Visit
 from .sinks.usual import usual_sinks
 from .ways.classes import NodeClass, item_of
 from .ways.copies import Copies, bases_of
-from .ways.nodes import Nodes, has_scope
+from .ways.nodes import Nodes, has_opener
 from .ways.opening import Opening
 from .ways.stage import stage, workflow
 
@@ -111,7 +111,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         modules = _modules(kwargs.get("module") or importlib.import_module("pocketflow"))
-        recorder = default.get()
+        recorder = default.recorder
         changes = {key: kwargs[key] for key in ("detail", "platform_key") if kwargs.get(key) is not None}
         changes.update({key: tuple(kwargs[key]) for key in ("include", "exclude") if kwargs.get(key) is not None})
         if (stage_names := kwargs.get("stage_names")) is not None:
@@ -143,7 +143,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):
         if self._copies is not None:
             self._copies.end()
         if self._nodes is not None:
-            self._nodes.patches.undo(keep=has_scope)
+            self._nodes.patches.undo(keep=has_opener)
         if self._before is not None:  # What others have changed meanwhile stays.
             recorder, before = self._before
             own = {

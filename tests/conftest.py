@@ -224,7 +224,7 @@ def telemetry() -> Generator[Telemetry]:
 @pytest.fixture
 def telemetry_with() -> Generator[Callable[[Settings], Telemetry]]:
     """The same with settings of the test's own."""
-    previous = default.get()
+    previous = default.recorder
     forget()
 
     def make(settings: Settings) -> Telemetry:

@@ -566,7 +566,7 @@ def test_a_hundred_thousand_stages_lose_none(writer: Writer, tmp_path: Path) -> 
                 with stage("a"):
                     pass
 
-    default.get().sinks = [writer.sink]
+    default.recorder.sinks = [writer.sink]
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()

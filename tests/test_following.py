@@ -45,7 +45,7 @@ def written(tmp_path: Path) -> Path:
     """A record as the writer makes it, of all that a workflow may tell."""
     folder = tmp_path / "record"
     writer = Writer(folder, lambda: 'a "service" with "timeUnixNano":"1", and \\"more')
-    recorder = default.get()
+    recorder = default.recorder
     sinks = recorder.sinks
     writer.attach(recorder)
     try:
@@ -185,7 +185,7 @@ def _child() -> None:
 def test_new_processes_of_a_record_are_followed(tmp_path: Path) -> None:
     folder = tmp_path / "record"
     writer = Writer(folder, lambda: "service")
-    recorder = default.get()
+    recorder = default.recorder
     sinks = recorder.sinks
     writer.attach(recorder)
     follower, present = Follower(folder), Present()

@@ -97,7 +97,7 @@ def test_a_recorder_that_fails_at_the_end_leaves_the_workflow_alone(
 
 def told(visit: Visit) -> dict[str, Any]:
     """All that is known of a visit but what a sink makes of it."""
-    by_sinks = {"span", "span_context", "context", "has_begun"}
+    by_sinks = {"span", "span_context", "context", "is_told"}
     return {name: getattr(visit, name) for name in {*Visit.__slots__, *vars(visit)} - by_sinks}
 
 

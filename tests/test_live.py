@@ -62,7 +62,7 @@ def test_lines_where_the_wall_clock_is_set(tmp_path: Any) -> None:
         from otel_progress import configure, stage, workflow
         from otel_progress.recording import default
         configure(live=True)
-        recorder = default.get()
+        recorder = default.recorder
         wall = recorder._wall
         with workflow("campaign"):
             recorder._wall = lambda: wall() + 3_600_000_000_000
@@ -163,7 +163,7 @@ class Shell:
 def shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
     shell, own = Shell(), Own()
     own.display = Notebook(own.sink.flush, shell)
-    monkeypatch.setattr(default.get(), "sinks", [*default.get().sinks, own.sink])
+    monkeypatch.setattr(default.recorder, "sinks", [*default.recorder.sinks, own.sink])
     return shell
 
 

@@ -24,7 +24,7 @@ Shared = dict[str, Any]
 @pytest.fixture
 def recorder_with() -> Generator[Callable[[Callable[[], str]], Recorder]]:
     """Puts a recorder that has no sinks, and run ids of the test's own, in the place of the process's own."""
-    previous = default.get()
+    previous = default.recorder
 
     def make(new_run_id: Callable[[], str]) -> Recorder:
         default.use(made := Recorder(new_run_id=new_run_id))

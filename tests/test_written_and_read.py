@@ -265,7 +265,7 @@ class Behind(logging.Handler):
 def child(how):
     logging.getLogger("otel_progress").addHandler(Behind())
     record = Record("killed")
-    record.writer(lambda: "killed").attach(default.get())
+    record.writer(lambda: "killed").attach(default.recorder)
     os.write(1, (json.dumps(str(record.path)) + "\\n").encode())
     shared = {}
     with workflow("campaign", shared=shared):

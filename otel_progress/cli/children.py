@@ -122,13 +122,13 @@ class _Joined:
         self._is_set_up = False
         self._setting_up = threading.RLock()
         self.writer = Writer(folder, self._service_name)
-        recorder = default.get()
+        recorder = default.recorder
         recorder.prepare = self.set_up
         self.writer.attach(recorder)
 
     def leave(self) -> None:
         """Be in it no more."""
-        default.get().prepare = None
+        default.recorder.prepare = None
         default.remove_sink(self.writer.sink)
 
     def set_up(self) -> None:

@@ -17,7 +17,7 @@ from ..recording import default
 def name_copies(modules: Collection[str]) -> None:
     """Have these modules recorded as copies of PocketFlow, beside those that the variable names; in children too."""
     if modules:
-        recorder = default.get()
+        recorder = default.recorder
         named = (*recorder.settings.modules, *modules)
         recorder.settings = replace(recorder.settings, modules=named)
         os.environ[OTEL_PROGRESS_MODULES] = ",".join(named)

@@ -53,7 +53,7 @@ def _add_companions() -> None:
         for make in process.companions:
             add(make())
     resource = getattr(provider, "resource", None) or Resource({})
-    join_logs(Asked.of(default.get().settings), resource, process.log_companions)
+    join_logs(Asked.of(default.recorder.settings), resource, process.log_companions)
 
 
 def service(given: str | None) -> str:

@@ -92,13 +92,13 @@ class Recording(CountingSink):
             process.companions.append(self._record.processor)
             process.log_companions.append(self._record.log_processor)
             writer = self._record.writer(lambda: service(self._service_name))
-            writer.attach(default.get())
+            writer.attach(default.recorder)
             if self._lines:
                 self._telling = telling(self._record.folder)
                 tell_of_children(self._telling.start)
             children.hand_on(self._record.folder, self._service_name, writer)
             note_what_children_export(self._record.folder, of=self._pid)
-        recorder = default.get()
+        recorder = default.recorder
         recorder.change(lambda sinks: [self, *sinks])
         recorder.prepare = self.set_up
         watch_early_spans()
@@ -145,7 +145,7 @@ class Recording(CountingSink):
                     complete(self._record)
                 if process.telemetry is not None:
                     process.telemetry.shutdown()
-                default.get().close()
+                default.recorder.close()
             if os.getpid() == self._pid:
                 if self._telling is not None:
                     self._telling.finish()

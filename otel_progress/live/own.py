@@ -59,7 +59,7 @@ class Own:
     def finish(self) -> None:
         """End what is open, and show the rest."""
         if self.display is not None:
-            default.get().close()
+            default.recorder.close()
             self.display.finish()
 
     def _forked(self) -> None:
@@ -114,7 +114,7 @@ def show(on: bool) -> None:
     _Shown.own = own = Own()
     flush = own.sink.flush
     own.display = _OnStandardError(flush) if shell is None else Notebook(flush, shell)
-    own.sink.attach(default.get())
+    own.sink.attach(default.recorder)
     atexit.register(own.finish)
 
 

@@ -38,7 +38,8 @@ class Code:
     """Whether it is a plain function: the task or thread that begins a call ends it. Of a coroutine nobody knows."""
     origin: Origin = "program"
     silent: frozenset[str] = frozenset()
-    """Methods of the node whose calls mean nothing while this one of it goes on, unless phases become spans."""
+    """Methods of the node that a call of this one calls itself, as `_run` does `prep`: inside it their calls record
+    nothing, unless phases become spans, and are passed over by one look at what is current."""
 
     def named(self, name: str) -> Code:
         """The same by a name that was given."""

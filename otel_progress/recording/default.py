@@ -22,11 +22,6 @@ show: Callable[[bool], None] = _no_display
 """Shows the progress of this process while it goes on, from now on, or shows it no more."""
 
 
-def get() -> Recorder:
-    """The same."""
-    return recorder
-
-
 def use(other: Recorder) -> Recorder:
     """Put `other` in its place; gives the one that was there."""
     global recorder

@@ -15,9 +15,9 @@ from .faults import from_handler, report
 from .live import NOWHERE, Recorded, Run
 from .place import span_only
 from .registry import Registry
-from .sink import Teller
 from .sources import Clock, result_of
 from .store import NOTHING_SEEN, look_at, type_name, versions_since
+from .teller import Teller
 from .visits import Visit
 
 _WHEN_IDLE = -1
@@ -86,8 +86,8 @@ class Ender(Teller):
         """End every run of this process: idle ones at their last activity, others as abandoned."""
         for run in self.registry.runs():
             try:
-                if run.beginning.acquire(timeout=_LONGEST_WAIT / 1000):  # Its beginning is being told.
-                    run.beginning.release()
+                if run.begin_lock.acquire(timeout=_LONGEST_WAIT / 1000):  # Its beginning is being told.
+                    run.begin_lock.release()
                 self.end_idle(run)
                 self.end(run, None, "abandoned")
             except BaseException as error:
@@ -163,9 +163,9 @@ class Ender(Teller):
             visit.leave_platform(ended)
         return "fallback" if outcome == "success" and visit.fell_back else outcome
 
-    def begun(self, visit: Visit) -> None:
+    def start_told(self, visit: Visit) -> None:
         """All sinks know of its beginning; now they are told of its end, where another thread has ended it."""
-        visit.has_begun = True
+        visit.is_told = True
         if visit.ended is not None:
             with visit.run.lock:  # By then it is decided who tells of it.
                 is_left = visit.is_left

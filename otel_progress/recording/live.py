@@ -89,13 +89,26 @@ class Beginning(Enum):
     """Elsewhere: in another process, before a fork, or here before its end. Idle as the one before."""
 
 
+class Tracking(Enum):
+    """What trackers have to do with a visit."""
+
+    NOT = "nothing"
+    """The stage's own code began it."""
+    OPEN = "open"
+    """A tracker began it, and will complete it unless the stage's own code takes it over."""
+    PASSED = "passed"
+    """The same, and a tracker is about to complete it: it is too late for that code."""
+    TAKEN_OVER = "taken over"
+    """A tracker began it, and the stage's own code goes on with it and ends it."""
+
+
 class Run(Recorded):
     """One execution of a workflow."""
 
     # What every run has from the first, and every visit asks for. Of more than thirty others Python makes a dict.
     __slots__ = (
+        "begin_lock",
         "beginning",
-        "begun",
         "beyond",
         "ended",
         "ending",
@@ -144,7 +157,7 @@ class Run(Recorded):
         recorder: Recorder,
         run_id: str,
         workflow: str,
-        begun: Beginning = Beginning.WORKFLOW,
+        beginning: Beginning = Beginning.WORKFLOW,
         *,
         shared: Any = None,
         origin: Origin = "program",
@@ -153,8 +166,8 @@ class Run(Recorded):
         self.run = self
         self.id = run_id
         self.workflow = workflow
-        self.begun = begun
-        self.implicit = begun in (Beginning.STAGE, Beginning.JOINED)
+        self.beginning = beginning
+        self.implicit = beginning in (Beginning.STAGE, Beginning.JOINED)
         """Whether nothing ends it but the process: begun by a stage, here or elsewhere."""
         self.shared = shared
         """The workflow's store, held only while the run or a visit of it is open."""
@@ -162,7 +175,7 @@ class Run(Recorded):
         self.lock = threading.RLock()
         """Guards the records below. Never held while code of the workflow runs; reentrant, because the garbage
         collector and signal handlers call what they like wherever they like."""
-        self.beginning = threading.RLock()
+        self.begin_lock = threading.RLock()
         """Held until the run's span is made, so that no visit is begun before it."""
         self.stages: dict[str, StageRecord] = {}
         self.beyond: set[tuple[str, bool, bool]] = set()
@@ -203,12 +216,12 @@ class Run(Recorded):
     @property
     def owned(self) -> bool:
         """Whether this process makes the run's span and counts the run. Not so for one that is only joined."""
-        return self.begun is not Beginning.JOINED
+        return self.beginning is not Beginning.JOINED
 
     @property
     def fresh(self) -> bool:
         """Whether what an earlier run left in the store is dropped."""
-        return self.begun in (Beginning.WORKFLOW, Beginning.STAGE)
+        return self.beginning in (Beginning.WORKFLOW, Beginning.STAGE)
 
     @property
     def unattended(self) -> bool:
@@ -271,10 +284,10 @@ class Run(Recorded):
         """The visit of a stage that a tracker began, if there is one, for the stage's own code to go on with."""
         with self.lock:
             visit = self.tracked.get(stage)
-            if visit is None or visit.is_passed or self.ended is not None:
+            if visit is None or visit.tracking is Tracking.PASSED or self.ended is not None:
                 return None
             del self.tracked[stage]
-            visit.eventful, visit.by_tracker, visit.handed_over = True, False, True
+            visit.eventful, visit.tracking = True, Tracking.TAKEN_OVER
             return visit
 
     def note(self, platforms: Platforms, revision: int | None) -> None:

@@ -82,7 +82,7 @@ class Recorder(Ender):
         """Whether this process may still add to `recorded`."""
         return recorded.ended is None and recorded.run.open_here
 
-    def _start(self, recorded: Recorded, around: Recorded | None) -> None:
+    def _take_time(self, recorded: Recorded, around: Recorded | None) -> None:
         """Take the time: no child before its parent or what ended before it, should the wall clock be set back."""
         started = self._wall()
         recorded.clock = self._monotonic()
@@ -113,12 +113,12 @@ class Recorder(Ender):
             known = self.registry.of_id(saved["run_id"])
             if self.registry.has_ended(saved["run_id"]) or (known is not None and known.fresh):
                 saved = None  # It began here: this is not the process that carries it on.
-        begun = Beginning.CARRIED_ON if saved else Beginning.WORKFLOW
+        beginning = Beginning.CARRIED_ON if saved else Beginning.WORKFLOW
         run = Run(
             self,
             saved["run_id"] if saved else self._new_run_id(),
             self._program() if call.code.bare else name_of(call.code.name) or "workflow",
-            begun,
+            beginning,
             shared=shared,
             origin=call.code.origin,
         )
@@ -135,8 +135,8 @@ class Recorder(Ender):
         if run is None:
             if call.shared is None and order.main_worker() is None:
                 self._hint(call.code.name)
-            code, begun = call.code, Beginning.STAGE
-            run = Run(self, self._new_run_id(), self._program(), begun, shared=call.shared, origin=code.origin)
+            code, beginning = call.code, Beginning.STAGE
+            run = Run(self, self._new_run_id(), self._program(), beginning, shared=call.shared, origin=code.origin)
             run.parent_context = get_current()
             run = self._begin_run(run, rests)
         return run or self.run_for(call, ambient)
@@ -146,7 +146,7 @@ class Recorder(Ender):
         saved = saved_run(call.shared)
         run = self.registry.find(call.shared, saved)
         if run is not None and run.ended is None:
-            with run.beginning:  # Another thread may be making its span.
+            with run.begin_lock:  # Another thread may be making its span.
                 return run
         if saved is not None:
             span = trace.get_current_span(remote_context(saved))
@@ -169,8 +169,8 @@ class Recorder(Ender):
 
     def _join(self, run_id: str, workflow: str, span: trace.Span, call: Call) -> Run:
         """A run that began elsewhere: in another process, before a fork, or here and has ended."""
-        begun, origin = Beginning.JOINED, call.code.origin
-        run = Run(self, run_id, name_of(workflow) or "workflow", begun, shared=call.shared, origin=origin)
+        beginning, origin = Beginning.JOINED, call.code.origin
+        run = Run(self, run_id, name_of(workflow) or "workflow", beginning, shared=call.shared, origin=origin)
         run.span = trace.NonRecordingSpan(span.get_span_context())
         run.parent_context = trace.set_span_in_context(run.span)
         return self._begin_run(run) or run
@@ -178,7 +178,7 @@ class Recorder(Ender):
     def _begin_run(self, run: Run, rests: int | None = None) -> Run | None:
         if self.prepare is not None:
             self.prepare()
-        self._start(run, None)
+        self._take_time(run, None)
         run.last_activity = run.started
         run.worker = order.main_worker() if run.implicit else order.worker()
         put_within(run, self.started_in)
@@ -189,7 +189,7 @@ class Recorder(Ender):
             self._at_exit = True
             atexit.register(self.close)
         try:
-            with run.beginning:
+            with run.begin_lock:
                 known = self.registry.claim(run, rests)
                 if known is run:
                     self.tell("run_started", run)
@@ -201,7 +201,7 @@ class Recorder(Ender):
             raise
         if known is None or known is run:
             return known
-        with known.beginning:
+        with known.begin_lock:
             return known
 
     # --- visits -------------------------------------------------------------------------------------------------------
@@ -226,8 +226,8 @@ class Recorder(Ender):
             raise
 
     def _take_over(self, visit: Visit, call: Call, ambient: Recorded | None, context: Context) -> Visit:
-        if not visit.has_begun:  # The thread of the tracker may be about to make its span.
-            wait_until(lambda: visit.has_begun or visit.worker == order.worker())
+        if not visit.is_told:  # The thread of the tracker may be about to make its span.
+            wait_until(lambda: visit.is_told or visit.worker == order.worker())
         visit.called(call)
         if visit.node is not None:
             self.registry.of_nodes[id(visit.node)][visit] = None
@@ -249,13 +249,13 @@ class Recorder(Ender):
         visit.parent, visit.parent_context = ambient, context
 
     def begin(self, visit: Visit, ambient: Recorded | None, context: Context) -> Visit | None:
-        """Begin a visit where the code that starts it runs; None where another thread was faster to end the run.
+        """Begin a visit where the code that starts it runs.
 
-        Or, of a visit that a tracker begins, to begin it.
+        None where another thread was faster: it has ended the run or, of what a tracker begins, begun that stage.
         """
         run, visit.serial = visit.run, next(self._serials)
         self._place(visit, ambient, context)
-        self._start(visit, visit.parent)
+        self._take_time(visit, visit.parent)
         order.starts(visit)
         if (seen := visit.look()) is not NOTHING_SEEN:
             visit.versions_before = seen.versions
@@ -272,13 +272,13 @@ class Recorder(Ender):
             self.tell_start(visit)
             if visit.context is NOWHERE:  # No sink makes spans.
                 visit.context = Context({**visit.parent_context, RECORDED: visit})
-            visit.has_begun = True
+            visit.is_told = True
             if visit.ended is not None:
-                self.begun(visit)
+                self.start_told(visit)
         except BaseException:
-            visit.has_begun = True
+            visit.is_told = True
             self.end(visit, None, "abandoned")
-            self.begun(visit)
+            self.start_told(visit)
             if visit.node is not None:
                 self.registry.drop_node(visit)
             raise
@@ -297,7 +297,7 @@ class Recorder(Ender):
     def make_part(self, owner: Visit | Run, name: str, platform: str | None = None) -> Part:
         """A part that no sink is told of."""
         part = Part(owner, name, platform)
-        self._start(part, owner)
+        self._take_time(part, owner)
         part.parent_context = self.around()[1]
         part.context = set_value(RECORDED, part, part.parent_context)
         return part

@@ -9,11 +9,7 @@ by what a signal's handler raises, it is made once more.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
-
-from .faults import passes, report
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..names import Result
@@ -25,7 +21,8 @@ if TYPE_CHECKING:
 class Sink:
     """Override what you need. A run or visit is complete when a sink is told of its start, and final at its end.
 
-    The objects are live: read them, keep none of them beyond the call that tells of their end, and change nothing.
+    The objects are live: read them, keep none of them beyond the call that tells of their end, and change nothing. (The
+    spans alone do: they set `span`, `span_context` and `context`, and what a stage knows of its last spans.)
     """
 
     def run_started(self, run: Run) -> None:
@@ -75,65 +72,3 @@ class Sink:
 
     def platform_ended(self, visit: Visit, platform: str, seconds: float) -> None:
         """A visit worked so long for a platform: one item, or the visit itself up to the next platform or its end."""
-
-
-class Teller:
-    """Tells the sinks: each of them, whatever another one raises."""
-
-    def __init__(self) -> None:
-        self.sinks: list[Sink] = []
-        """Never changed in place: others go through it meanwhile."""
-        self.changing = threading.RLock()
-        """Held while the sinks are exchanged for others."""
-
-    def change(self, changed: Callable[[list[Sink]], list[Sink]]) -> None:
-        """Tell what `changed` makes of the sinks from now on; what another thread changes meanwhile is not lost."""
-        with self.changing:
-            self.sinks = changed(self.sinks)
-
-    def tell(self, event: str, *arguments: Any, to: Iterable[Sink] | None = None) -> None:
-        """Call the method `event` of every sink; with `to`, which tells of an end, of those that are left."""
-        foreign: BaseException | None = None
-        for sink in self.sinks if to is None else to:
-            try:
-                getattr(sink, event)(*arguments)
-            except BaseException as error:
-                if _is_foreign(error, sink, event):
-                    foreign = error  # The other sinks are told all the same.
-                    if to is not None:
-                        getattr(sink, event)(*arguments)
-        if foreign is not None:
-            raise foreign
-
-    def tell_start(self, visit: Visit) -> None:
-        """The same for `visit_started`: it comes so often that it is called by its name, as the next."""
-        foreign: BaseException | None = None
-        for sink in self.sinks:
-            try:
-                sink.visit_started(visit)
-            except BaseException as error:
-                if _is_foreign(error, sink, "visit_started"):
-                    foreign = error
-        if foreign is not None:
-            raise foreign
-
-    def tell_end(self, visit: Visit) -> None:
-        """The same for `visit_ended`, to those that are left."""
-        foreign: BaseException | None = None
-        for sink in visit.untold or ():
-            try:
-                sink.visit_ended(visit)
-            except BaseException as error:
-                if _is_foreign(error, sink, "visit_ended"):
-                    foreign = error
-                    sink.visit_ended(visit)
-        if foreign is not None:
-            raise foreign
-
-
-def _is_foreign(error: BaseException, sink: Sink, event: str) -> bool:
-    """Whether what a sink raised has to go on to the workflow; else it is reported."""
-    if passes(error, theirs=True):
-        return True
-    report(f"{type(sink).__name__}.{event} failed; the workflow goes on without it", error)
-    return False

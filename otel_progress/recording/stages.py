@@ -78,7 +78,8 @@ class StageRecord:
         self.without_item = 0
         """Visits so far outside of one."""
         self.last_spans: dict[object, trace.SpanContext] = {}
-        """The span of the last of them, if there is one; None: of those outside."""
+        """The span of the last of them, if there is one; None: of those outside. Set by the sink of spans, and here
+        so that it goes with the record, and with an item."""
 
     def stage_of(self, called: str) -> str:
         """The name of the stage of a visit whose code is called so."""
@@ -246,7 +247,7 @@ class StageRecord:
             del run.open[visit]
             run.ending[visit] = None
             visit.ended = ended
-            if not visit.has_begun:
+            if not visit.is_told:
                 visit.is_left = True
             return True
 

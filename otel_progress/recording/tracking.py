@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .call import Call
-from .live import Run
+from .live import Run, Tracking
 from .recorder import Recorder
 from .registry import saved_run
 from .stages import StageRecord
@@ -30,7 +30,7 @@ def track(recorder: Recorder, call: Call) -> None:
         visits = [each for each in run.open if each.record is record and each.stage == stage] if record.open else []
     if not visits and not record.by_code:
         visit = Visit(recorder, record, call)
-        visit.eventful = visit.by_tracker = True
+        visit.eventful, visit.tracking = True, Tracking.OPEN
         if recorder.begin(visit, ambient, context) is None:
             track(recorder, call)  # Another thread has ended the run meanwhile, or begun this very stage.
             return
@@ -47,7 +47,7 @@ def _complete(recorder: Recorder, run: Run, stage: str | None = None) -> None:
         names = list(run.tracked)
         others = [run.tracked[name] for name in names[: names.index(stage) if stage in names else None]]
         for other in others:
-            other.is_passed = True
+            other.tracking = Tracking.PASSED
     for other in others:
         recorder.end(other)
 

@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from ..names import Result
 from .call import Call
 from .faults import report
-from .live import NOWHERE, Recorded, Run
+from .live import NOWHERE, Recorded, Run, Tracking
 from .order import MOST_WORKERS
 from .stages import StageRecord
 from .store import (
@@ -60,7 +60,7 @@ class Visit(Recorded):
         "ended",
         "eventful",
         "follows",
-        "has_begun",
+        "is_told",
         "item",
         "node",
         "number",
@@ -90,21 +90,16 @@ class Visit(Recorded):
     """1 for the first visit of the stage for this item, 2 for its first repeat."""
     span_context: trace.SpanContext
     """That of its span, if that is one: it is asked for again and again."""
-    has_begun: bool
+    is_told: bool
     """Whether all sinks have been told of its beginning."""
     is_left = False
     """Ended before that by another thread: its own tells of the end too."""
     eventful: bool
     """Whether anything of it is set that is told below of platforms of its own, items, attempts, waits, an action,
     versions and what a tracker began: most visits have none, and nobody asks them for each."""
-    by_tracker = False
-    """Begun by a tracker and not (yet) taken over by the stage's own code."""
-    is_passed = False
-    """Whether a tracker is about to complete it: the stage's own code does not take it over any more."""
+    tracking = Tracking.NOT
     inside: Inside | None = None
     """Of one that a tracker began: which nodes ended inside it."""
-    handed_over = False
-    """Whether a tracker began it and the stage's own code took it over."""
     platforms: Platforms
     item_platform: str | None = None
     """What it works for: the item of a batch flow, or the platform that it named last."""
@@ -149,7 +144,7 @@ class Visit(Recorded):
             self.stage, self.item = record.name, item
         self.serial, self.number, self.follows = 0, 1, ()
         self.parent = self.worker = self.ended = self.result = self.untold = self.revision = None
-        self.eventful = self.has_begun = False
+        self.eventful = self.is_told = False
         self.platforms, self.context = NO_PLATFORMS, NOWHERE
         self.span, self.span_context = trace.INVALID_SPAN, trace.INVALID_SPAN_CONTEXT
         self.attempts = code.attempts
@@ -160,18 +155,16 @@ class Visit(Recorded):
 
     def called(self, call: Call) -> None:
         """Which call it is: known from the start, but for one that a tracker began."""
-        known = Visit(self.recorder, self.record, call)
-        self.code, self.shared, self.node, self.stage, self.item = (
-            call.code,
-            call.shared,
-            call.node,
-            known.stage,
-            known.item,
-        )
-        self.attempts = known.attempts
-        if known.item_platform is not None:
-            self.item_platform = known.item_platform
-        self.own_platforms = {**self.own_platforms, **known.own_platforms}
+        code, self.shared, self.node, item, item_platform = call
+        self.code, self.attempts = code, code.attempts
+        self.stage, self.item = (code.name, (code.name, item)) if self.record.of_others else (self.record.name, item)
+        if item_platform is not None:
+            self.item_platform, self.own_platforms = item_platform, {**self.own_platforms, item_platform: None}
+
+    @property
+    def by_tracker(self) -> bool:
+        """Whether a tracker began it and will end it."""
+        return self.tracking is Tracking.OPEN or self.tracking is Tracking.PASSED
 
     @property
     def budget(self) -> float | None:

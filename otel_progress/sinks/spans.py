@@ -15,7 +15,7 @@ from .. import names
 from .._version import SCHEMA_URL, __version__
 from ..recording.context import aside
 from ..recording.faults import passes
-from ..recording.live import Recorded, Run
+from ..recording.live import Recorded, Run, Tracking
 from ..recording.place import RECORDED, SPAN, place_of, recorded_in
 from ..recording.raised import own_of, trace_of
 from ..recording.recorder import Recorder
@@ -117,7 +117,7 @@ class SpanSink(Sink):
 
     def stage_changed(self, visit: Visit) -> None:
         """The code that takes a visit over says for which item it is."""
-        if visit.handed_over and visit.item is not None:
+        if visit.tracking is Tracking.TAKEN_OVER and visit.item is not None:
             visit.record.last_spans[visit.item] = visit.span_context
 
     def visit_ended(self, visit: Visit) -> None:
@@ -356,7 +356,7 @@ def _say_outcome(visit: Visit) -> None:
         visit.span.set_attribute(names.STAGE_RESULT, result)  # Mostly.
         return
     said: Attributes = {names.STAGE_RESULT: result}
-    if visit.handed_over:
+    if visit.tracking is Tracking.TAKEN_OVER:
         said.update(_known(visit))
     elif visit.revision is not visit.revision_before:
         said[names.STAGE_REVISION] = visit.revision or 0

@@ -119,7 +119,7 @@ def start(
         logger.warning("the application has a tracer provider already: configure() leaves it alone and exports nothing")
         return Telemetry("", exit_timeout)
     # Exporters first: a wrong setting shall raise before anything is set up.
-    recorder = default.get()
+    recorder = default.recorder
     settings = replace(recorder.settings, **(changes or {}))
     logs, path = Asked.of(settings), config_file()
     made = None

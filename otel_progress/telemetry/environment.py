@@ -26,7 +26,7 @@ def read_environment() -> None:
 
     Read anew by each process that is started; a forked one goes on with what its parent has read.
     """
-    default.get().started_in = context_in(os.environ) or None
+    default.recorder.started_in = context_in(os.environ) or None
 
 
 def context_in(environ: Mapping[str, str]) -> Context:

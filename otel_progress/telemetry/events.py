@@ -37,7 +37,7 @@ class EventLogs:
         self._keeper = Keeper(self._send)
         self._waiting: deque[bytes] = deque()
         self._dropped = 0
-        self.sink.attach(default.get())
+        self.sink.attach(default.recorder)
         if hasattr(os, "register_at_fork"):
             forked = weakref.WeakMethod(self._forked)
             os.register_at_fork(after_in_child=lambda: (method := forked()) and method())

@@ -170,7 +170,7 @@ class Telemetry:
         """End what is open, export everything and stop, within `exit_timeout` seconds. Later calls do nothing."""
         if self._done or not self._parts:
             return
-        default.get().close()
+        default.recorder.close()
         self._done = True
         atexit.unregister(self.shutdown)
         if not self._each("shutdown", self.exit_timeout, self.exit_timeout * _MOST_EXIT_TIMEOUTS):

@@ -118,7 +118,7 @@ def _attributes(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
     yield code_attributes.CODE_LINE_NUMBER, record.lineno
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
-        messages = default.get().settings.capture_messages
+        messages = default.recorder.settings.capture_messages
         yield exception_attributes.EXCEPTION_TYPE, whole_name(error)
         if messages and (message := message_of(error)):
             yield exception_attributes.EXCEPTION_MESSAGE, message

@@ -23,7 +23,7 @@ from ..recording.order import worker
 from ..recording.place import current_context, is_over, recorded_in
 from ..recording.visits import Visit
 from .classes import BY_HAND
-from .opening import Opening, Scope, action_of
+from .opening import Opener, Opening, action_of
 
 
 class _Visits:
@@ -163,7 +163,7 @@ def going_on(node: object, shared: Any = None) -> Driven | None:
     return own[0] if len(own) == 1 else None
 
 
-class _GoingOn(Scope[Any]):
+class _GoingOn(Opener[Any]):
     """What `_run` goes on with, where prep was called by hand before it."""
 
     def __init__(self, recorded: Any) -> None:
@@ -198,7 +198,7 @@ def _is_run(node: object) -> bool:
 
     Not what another thread begins by hand at this moment.
     """
-    known = default.get().registry.of_node(node)
+    known = default.recorder.registry.of_node(node)
     return bool([each for each in known if (each.code.function or "").rpartition(".")[2] not in BY_HAND])
 
 

@@ -16,8 +16,8 @@ from ..recording.call import Code, Origin
 from ..recording.faults import from_handler
 from ..recording.store import here, name_of, type_of
 
-SCOPE_KEY = "_abc_otel_progress_scope"
-"""Where a class keeps the scope of its decorator. What a Protocol has, up to Python 3.11 others must have to meet it,
+OPENER_KEY = "_abc_otel_progress_opener"
+"""Where a class keeps the opener of its decorator. What a Protocol has, up to Python 3.11 others must have to meet it,
 unless its name begins so."""
 WRAPPED = "__otel_progress_wrapped__"
 """Mark of a method that records."""
@@ -43,7 +43,7 @@ class NodeClass:
         bases = cls.__mro__
         owners = {name: base for base in reversed(bases) for name in METHODS if _defines(base, name)}
         self.name = cls.__name__
-        self.scope: Any = getattr(cls, SCOPE_KEY, None)
+        self.opener: Any = getattr(cls, OPENER_KEY, None)
         """That of its decorator or its base's."""
         self.is_flow = any(name in owners for name in FLOWS)
         """Whether it runs other nodes."""
@@ -90,14 +90,14 @@ class NodeClass:
     def code(self, method: str, node: object, origin: Origin = "program") -> Code:
         """What is known of a call of `method`, named by the class's decorator, else after the node."""
         code = self._codes.get((method, origin)) or self._code(method, origin)
-        if self.scope is not None and self.scope.name is not None:
+        if self.opener is not None and self.opener.name is not None:
             return code
         name = self._own_name(node)
         return code if name is None else code.named(name)
 
     def _code(self, method: str, origin: Origin) -> Code:
-        known = Code(self.name, loose=not self.is_flow, origin=origin) if self.scope is None else self.scope.code
-        given = None if self.scope is None else self.scope.name
+        known = Code(self.name, loose=not self.is_flow, origin=origin) if self.opener is None else self.opener.code
+        given = None if self.opener is None else self.opener.name
         code = replace(
             known,
             name=given or self.name,
@@ -204,7 +204,7 @@ def _item_of(params: Any) -> tuple[object, str | None]:
     if not isinstance(params, dict):
         return None, None
     values = cast("dict[Any, Any]", params)
-    platform = values.get(default.get().settings.platform_key)
+    platform = values.get(default.recorder.settings.platform_key)
     plain = _Plain()
     item = tuple((str(key), found) for key, value in plain.some(values) if (found := plain.of(value)) is not None)
     # Only a hash: the parameters may be large, and there may be many of them.

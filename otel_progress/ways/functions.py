@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from ..recording.call import Call
 from ..recording.store import found_store, name_of, type_of
-from .opening import Opening, Scope
+from .opening import Opener, Opening
 from .signatures import signed
 from .steps import ASYNC_GENERATOR, GENERATOR, AsyncSteps, Steps, go_on
 
@@ -42,22 +42,22 @@ _DATA = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, 
 
 
 def decorated(
-    scope: Scope[Any], function: Callable[..., Any], *, name: str | None = None, node: object = None
+    opener: Opener[Any], function: Callable[..., Any], *, name: str | None = None, node: object = None
 ) -> Callable[..., Any]:
     """`function` with every call recorded. Its kind is found once, here; what a plain one makes, at every call.
 
-    `name` is for a scope that has none; `node` is the object whose method it is, if that is what is recorded.
+    `name` is for an opener that has none; `node` is the object whose method it is, if that is what is recorded.
     """
     inner = _unwrap_partial(function)
-    name = scope.name or name_of(name or getattr(inner, "__name__", type(inner).__name__))
+    name = opener.name or name_of(name or getattr(inner, "__name__", type(inner).__name__))
     module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", type(inner).__qualname__)
-    code = replace(scope.code, name=name, function=name_of(f"{module}.{qualname}" if module else qualname))
-    given, stepwise = scope.shared, False
+    code = replace(opener.code, name=name, function=name_of(f"{module}.{qualname}" if module else qualname))
+    given, stepwise = opener.shared, False
 
     def opening(shared: Any) -> Opening[Any]:
         if shared is not None and type_of(shared) is not dict:
             shared = found_store(shared)
-        return Opening(scope, Call(code, given if shared is None else shared, node), stepwise)
+        return Opening(opener, Call(code, given if shared is None else shared, node), stepwise)
 
     def steps(made: Any, shared: Any) -> Steps:
         return Steps(opening(shared), made)

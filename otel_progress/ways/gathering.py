@@ -65,7 +65,7 @@ class _Making(Harmless[None]):
 
     def enter(self) -> None:
         """Note what they follow."""
-        self.around = default.get().current()
+        self.around = default.recorder.current()
         self.follows, self._before = order.begin_to_fork(self.around)
 
     def leave(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end

@@ -24,9 +24,9 @@ from .classes import (
     FALLBACKS,
     FLOWS,
     METHODS,
+    OPENER_KEY,
     PHASES,
     RUNS,
-    SCOPE_KEY,
     NodeClass,
     class_of,
     forget_classes,
@@ -34,16 +34,16 @@ from .classes import (
     phase_of,
     refusal,
 )
-from .opening import Opening, Scope, action_of
+from .opening import Opener, Opening, action_of
 from .patches import Patches
 
-__all__ = ["Nodes", "has_scope", "leave_out", "record_class", "refusal"]
+__all__ = ["Nodes", "has_opener", "leave_out", "record_class", "refusal"]
 
 _UNRECORDED: Any = object()
-"""Scope of a class that is no stage, the tracker's for one."""
+"""Opener of a class that is no stage, the tracker's for one."""
 
 Automatic = Callable[[NodeClass, Any, str, Any], "Harmless[Any] | None"]
-"""What records the visit of a node whose class has no scope, by class, node, method and store; None: nothing does."""
+"""What records the visit of a node whose class has no opener, by class, node, method and store; None: nothing does."""
 
 
 class Nodes:
@@ -106,8 +106,8 @@ class Nodes:
         return _step(info, owner, name, subject) if has_meaning and isinstance(owner, Visit) else None
 
     def _records(self, info: NodeClass) -> bool:
-        scope: Any = info.scope
-        return scope is not _UNRECORDED and (scope is not None or self._automatic is not None)
+        opener: Any = info.opener
+        return opener is not _UNRECORDED and (opener is not None or self._automatic is not None)
 
     def returned(
         self, wrapper: object, node: Any, value: object, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -122,8 +122,8 @@ class Nodes:
                 return
             if owner.recorder.is_open(owner):
                 info = class_of(curr)
-                scope: Any = info.scope
-                own = scope.name if isinstance(scope, Scope) else None
+                opener: Any = info.opener
+                own = opener.name if isinstance(opener, Opener) else None
                 action = action_of(curr, (args[1] if len(args) > 1 else kwargs.get("action")) or None)
                 owner.recorder.tell("dead_end", owner, own or name_of(info.name_of(curr)), action)
         except BaseException as error:
@@ -161,14 +161,14 @@ class Nodes:
         return by_hand.Step(driven, node, phase, parts, info.last)
 
     def _opening(self, info: NodeClass, node: Any, name: str, shared: Any) -> Harmless[Any] | None:
-        scope: Any = info.scope
-        if scope is _UNRECORDED:
+        opener: Any = info.opener
+        if opener is _UNRECORDED:
             return None
         shared = given_store(shared)
-        if scope is None:
+        if opener is None:
             return None if self._automatic is None else self._automatic(info, node, name, shared)
         return Opening(
-            scope, Call(info.code(name, node), scope.shared if shared is None else shared, node, *item_of(node))
+            opener, Call(info.code(name, node), opener.shared if shared is None else shared, node, *item_of(node))
         )
 
 
@@ -181,16 +181,16 @@ def _made_here(is_automatic: bool) -> Nodes:
     return _made.get(is_automatic, _decorated)
 
 
-def has_scope(cls: type) -> bool:
+def has_opener(cls: type) -> bool:
     """Whether `cls` or a base of it is decorated."""
-    return hasattr(cls, SCOPE_KEY)
+    return hasattr(cls, OPENER_KEY)
 
 
-def record_class(cls: type, scope: Scope[Any]) -> None:
-    """Record every visit of `cls` and its subclasses by `scope`; a subclass that has its own scope keeps that."""
-    watched = has_scope(cls)
+def record_class(cls: type, opener: Opener[Any]) -> None:
+    """Record every visit of `cls` and its subclasses by `opener`; a subclass that has its own opener keeps that."""
+    watched = has_opener(cls)
     try:
-        setattr(cls, SCOPE_KEY, scope)
+        setattr(cls, OPENER_KEY, opener)
         _decorated.patches.wrap(cls, inherited=True)
         if not watched:
             _decorated.patches.watch(cls)
@@ -202,7 +202,7 @@ def record_class(cls: type, scope: Scope[Any]) -> None:
 
 def leave_out(cls: type) -> None:
     """Never record `cls`, whatever records its bases."""
-    setattr(cls, SCOPE_KEY, _UNRECORDED)
+    setattr(cls, OPENER_KEY, _UNRECORDED)
     forget_classes()
 
 

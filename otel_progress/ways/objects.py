@@ -13,7 +13,7 @@ from ..recording import default
 from ..recording.faults import from_handler
 from ..recording.live import Recorded
 from .functions import decorated
-from .opening import Scope
+from .opening import Opener
 from .signatures import signed
 
 _INVOKES = ("invoke", "ainvoke")
@@ -44,7 +44,7 @@ def stands_for_function(thing: object) -> bool:
     return isinstance(own, dict) and any(inspect.isfunction(cast("Any", own).get(name)) for name in _FUNCTIONS)
 
 
-def recorded(scope: Scope[Any], thing: Any) -> Any:
+def recorded(opener: Opener[Any], thing: Any) -> Any:
     """The same as `thing`, of a subclass of its class that has every call recorded; `thing` itself stays as it is.
 
     Both have their attributes in common: what changes in the one does in the other.
@@ -54,8 +54,8 @@ def recorded(scope: Scope[Any], thing: Any) -> Any:
     """
     its = cast("Any", type(thing))
     kind: Any = _kinds.get(its, its)  # Once more decorated it is recorded by the last.
-    way = type(scope).__name__
-    written = f"@{way}" if scope.name is None else f'@{way}("{scope.name}")'
+    way = type(opener).__name__
+    written = f"@{way}" if opener.name is None else f'@{way}("{opener.name}")'
     if stands_for_function(thing):
         raise TypeError(
             f"write {written} below what makes a {kind.__name__} of the function, and above its `def`: "
@@ -65,7 +65,7 @@ def recorded(scope: Scope[Any], thing: Any) -> Any:
         same = copy.copy(thing)
         if same is thing:
             raise TypeError("its copy is itself")
-        methods: dict[str, Any] = {name: _recorded(scope, same, _method(kind, name)) for name in _methods(kind)}
+        methods: dict[str, Any] = {name: _recorded(opener, same, _method(kind, name)) for name in _methods(kind)}
         if hasattr(kind, "__del__"):
             methods["__del__"] = _nothing  # What they have in common ends with `thing`, once.
         said = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
@@ -102,9 +102,9 @@ def _methods(kind: type[Any]) -> tuple[str, ...]:
     return _INVOKES if all(callable(getattr(kind, name, None)) for name in _INVOKES) else ("__call__",)
 
 
-def _recorded(scope: Scope[Any], thing: Any, method: Callable[..., Any]) -> Callable[..., Any]:
+def _recorded(opener: Opener[Any], thing: Any, method: Callable[..., Any]) -> Callable[..., Any]:
     name = getattr(thing, "name", None)
-    whole = decorated(scope, method, name=name if isinstance(name, str) and name else type(thing).__name__, node=thing)
+    whole = decorated(opener, method, name=name if isinstance(name, str) and name else type(thing).__name__, node=thing)
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return (method if _is_inside(self) else whole)(self, *args, **kwargs)
@@ -135,7 +135,7 @@ def _new_ex(kind: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
 def _is_inside(thing: object) -> bool:
     """Whether this is a call that a recorded one makes itself: `ainvoke` calls `invoke`, `super()` the same again."""
-    at: Recorded | None = default.get().current()
+    at: Recorded | None = default.recorder.current()
     while at is not None and at.node is not thing:
         at = at.parent if at.parent is not None and at.parent.run is at.run else None
     return at is not None

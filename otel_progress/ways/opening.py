@@ -64,7 +64,7 @@ class Opening(Harmless[T]):
         "_attached",
         "_call",
         "_guard",
-        "_scope",
+        "_opener",
         "_steps",
         "_stepwise",
         "_token",
@@ -72,8 +72,8 @@ class Opening(Harmless[T]):
         "recorded",
     )
 
-    def __init__(self, scope: Scope[T], call: Call, stepwise: bool = False) -> None:
-        self._scope = scope
+    def __init__(self, opener: Opener[T], call: Call, stepwise: bool = False) -> None:
+        self._opener = opener
         self._call = call
         self._stepwise = stepwise
         self._token: Token[Any] | None = None
@@ -86,7 +86,7 @@ class Opening(Harmless[T]):
     def __enter__(self) -> T:
         # `Harmless.__enter__` and `enter` in one, as `__exit__` below: they are entered for every visit.
         try:
-            recorded = self.recorded = self._scope.begin(self._call)
+            recorded = self.recorded = self._opener.begin(self._call)
             if self._stepwise:
                 self.guard()
             else:
@@ -114,7 +114,7 @@ class Opening(Harmless[T]):
 
         Not by `__del__`, which would run at every end: what a signal's handler raises in one is lost.
         """
-        del self._scope  # Which may hold this: in a cycle nothing is forgotten.
+        del self._opener  # Which may hold this: in a cycle nothing is forgotten.
         if self.recorded is not None:
             self._guard = ref(self, _forgotten)
             _guarded[self._guard] = self.recorded
@@ -136,7 +136,7 @@ class Opening(Harmless[T]):
 
     def hand_on(self, kind: type[_Other], stepwise: bool) -> _Other:
         """Leave it open for another, which ends it."""
-        other, recorded = kind(self._scope, self._call, stepwise), self.recorded
+        other, recorded = kind(self._opener, self._call, stepwise), self.recorded
         if isinstance(recorded, Visit):
             recorded.at_once = False
         if self._token is not None and recorded is not None:
@@ -167,7 +167,7 @@ class Opening(Harmless[T]):
 
     def instead(self) -> T:
         """One that records nothing."""
-        return self._scope.given(default.get().nothing(self._call.code))
+        return self._opener.given(default.recorder.nothing(self._call.code))
 
     def got(self, value: object) -> None:
         """Note what a node returned: the action that its flow goes on with."""
@@ -181,7 +181,7 @@ class Opening(Harmless[T]):
         return self._steps
 
 
-class Scope(Generic[T]):
+class Opener(Generic[T]):
     """What `stage` and `workflow` have in common."""
 
     def __init__(self, name: object = None, *, shared: Any = None) -> None:

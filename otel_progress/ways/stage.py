@@ -16,7 +16,7 @@ from ..recording.visits import Visit
 from . import nodes
 from .functions import decorated
 from .objects import is_called, recorded, stands_for_function
-from .opening import Scope
+from .opening import Opener
 
 
 class _Runnable(Protocol):
@@ -32,8 +32,8 @@ F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, ..., Any] | _Runna
 T = TypeVar("T", bound="Run | Visit")
 
 
-class _Way(Scope[T]):
-    """A scope that is also a decorator, bare or with arguments."""
+class _Way(Opener[T]):
+    """An opener that is also a decorator, bare or with arguments."""
 
     def __init_subclass__(cls) -> None:
         """Say which arguments it takes: `__new__` takes any."""
@@ -41,7 +41,7 @@ class _Way(Scope[T]):
         cls.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
 
     def __new__(cls, name: object = None, **given: Any) -> Any:  # pyright: ignore[reportInconsistentConstructor]
-        """A scope; for what is to be decorated by the bare one, that as it is decorated."""
+        """An opener; for what is to be decorated by the bare one, that as it is decorated."""
         made = super().__new__(cls)
         if not _is_target(name):
             return made
@@ -121,7 +121,7 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
         @overload
         def __new__(cls, name: object = None, **given: Any) -> stage: ...
         def __new__(cls, name: object = None, **given: Any) -> Any:  # pyright: ignore[reportInconsistentConstructor]
-            """A scope, or what it stands above."""
+            """An opener, or what it stands above."""
 
     def __init__(  # pyright: ignore[reportInconsistentConstructor] - `__new__` is told more
         self,
@@ -170,7 +170,7 @@ class workflow(_Way[Run]):  # noqa: N801 - read as a word, as `stage`
         @overload
         def __new__(cls, name: object = None, **given: Any) -> workflow: ...
         def __new__(cls, name: object = None, **given: Any) -> Any:  # pyright: ignore[reportInconsistentConstructor]
-            """A scope, or what it stands above."""
+            """An opener, or what it stands above."""
 
     def begin(self, call: Call) -> Run | Visit:
         """Start a run, or a visit inside one."""
