@@ -57,13 +57,12 @@ __all__ = [
     "workflow",
 ]
 
-_default.recorder.sinks = _usual.usual_sinks(_default.recorder)
-
 if _default.recorder.settings.exception_logs:
-    from .sinks import exceptions as _exceptions
     from .telemetry.logs import log_exception as _log_exception
+else:
+    _log_exception = None
 
-    _exceptions.send = _log_exception
+_default.recorder.sinks = _usual.usual_sinks(_default.recorder, send_exception=_log_exception)
 
 if _default.recorder.settings.record is not None:
     from .cli.children import join as _join

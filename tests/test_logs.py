@@ -22,7 +22,7 @@ from otel_progress.recording.settings import Settings
 from otel_progress.runs import logs as record_logs
 from otel_progress.runs import read
 from otel_progress.runs.appending import Appending
-from otel_progress.sinks import exceptions
+from otel_progress.sinks.spans import SpanSink
 from otel_progress.telemetry import stdlib
 from otel_progress.telemetry.logging_setup import Asked
 from otel_progress.telemetry.membership import mark_logs_inside
@@ -45,7 +45,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """Span, severity and attributes of each exception that is sent as a log event."""
     found: Sent = []
     monkeypatch.setattr(
-        exceptions, "send", lambda span, _, severity, said: found.append((span.span_id, severity, dict(said)))
+        SpanSink,
+        "send_exception",
+        lambda self, span, _, severity, said: found.append((span.span_id, severity, dict(said))),
     )
     return found
 

@@ -23,9 +23,8 @@ _CAUSE = "\nThe above exception was the direct cause of the following exception:
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
-send: Callable[[SpanContext, int | None, int, Mapping[str, AttributeValue]], object] | None = None
-"""What sends an exception as a log event: of which span, when, with what severity and attributes. The package gives it
-where that is asked for, as logs are another layer's."""
+Send = Callable[[SpanContext, int | None, int, Mapping[str, AttributeValue]], object]
+"""What sends an exception as a log event: of which span, when, with what severity and attributes."""
 
 
 def whole_name(error: BaseException) -> str:

@@ -23,9 +23,8 @@ from ..recording.sink import Sink
 from ..recording.store import MOST_NAMES, type_name
 from ..recording.visits import Attempt, Part, Visit
 from ..recording.waiting import Waiting
-from . import exceptions
 from .bound import NameBound
-from .exceptions import message_of, stacktrace, whole_name
+from .exceptions import Send, message_of, stacktrace, whole_name
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -44,6 +43,9 @@ _MOST_DESCRIBED = 16  # Exceptions that a workflow catches, over and over, in on
 
 class SpanSink(Sink):
     """Makes a span of every run and visit, with the times that the recorder took."""
+
+    send_exception: Send | None = None
+    """Given where exceptions are to be log events, as logs are another layer's."""
 
     def __init__(self, recorder: Recorder, bound: NameBound, tracer_provider: TracerProvider | None = None) -> None:
         self._recorder = recorder
@@ -277,7 +279,7 @@ class SpanSink(Sink):
         described, of_attempt = inside.get(key, (_NOTHING, False))
         is_new = described is not held
         # Of an attempt it was said below the severity of an error, as it could be made good.
-        send = exceptions.send if settings.exception_logs and (is_new or of_attempt) else None
+        send = self.send_exception if settings.exception_logs and (is_new or of_attempt) else None
         if send is None and not is_new:
             return
         event: Attributes = {exception_attributes.EXCEPTION_TYPE: whole_name(error)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
 from .bound import NameBound
+from .exceptions import Send
 from .metrics import MetricSink
 from .mirror import MirrorSink
 from .spans import SpanSink
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 
 
 def usual_sinks(
-    recorder: Recorder, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+    recorder: Recorder,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    send_exception: Send | None = None,
 ) -> list[Sink]:
     """Spans, so that the others find them made; metrics; the mirror. The providers are the global ones if left out."""
     bound = NameBound(recorder)
-    return [
-        SpanSink(recorder, bound, tracer_provider),
-        MetricSink(recorder, bound, meter_provider),
-        MirrorSink(recorder),
-    ]
+    spans = SpanSink(recorder, bound, tracer_provider)
+    if send_exception is not None:
+        spans.send_exception = send_exception
+    return [spans, MetricSink(recorder, bound, meter_provider), MirrorSink(recorder)]
