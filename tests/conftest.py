@@ -236,6 +236,15 @@ def telemetry_with() -> Generator[Callable[[Settings], Telemetry]]:
     default.use(previous)
 
 
+@pytest.fixture(scope="module")
+def recorder() -> Generator[Recorder]:
+    """A recorder without sinks."""
+    made = Recorder()
+    previous = default.use(made)
+    yield made
+    default.use(previous)
+
+
 @pytest.fixture
 def instrumented(telemetry: Telemetry) -> Generator[Telemetry]:
     """The same, with PocketFlow recorded."""

@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_progress import stage
-from otel_progress.recording import default
 from otel_progress.recording.recorder import Recorder
 
 from .conftest import Telemetry
+
+pytestmark = pytest.mark.usefixtures("recorder")
 
 Outcome = tuple[object, ...]
 
@@ -144,15 +145,6 @@ def behaviour(
         return outcomes, list(log)
     finally:
         gc.enable()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def recorder() -> Generator[Recorder]:
-    """A recorder without sinks."""
-    made = Recorder()
-    previous = default.use(made)
-    yield made
-    default.use(previous)
 
 
 @settings(max_examples=400, deadline=None)

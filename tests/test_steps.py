@@ -23,7 +23,6 @@ from opentelemetry.context import get_current
 from pocketflow import BatchFlow, Node
 
 from otel_progress import PocketFlowInstrumentor, stage, workflow
-from otel_progress.recording import default
 from otel_progress.recording.recorder import Recorder
 from otel_progress.recording.settings import Settings
 
@@ -276,15 +275,6 @@ def test_a_task_that_outlives_its_run_is_abandoned(telemetry: Telemetry) -> None
 
     asyncio.run(use())
     assert outcome(telemetry)[0] == "abandoned"
-
-
-@pytest.fixture(scope="module")
-def recorder() -> Generator[Recorder]:
-    """A recorder without sinks."""
-    made = Recorder()
-    previous = default.use(made)
-    yield made
-    default.use(previous)
 
 
 # --- generators -------------------------------------------------------------------------------------------------------
