@@ -122,5 +122,5 @@ def pictures(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What recording costs: three minutes; `nox -s bench -- --quick` for half a one."""
+    """What recording costs: four minutes; `nox -s bench -- --quick` for half a minute."""
     session.run(sys.executable, "benchmarks/overhead.py", *session.posargs)

@@ -238,7 +238,7 @@ def telemetry_with() -> Generator[Callable[[Settings], Telemetry]]:
 
 @pytest.fixture(scope="module")
 def recorder() -> Generator[Recorder]:
-    """A recorder without sinks."""
+    """A recorder without sinks, in the place of the process's own until the module that asks for it ends."""
     made = Recorder()
     previous = default.use(made)
     yield made

@@ -37,7 +37,9 @@ def place_of(module: Path) -> str:
 
 def layer_of(place: str) -> int:
     """Which layer it is in. What is no module is a name of the package itself, on top of all."""
-    return next((number for number, places in enumerate(LAYERS) if place in places), len(LAYERS))
+    if not any((PACKAGE / name).exists() for name in (place, f"{place}.py")):
+        return len(LAYERS)
+    return next(number for number, places in enumerate(LAYERS) if place in places)
 
 
 def imports_of(module: Path) -> Iterator[str]:

@@ -294,10 +294,10 @@ def test_what_tells_items_apart_is_looked_at_within_bounds() -> None:
 
 
 def test_one_stage_object_in_many_tasks(telemetry: Telemetry) -> None:
-    scope = stage("fetch", shared={})
+    block = stage("fetch", shared={})
 
     def one() -> None:
-        with scope:
+        with block:
             pass
 
     def in_context() -> None:
@@ -305,7 +305,7 @@ def test_one_stage_object_in_many_tasks(telemetry: Telemetry) -> None:
 
     def others(count: int) -> None:
         for _ in range(count):
-            Context().run(scope.__enter__)
+            Context().run(block.__enter__)
 
     in_context()
     others(2)
@@ -315,10 +315,10 @@ def test_one_stage_object_in_many_tasks(telemetry: Telemetry) -> None:
 
 
 def test_one_stage_object_is_left_by_the_task_that_entered_it(telemetry: Telemetry) -> None:
-    scope = stage("fetch")
+    block = stage("fetch")
 
     async def fetch(turn: list[asyncio.Event], number: int) -> None:
-        with scope as visit:
+        with block as visit:
             visit.platform(f"p{number}")
             turn[number].set()
             await turn[-1].wait()
@@ -335,7 +335,7 @@ def test_one_stage_object_is_left_by_the_task_that_entered_it(telemetry: Telemet
         asyncio.run(use())
     results = {str((span.attributes or {})["otel_progress.stage.result"]) for span in telemetry.spans("stage")}
     assert results == {"success"}
-    assert scope._open == {}
+    assert block._open == {}
 
 
 class OnlyExec(Node):

@@ -37,39 +37,26 @@ AUTOMATIC = "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED"
 
 # --- exceptions -------------------------------------------------------------------------------------------------------
 
-Sent = list[tuple[int, int, dict[str, Any]]]
+
+class Sent(list[tuple[int, int, dict[str, Any]]]):
+    """Span, severity and attributes of each exception that is sent as a log event."""
+
+    def by(self, telemetry: Telemetry) -> Telemetry:
+        """Have the spans of a recorder send them."""
+        (spans,) = (sink for sink in telemetry.recorder.sinks if isinstance(sink, SpanSink))
+        spans.send_exception = lambda span, _, severity, said: self.append((span.span_id, severity, dict(said)))
+        return telemetry
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    """Span, severity and attributes of each exception that is sent as a log event."""
-    found: Sent = []
-    monkeypatch.setattr(
-        SpanSink,
-        "send_exception",
-        lambda self, span, _, severity, said: found.append((span.span_id, severity, dict(said))),
-    )
-    return found
-
-
-@pytest.mark.parametrize(
-    ("value", "events", "logs"),
-    [
-        ("", True, False),
-        ("logs", False, True),
-        ("logs/dup", True, True),
-        ("logs, logs/dup", True, True),
-        ("another", True, False),
-    ],
-)
-def test_the_variable_says_where_exceptions_are_told(value: str, events: bool, logs: bool) -> None:
-    settings = Settings.from_environment({SIGNAL: value})
-    assert (settings.exception_events, settings.exception_logs) == (events, logs)
+def sent() -> Sent:
+    """Those of a test."""
+    return Sent()
 
 
 @pytest.mark.parametrize("both", [False, True])
 def test_exceptions_as_log_events(telemetry_with: Callable[[Settings], Telemetry], sent: Sent, both: bool) -> None:
-    telemetry = telemetry_with(Settings(exception_events=both, exception_logs=True))
+    telemetry = sent.by(telemetry_with(Settings(exception_events=both, exception_logs=True)))
     with pytest.raises(ValueError, match="no"), workflow("w"), stage("outer"), stage("inner"):
         raise ValueError("no")
     inner = telemetry.span("stage inner")
@@ -91,7 +78,7 @@ def test_exceptions_as_log_events(telemetry_with: Callable[[Settings], Telemetry
 
 
 def test_messages_stay_in_here_too(telemetry_with: Callable[[Settings], Telemetry], sent: Sent) -> None:
-    telemetry_with(Settings(exception_logs=True, capture_messages=False))
+    sent.by(telemetry_with(Settings(exception_logs=True, capture_messages=False)))
     with pytest.raises(ValueError, match="kept"), stage("a"):
         raise ValueError(*["kept"])
     assert "kept" not in str(sent[0][2]).replace('ValueError(*["kept"])', "").replace("ValueError(*['kept'])", "")
@@ -99,7 +86,7 @@ def test_messages_stay_in_here_too(telemetry_with: Callable[[Settings], Telemetr
 
 
 def test_what_was_made_good_is_no_error(telemetry_with: Callable[[Settings], Telemetry], sent: Sent) -> None:
-    telemetry = telemetry_with(Settings(exception_logs=True))
+    telemetry = sent.by(telemetry_with(Settings(exception_logs=True)))
 
     class Asks(Node):
         def exec(self, prep_res: Any) -> None:
@@ -116,7 +103,7 @@ def test_what_was_made_good_is_no_error(telemetry_with: Callable[[Settings], Tel
 
 
 def test_cancellation_is_no_error(telemetry_with: Callable[[Settings], Telemetry], sent: Sent) -> None:
-    telemetry_with(Settings(exception_logs=True))
+    sent.by(telemetry_with(Settings(exception_logs=True)))
     with pytest.raises(KeyboardInterrupt), stage("a"):
         raise KeyboardInterrupt
     assert [severity for _, severity, _ in sent] == [13]

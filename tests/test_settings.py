@@ -87,7 +87,13 @@ def test_what_more_spans_are_made(detail: str, phases: bool, items: bool) -> Non
 
 @pytest.mark.parametrize(
     ("value", "events", "logs"),
-    [("", True, False), ("logs", False, True), ("logs/dup", True, True), ("logs, logs/dup", True, True)],
+    [
+        ("", True, False),
+        ("logs", False, True),
+        ("logs/dup", True, True),
+        ("logs, logs/dup", True, True),
+        ("another", True, False),
+    ],
 )
 def test_by_which_signal_exceptions_are_told(value: str, events: bool, logs: bool) -> None:
     found = of("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", value)

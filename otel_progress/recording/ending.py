@@ -175,7 +175,7 @@ class Ender(Teller):
     def _finish_visit(self, visit: Visit) -> None:
         run = visit.run
         self.tell_end(visit)
-        run.ending.pop(visit, None)  # Now: where the run ends with it, that need not wait for it.
+        run.ending.pop(visit, None)  # Before the run may end below, which waits for those that are in there.
         if run.outermost is visit:
             self.end(run, visit.exception, None, visit.ended)
         elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None and run.shown:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Sink:
     """Override what you need. A run or visit is complete when a sink is told of its start, and final at its end.
 
-    The objects are live: read them, keep none of them beyond the call that tells of their end, and change nothing. (The
-    spans alone do: they set `span`, `span_context` and `context`, and what a stage knows of its last spans.)
+    The objects are live: read them, keep none of them beyond the call that tells of their end, and change nothing. Only
+    the sink of spans does: it sets `span`, `span_context` and `context`, and what a stage knows of its spans and trace.
     """
 
     def run_started(self, run: Run) -> None:

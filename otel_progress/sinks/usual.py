@@ -23,9 +23,12 @@ def usual_sinks(
     meter_provider: MeterProvider | None = None,
     send_exception: Send | None = None,
 ) -> list[Sink]:
-    """Spans, so that the others find them made; metrics; the mirror. The providers are the global ones if left out."""
+    """Spans, so that the others find them made; metrics; the mirror.
+
+    If left out, the providers are the global ones, and exceptions are sent as the recorder's spans so far send them.
+    """
     bound = NameBound(recorder)
     spans = SpanSink(recorder, bound, tracer_provider)
-    if send_exception is not None:
-        spans.send_exception = send_exception
+    so_far = next((sink.send_exception for sink in recorder.sinks if isinstance(sink, SpanSink)), None)
+    spans.send_exception = send_exception or so_far
     return [spans, MetricSink(recorder, bound, meter_provider), MirrorSink(recorder)]
