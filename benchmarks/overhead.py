@@ -3,9 +3,9 @@
     python benchmarks/overhead.py [--calls 250] [--rounds 80] [--quick] [--memory] [--check]
 
 Each ratio is taken inside one process: its cases run in turn, many times, and the fastest round of each counts, since
-what else a machine does only ever makes a round slower. Rounds are short, as some machines change their speed within
-seconds: so each case has rounds at the best. A case lasts until its last measurement is recorded, in
-whatever thread. With `--check` the exit code is 1 where a ratio, by the clock or of processor time, misses its target.
+what else a machine does only ever makes a round slower. Rounds are short and many, so that each case has some at the
+best where a machine changes its speed within seconds. A case lasts until its last measurement is recorded, in whatever
+thread. With `--check` the exit code is 1 where a ratio, by the clock or of processor time, misses its target.
 """
 
 from __future__ import annotations

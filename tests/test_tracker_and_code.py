@@ -12,7 +12,8 @@ import pytest
 from opentelemetry import trace
 from pocketflow import BatchFlow, Flow, Node
 
-from otel_progress import ProgressTrackerNode, stage, workflow
+from otel_progress import ProgressTrackerNode, names, stage, workflow
+from otel_progress.recording.live import Tracking
 
 from .conftest import Telemetry, linked
 
@@ -117,6 +118,40 @@ def test_a_visit_that_code_takes_over_for_an_item_counts_for_that_item(telemetry
     assert [linked(span, "repeats") for span in (first, other, again)] == [[], [], [first.context]]
     entry = shared["progress_metrics"]["craft"]
     assert (entry["visits"], entry["platforms"]) == (3, 2)
+    told = [(span.attributes or {}) for span in (first, other, again)]
+    assert [each[names.ITEM_PLATFORM] for each in told] == ["twitter", "linkedin", "twitter"]
+    assert [each[names.STAGE_ATTEMPTS] for each in told] == [1, 1, 1]
+
+
+def test_a_visit_beyond_the_stages_that_are_told_apart_keeps_its_name_when_code_takes_it_over(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_progress.recording.live.MOST_TOLD_APART", 1)
+    shared: Shared = {}
+    with workflow("w", shared=shared):
+        with stage("first"):
+            pass
+        passed(shared, "craft")
+        with stage("craft", shared=shared) as visit:
+            assert visit.stage == "craft"
+    assert (telemetry.span("stage craft").attributes or {})[names.STAGE_NAME] == "craft"
+
+
+def test_what_code_has_taken_over_and_leaves_open_is_abandoned(telemetry: Telemetry) -> None:
+    shared: Shared = {}
+    with workflow("w", shared=shared):
+        passed(shared, "a")
+        block = stage("a", shared=shared)
+        block.__enter__()
+    assert shared["progress_metrics"]["a"]["results"] == {"abandoned": 1}
+
+
+def test_what_a_tracker_is_about_to_complete_ends_as_its_run(telemetry: Telemetry) -> None:
+    shared: Shared = {}
+    with workflow("w", shared=shared) as run:
+        passed(shared, "a")
+        run.tracked["a"].tracking = Tracking.PASSED  # In another thread, which has not come to its end.
+    assert shared["progress_metrics"]["a"]["results"] == {"success": 1}
 
 
 def test_what_a_tracker_saw_before_is_no_visit_for_the_item_that_code_takes_over(telemetry: Telemetry) -> None:
