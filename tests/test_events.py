@@ -647,6 +647,9 @@ def test_what_cannot_be_written_in_time_is_said(behind: Writer, caplog: pytest.L
     assert behind.file.fault == "it takes too long to write"
 
 
+A_PAGE, A_QUARTER = b" " * 4095 + b"\n", b" " * 1023 + b"\n"
+
+
 def test_slow_writes_with_a_quick_one_among_them_are_no_slow_disk(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -654,7 +657,7 @@ def test_slow_writes_with_a_quick_one_among_them_are_no_slow_disk(
     for module in ("appending", "writer"):
         monkeypatch.setattr(f"otel_progress.runs.{module}.perf_counter", lambda: now[0])
     assert writer.begin()
-    writer.write(b"{}\n")
+    writer.write(A_PAGE)
 
     def take(descriptor: int, data: bytes) -> int:
         now[0] += next(takes)
@@ -662,8 +665,32 @@ def test_slow_writes_with_a_quick_one_among_them_are_no_slow_disk(
 
     monkeypatch.setattr(os, "write", take)
     for _ in range(6):
-        writer.write(b"{}\n")
+        writer.write(A_PAGE)
     assert not writer.is_behind
+    assert not list(takes)
+
+
+def test_a_disk_that_becomes_slow_is_noticed_with_the_next_page(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, now, written = os.write, [0.0], list[bytes]()
+    for module in ("appending", "writer"):
+        monkeypatch.setattr(f"otel_progress.runs.{module}.perf_counter", lambda: now[0])
+    assert writer.begin()
+    monkeypatch.setattr(writer._keeper, "wake", lambda: None)
+    writer.file.append(A_PAGE)
+    for _ in range(3):
+        writer.file.append(A_QUARTER)
+
+    def take(descriptor: int, data: bytes) -> int:
+        now[0] += 0.03
+        written.append(data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", take)
+    while not writer.is_behind:
+        writer.write(A_QUARTER)
+    assert len(written) == 4  # The last of its page, the first of the next, and the two after that.
 
 
 def test_a_busy_interpreter_is_no_slow_disk(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:

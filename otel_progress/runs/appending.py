@@ -36,13 +36,15 @@ class Appending:
     longer than a page may be torn.
 
     A forked child writes to it too, and has nothing of its parent's in a buffer. What cannot be written is said once.
+
+    How long it takes is looked at where a line begins a page: what waits for a disk is to get another page of it.
     """
 
     def __init__(self, path: Path, timed: Callable[[float], object] = lambda _: None) -> None:
         self.path = path
         self._timed = timed
         self.told_from = SLOW
-        """Seconds from which on `timed` is told how long a line took."""
+        """Seconds from which on `timed` is told how long a line that begins a page took, and so the next."""
         self.fault: str | None = None
         """Why it is incomplete, if it is."""
         self.alone = False
@@ -63,12 +65,9 @@ class Appending:
 
     def append(self, line: bytes) -> None:
         """Append `line`, which ends with a newline. Raises nothing of its own."""
-        begun = perf_counter()
         with self._lock:
             left = self._left - len(line)
-            if left < 0:
-                self._append_on_next_page(line)
-            else:  # Mostly.
+            if left >= 0:  # Mostly.
                 self._left = _WRITING  # Until then a signal's handler may raise, write a line itself, or fork.
                 try:
                     sent = os.write(self._descriptor, line)
@@ -78,8 +77,13 @@ class Appending:
                     self._left = left if self._left == _WRITING else _UNKNOWN
                 else:
                     self._append(line, sent)
-        if perf_counter() - begun > self.told_from:
-            self._timed(perf_counter() - begun)
+                return
+            begun = perf_counter()
+            self._append_on_next_page(line)
+            took = perf_counter() - begun
+        if took > self.told_from:
+            self._left = _UNKNOWN  # So that the next is timed too.
+            self._timed(took)
 
     def _append_on_next_page(self, line: bytes) -> None:
         """Where it is not known how much is left of the page that the file ends in, or that is too little."""

@@ -137,8 +137,7 @@ class EventSink(Sink):
         if self._progress and (progress := self._progress.get(visit)) is not None:
             progress.waits = False
         template = texts.ended if visit.result == "success" else texts.ended_by(visit.result)
-        nanos = ended - visit.started
-        self._out.write(template % (ended, visit.attempts, nanos // NANO, nanos % NANO, more, own))
+        self._out.write(template % (ended, visit.attempts, ended - visit.started, more, own))
         self._open.pop(visit, None)  # Not before it is told: the call is made again where a handler interrupts it.
         if self._progress:
             self._progress.pop(visit, None)

@@ -82,7 +82,7 @@ class StageTexts:
         self.started = self._line(_event(names.EVENT_STAGE_STARTED), known)
         """Of a start: time, what else there is to say, what is the visit's own."""
         self.ended = self.ended_by("success")
-        """Of an end: time, attempts, seconds, and as above."""
+        """Of an end: time, attempts, nanoseconds, and as above."""
         visit = _template(f"{_VISIT_ID}{process}.") + b"%d" + _template(_VISIT) + b'%d"}}]'
         self.own = visit + _IDS + _TAIL
         """What is a visit's own, in all its lines: serial number, number, flags, trace, span."""
@@ -104,7 +104,7 @@ class StageTexts:
     def ended_by(self, result: str | None) -> bytes:
         """Of an end that is not the usual one."""
         event = _event(names.EVENT_STAGE_ENDED, 9 if result in _FINE else 13)
-        values = f"{_RESULT}{result}{_ATTEMPTS}".encode() + b"%d" + _DURATION.encode() + b"%d.%09d}}"
+        values = f"{_RESULT}{result}{_ATTEMPTS}".encode() + b"%d" + _DURATION.encode() + b"%de-9}}"
         return self._line(event, "", values)
 
     def plain_state_of(self, visit: Visit) -> bytes:
