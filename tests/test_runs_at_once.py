@@ -14,6 +14,7 @@ import pytest
 from pocketflow import AsyncFlow, AsyncNode
 
 from otel_progress import PocketFlowInstrumentor, Run, progress, stage, workflow
+from otel_progress.recording.stages import StageRecord
 
 from .conftest import OwnMapping, Telemetry, make_telemetry, using
 
@@ -276,6 +277,43 @@ def _inside_another(one: dict[str, Any], two: dict[str, Any]) -> None:
     with workflow("two", shared=two):
         step("mine")
         step("with another's store", one)
+
+
+def test_the_store_of_another_run_is_written_under_that_runs_lock(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, under = StageRecord.entry, list[bool]()
+    one: dict[str, Any] = {}
+
+    def look(record: StageRecord) -> dict[str, Any]:
+        if record.name == "with another's store":
+            under.append(lock.is_held)
+        return entry(record)
+
+    with workflow("one", shared=one) as run:
+        run.lock = lock = Held(run.lock)  # type: ignore[assignment]
+        monkeypatch.setattr(StageRecord, "entry", look)
+        contextvars.Context().run(_inside_another, one, {})
+    assert (
+        under == [False, True] * 2
+    )  # In the store of its own run, and in that of the other, at its start and its end.
+
+
+class Held:
+    """A lock that says whether it is held."""
+
+    is_held = False
+
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+        self.is_held = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_held = False
+        self.lock.release()
 
 
 def test_a_stage_in_a_bare_thread_joins_the_run_that_began_last_of_those_that_go_on(telemetry: Telemetry) -> None:

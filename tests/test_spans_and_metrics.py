@@ -417,6 +417,23 @@ def test_a_run_is_told_of_the_platforms_in_its_store_also_after_a_visit_named_it
     assert telemetry.points("otel_progress.run.platforms") == [({"workflow.name": "w"}, (3, 1))]
 
 
+def test_a_run_is_told_of_no_platforms_in_the_store_of_a_visit_that_names_its_own(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared):
+        shared["task_requirements"] = {"platforms": ["a", "b"]}
+        telemetry.recorder.end(telemetry.recorder.start_visit(Call(Code("craft"), shared, item="x", item_platform="x")))
+        shared.clear()
+    assert telemetry.points("otel_progress.run.platforms") == [({"workflow.name": "w"}, (1, 1))]
+
+
+def test_what_is_given_as_platforms_is_followed_where_it_comes_to_be_none(telemetry: Telemetry) -> None:
+    """What a store says and then no more is kept; this is the user's own word."""
+    given: list[str] = ["a", "b"]
+    with workflow("w", shared={}), stage("craft", platforms=lambda _: tuple(given)):
+        given.clear()
+    assert (telemetry.span("stage craft").attributes or {})["otel_progress.stage.platform_count"] == 0
+
+
 def test_the_mirror_says_the_trace_of_the_last_visit_of_whatever_item(telemetry: Telemetry) -> None:
     tracer = telemetry.tracer_provider.get_tracer("requests")
     spans = [tracer.start_span(name, Context()) for name in ("first", "second")]

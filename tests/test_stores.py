@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import subprocess
 import sys
@@ -230,6 +231,20 @@ def test_what_stands_in_a_dict_is_no_plain_dict_either(telemetry: Telemetry) -> 
         pass
     assert Asks.held == []
     assert shared["progress_metrics"]["a"]["completed"]
+
+
+def test_what_stood_in_one_of_two_stores_goes_while_the_lock_of_neither_is_held(telemetry: Telemetry) -> None:
+    one: dict[str, Any] = {}
+    two: dict[str, Any] = {}
+
+    def inside_another() -> None:
+        with workflow("two", shared=two), stage("a", shared=one):
+            two["progress_metrics"]["a"] = Asks()
+
+    with workflow("one", shared=one) as run:
+        Asks.lock = run.lock
+        contextvars.Context().run(inside_another)
+    assert Asks.held == []
 
 
 def test_a_hook_may_wait_for_a_thread_that_joins_its_run(telemetry: Telemetry, faults: Callable[[], list[str]]) -> None:

@@ -14,6 +14,10 @@ from pocketflow import BatchFlow, Flow, Node
 
 from otel_progress import ProgressTrackerNode, names, stage, workflow
 from otel_progress.recording.live import Tracking
+from otel_progress.recording.settings import Settings
+from otel_progress.recording.sink import Sink
+from otel_progress.recording.stages import StageRecord
+from otel_progress.recording.visits import Visit
 
 from .conftest import Telemetry, linked
 
@@ -337,3 +341,48 @@ def test_an_async_generator_may_take_each_step_in_another_task(
 
     asyncio.run(use())
     ended(telemetry, "cancelled" if closed else "success")
+
+
+# --- what a tracker reads of a stage that its own code records --------------------------------------------------------
+
+
+def test_a_tracker_that_is_passed_behind_a_stage_brings_it_up_to_date(telemetry: Telemetry) -> None:
+    """In the store of its run, and in the one that it was given, which is another; that one is read."""
+    shared: Shared = {}
+    other: Shared = {"task_requirements": {"platforms": ["a", "b"]}, "quality_control": {"revision_count": 3}}
+    with workflow("w", shared=shared):
+        with stage("draft"):
+            pass
+        told = Noted()
+        telemetry.recorder.sinks = [*telemetry.recorder.sinks, told]
+        passed(other, "draft")
+    for store in (shared, other):
+        entry = store["progress_metrics"]["draft"]
+        assert (entry["visits"], entry["platforms"], entry["revisions"]) == (1, 2, 3)
+    assert told.stages == [("draft", other)]
+    assert repr(telemetry.trees()) == "[run w[stage draft]]"
+
+
+class Noted(Sink):
+    """Keeps what it is told of trackers."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, Shared]] = []
+
+    def stage_noted(self, record: StageRecord, shared: Any) -> None:
+        """Keep it."""
+        self.stages.append((record.name, shared))
+
+    def visit_started(self, visit: Visit) -> None:
+        """There is none."""
+        raise AssertionError
+
+
+def test_a_tracker_behind_a_stage_writes_nothing_where_the_mirror_is_off(telemetry_with: Any) -> None:
+    telemetry_with(Settings(mirror=False))
+    shared: Shared = {}
+    with workflow("w", shared=shared):
+        with stage("draft"):
+            pass
+        passed(shared, "draft")
+    assert shared == at("draft")

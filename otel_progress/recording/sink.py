@@ -9,11 +9,12 @@ by what a signal's handler raises, it is made once more.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..names import Result
     from .live import Run
+    from .stages import StageRecord
     from .visits import Attempt, Part, Visit
     from .waiting import Waiting
 
@@ -42,6 +43,12 @@ class Sink:
 
     def stage_changed(self, visit: Visit) -> None:
         """Platforms, revision, items or retries of a visit's stage changed."""
+
+    def stage_noted(self, record: StageRecord, shared: Any) -> None:
+        """What a tracker read of a stage in the store `shared` (None: that of its run) was noted.
+
+        Visits of it may be open or not: its own code records it, or another tracker began it.
+        """
 
     def visit_ended(self, visit: Visit) -> None:
         """A visit ended: `result`, `seconds`, `exception` and the rest are final."""

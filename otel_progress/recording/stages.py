@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -112,7 +112,7 @@ class StageRecord:
                 for name in visit.own_platforms:
                     self._name_platform(name)
             if visit.platforms is not self.noted or visit.latest_revision is not None:
-                self._note(visit)
+                self._note(visit.platforms, visit.latest_revision, visit.own_platforms)
             return True
 
     def _number(self, visit: Visit) -> None:
@@ -132,12 +132,12 @@ class StageRecord:
                 self._number(visit)
             for name in visit.own_platforms:
                 self._name_platform(name)
-            self._note(visit)
+            self._note(visit.platforms, visit.latest_revision, visit.own_platforms)
 
-    def note(self, visit: Visit) -> None:
-        """Platforms or revision of a visit may have changed."""
+    def note(self, platforms: Platforms, revision: int | None) -> None:
+        """What is known of platforms and revision has changed, whether or not a visit is open."""
         with self.run.lock:
-            self._note(visit)
+            self._note(platforms, revision)
 
     def name_platform(self, visit: Visit, name: str, at: int) -> tuple[str, float] | None:
         """A visit works for platform `name` from now on; gives the one before and for how long it was that."""
@@ -214,7 +214,7 @@ class StageRecord:
             if visit not in run.open:
                 return False
             if visit.platforms is not self.noted or visit.latest_revision is not None:
-                self._note(visit)
+                self._note(visit.platforms, visit.latest_revision, visit.own_platforms)
             failed = result != "success" and result in ("failure", "cancelled")
             error_type = (run.failing if error is None else type_name(error)) if failed else None
             versions = [version.id for version in visit.versions] if visit.eventful and visit.versions else None
@@ -256,12 +256,13 @@ class StageRecord:
             self.own_platforms[name] = None
         self.run.name_platform(name)
 
-    def _note(self, visit: Visit) -> None:
-        run, platforms, revision = self.run, visit.platforms, visit.latest_revision
-        self.noted, self.platform_count = None if visit.own_platforms else platforms, platforms.count
+    def _note(self, platforms: Platforms, revision: int | None, own: Collection[str] = ()) -> None:
+        """With the platforms of its `own` that a visit named: they win over the count in the store, for the run too."""
+        run = self.run
+        self.noted, self.platform_count = None if own else platforms, platforms.count
         if revision is not None:
             self.revision = revision
-        if visit.own_platforms:  # They win over the count in the store, for the run too.
+        if own:
             platforms = run.noted
         if platforms is not run.noted or (revision is not None and revision != run.revision):
             run.note(platforms, revision)

@@ -9,8 +9,8 @@ from .live import Run, Tracking
 from .recorder import Recorder
 from .registry import saved_run
 from .stages import StageRecord
-from .store import here
-from .visits import Visit
+from .store import here, look_at
+from .visits import Visit, said_of
 
 
 def track(recorder: Recorder, call: Call) -> None:
@@ -57,10 +57,9 @@ def _bring_up_to_date(recorder: Recorder, record: StageRecord, visits: list[Visi
         if each.by_tracker:
             each.code = call.code
         each.look()
-    seen = Visit(recorder, record, call)
-    seen.look()
-    record.note(seen)
-    recorder.tell("stage_changed", seen)
+    shared = record.run.shared if call.shared is None else call.shared
+    record.note(*said_of(call.code, shared, look_at(shared)))
+    recorder.tell("stage_noted", record, call.shared)
 
 
 def finish_tracked(recorder: Recorder, shared: Any) -> None:

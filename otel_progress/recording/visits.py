@@ -12,7 +12,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from ..names import Result
-from .call import Call
+from .call import Call, Code
 from .faults import report
 from .live import NOWHERE, Recorded, Run, Tracking
 from .order import MOST_WORKERS
@@ -41,6 +41,16 @@ if TYPE_CHECKING:
 
 
 _NO_ITEMS = cast("MutableMapping[object, Item]", MappingProxyType({}))
+
+
+def said_of(code: Code, shared: Any, seen: Seen) -> tuple[Platforms, int | None]:
+    """Platforms and revision of a call: what the user gave wins over what was seen in the store."""
+    platforms, revision = seen.platforms, seen.revision
+    if code.platforms is not None:
+        platforms = platforms_of(given_value(code.platforms, shared))
+    if code.revision is not None:
+        revision = revision_of(given_value(code.revision, shared))
+    return platforms, revision
 
 
 class Visit(Recorded):
@@ -197,20 +207,16 @@ class Visit(Recorded):
         return False
 
     def look(self) -> Seen:
-        """Bring its platforms and revision up to date; what the user gave wins over what the store says."""
+        """Bring its platforms and revision up to date."""
         shared, code = self.shared, self.code
         if shared is None:
             shared = self.run.shared
         seen = look_at(shared)
         if seen is NOTHING_SEEN and code.platforms is None and code.revision is None:
             return seen
-        platforms, revision = seen.platforms, seen.revision
-        if code.platforms is not None:
-            self.platforms = platforms_of(given_value(code.platforms, shared))
-        elif platforms.count:
+        platforms, revision = said_of(code, shared, seen)
+        if platforms.count or code.platforms is not None:
             self.platforms = platforms
-        if code.revision is not None:
-            revision = revision_of(given_value(code.revision, shared))
         if revision is not None:
             self.latest_revision = revision
             if self.revision is None:
