@@ -65,8 +65,13 @@ class Appending:
 
     def append(self, line: bytes) -> None:
         """Append `line`, which ends with a newline. Raises nothing of its own."""
+        begun: float | None = None
         with self._lock:
             left = self._left - len(line)
+            if left < 0:
+                begun = perf_counter()
+                if self._left >= 0 and len(line) <= _PAGE:  # It begins the next page.
+                    left, line = _PAGE - len(line), b" " * self._left + line
             if left >= 0:  # Mostly.
                 self._left = _WRITING  # Until then a signal's handler may raise, write a line itself, or fork.
                 try:
@@ -77,28 +82,26 @@ class Appending:
                     self._left = left if self._left == _WRITING else _UNKNOWN
                 else:
                     self._append(line, sent)
-                return
-            begun = perf_counter()
-            self._append_on_next_page(line)
-            took = perf_counter() - begun
-        if took > self.told_from:
+            else:
+                self._append_where_it_ends(line)
+        if begun is not None and (took := perf_counter() - begun) > self.told_from:
             self._left = _UNKNOWN  # So that the next is timed too.
             self._timed(took)
 
-    def _append_on_next_page(self, line: bytes) -> None:
-        """Where it is not known how much is left of the page that the file ends in, or that is too little."""
-        left, sent, self._left = self._left, 0, _WRITING
+    def _append_where_it_ends(self, line: bytes) -> None:
+        """Where it is not known how much is left of the page that the file ends in."""
+        sent, self._left = 0, _WRITING
         if not self._is_torn:
             try:
-                if left < 0:
-                    left = -os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE
+                left = -os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE
                 line = _blanks(left, line) + line
                 sent = os.write(self._descriptor, line)
             except OSError:  # Not opened yet, for one.
                 pass
-            if sent == len(line):
-                self._left = (left - sent) % _PAGE if self.alone and self._left == _WRITING else _UNKNOWN
-                return
+            else:
+                if sent == len(line):
+                    self._left = (left - sent) % _PAGE if self.alone and self._left == _WRITING else _UNKNOWN
+                    return
         self._append(line, sent)
 
     def look_again(self, *, alone: bool) -> None:

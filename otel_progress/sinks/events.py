@@ -18,6 +18,8 @@ from ..recording.live import Run
 from ..recording.order import Followed
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
+from ..recording.stages import StageRecord
+from ..recording.store import NO_PLATFORMS
 from ..recording.times import NANO
 from ..recording.visits import Visit
 from ..recording.waiting import Waiting
@@ -25,8 +27,8 @@ from .keeper import GATHER
 from .spans import SpanSink
 from .texts import (
     RunTexts,
+    StageTexts,
     Told,
-    follows_of,
     lead_of,
     outcome_of,
     parent_span_of,
@@ -80,9 +82,10 @@ class EventSink(Sink):
         self._may_write: bool | None = None
         self._beginner: dict[int, object] = {}
         """The threads that came before that was known: the first finds it out."""
-        self._lead, self._follows = "", b""
-        """What every line of this process begins with, and what a visit says of those that it follows."""
+        self._lead = ""
+        """What every line of this process begins with."""
         self._runs: dict[Run, RunTexts] = {}
+        self._stages: dict[StageRecord, StageTexts] = {}
         self._open: dict[Visit, Told] = {}
         self._progress: dict[Visit, _Progress] = {}
         """Of the open visits that have made some."""
@@ -100,7 +103,7 @@ class EventSink(Sink):
         """Tell it."""
         if self._may_write or self._begins():
             self._out.write(self._of_run(run).end(self._lead, run))
-            self._runs.pop(run, None)
+            self._forget_texts(run)
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
@@ -109,53 +112,65 @@ class EventSink(Sink):
         if not self._may_write and not self._begins():
             return
         texts, own = self._open[visit] = self._begin(visit)
-        parent, more = visit.parent, b""
+        more, run, follows = b"", visit.run, visit.follows
         if visit.eventful:
             more = state_of(visit).encode()
-        elif visit.revision is not None or visit.platforms.count:
+        elif visit.revision is not None or visit.platforms is not NO_PLATFORMS:
             more = texts.plain_state_of(visit)
-        if parent is not visit.run and isinstance(parent, Visit) and parent in self._open:
-            more += text_of(names.PARENT_VISIT_ID, f"{self._out.process}.{parent.serial}").encode()
-        if parent is not None and parent.context is not visit.parent_context:  # Then there may be a span between them.
-            above = trace.get_current_span(visit.parent_context).get_span_context()
-            if above != parent.span.get_span_context():
-                more += parent_span_of(above.span_id).encode()
-        if follows := visit.follows:
-            more += self._follows % (follows[0][0], self._follow(follows) if len(follows) > 1 else b"")
-        self._out.write(texts.started % (visit.started, more, own))
+        if visit.parent is not run or run.context is not visit.parent_context:
+            more += self._place_of(visit)
+        if follows:
+            first = follows[0][0]
+            others = self._others_of(follows) if len(follows) > 1 else b""
+            self._out.write(texts.followed % (visit.started, more, first, others, own))
+        else:
+            self._out.write(texts.started % (visit.started, more, own))
 
     def visit_ended(self, visit: Visit) -> None:
         """Tell it."""
         if not self._may_write and not self._begins():
             return
-        texts, own = self._open.get(visit) or self._begin(visit)
-        ended, more = visit.ended or visit.started, b""
-        if visit.eventful or visit.error_type is not None:
-            more = outcome_of(visit).encode()
-        elif visit.revision is not None or visit.platforms.count:
+        (texts, own), more = self._open.get(visit) or self._begin(visit), b""
+        template, ended = texts.ended, visit.ended or visit.started
+        if visit.eventful or visit.result != "success":
+            template, more = texts.ended_by(visit.result), outcome_of(visit).encode()
+        elif visit.revision is not None or visit.platforms is not NO_PLATFORMS:
             more = texts.plain_state_of(visit)
         if self._progress and (progress := self._progress.get(visit)) is not None:
             progress.waits = False
-        template = texts.ended if visit.result == "success" else texts.ended_by(visit.result)
         self._out.write(template % (ended, visit.attempts, ended - visit.started, more, own))
         self._open.pop(visit, None)  # Not before it is told: the call is made again where a handler interrupts it.
         if self._progress:
             self._progress.pop(visit, None)
 
     def _begin(self, visit: Visit) -> Told:
-        of_run = self._runs.get(visit.run) or self._of_run(visit.run)
-        texts = of_run.stages.get(visit.record)
-        if texts is None or (texts.code is not visit.code and not texts.are_of(visit.code)):
-            texts = of_run.texts_of(visit, self._lead, self._out.process)
         context = visit.span_context
         if context is trace.INVALID_SPAN_CONTEXT:  # There is no SDK, or its span was made and not yet noted.
             context = visit.span.get_span_context()
-            if not context.is_valid:
-                return texts, texts.spanless % (visit.serial, visit.number)
-        own = texts.own % (visit.serial, visit.number, context.trace_flags, context.trace_id, context.span_id)
+        texts = self._stages.get(visit.record)
+        if texts is None or (texts.code is not visit.code and not texts.are_of(visit.code)):
+            texts = self._texts_of(visit, context)
+        trace_id, flags = context.trace_id, context.trace_flags
+        if trace_id == texts.trace_id and flags == texts.flags and trace_id:
+            own = texts.own % (visit.serial, visit.number, context.span_id)
+        elif context.is_valid:
+            own = texts.own_elsewhere % (visit.serial, visit.number, flags, trace_id, context.span_id)
+        else:
+            own = texts.own_spanless % (visit.serial, visit.number)
         return texts, own
 
-    def _follow(self, follows: tuple[Followed, ...]) -> bytes:
+    def _place_of(self, visit: Visit) -> bytes:
+        """In which visit one lies, and in which span between them, if any."""
+        text, parent = "", visit.parent
+        if isinstance(parent, Visit) and parent in self._open:
+            text = text_of(names.PARENT_VISIT_ID, f"{self._out.process}.{parent.serial}")
+        if parent is not None and parent.context is not visit.parent_context:
+            above = trace.get_current_span(visit.parent_context).get_span_context()
+            if above != parent.span.get_span_context():
+                text += parent_span_of(above.span_id)
+        return text.encode()
+
+    def _others_of(self, follows: tuple[Followed, ...]) -> bytes:
         """All but the first of the visits that one follows."""
         return "".join(f',{{"stringValue":"{self._out.process}.{serial}"}}' for serial, _ in follows[1:]).encode()
 
@@ -235,7 +250,7 @@ class EventSink(Sink):
         first, *_ = list(self._beginner.values())  # A list: others come and go meanwhile.
         if first is mine and self._may_write is None:
             may = self._out.begin()
-            self._lead, self._follows = lead_of(self._out.head), follows_of(self._out.process)
+            self._lead = lead_of(self._out.head)
             self._may_write = may
         for _ in range(_LONGEST_BEGINNING):
             if self._may_write is not None:
@@ -250,6 +265,23 @@ class EventSink(Sink):
             if run.ended is not None:  # By now: another thread may end it, and let go of them.
                 self._runs.pop(run, None)
         return texts
+
+    def _texts_of(self, visit: Visit, context: trace.SpanContext) -> StageTexts:
+        """The texts of a visit's stage; kept, unless it is one of those that share a record."""
+        record, of_run = visit.record, self._of_run(visit.run)
+        texts = of_run.texts_of(visit, context, self._lead, self._out.process)
+        if not record.of_others:
+            if record not in self._stages:
+                of_run.stages.append(record)
+            self._stages[record] = texts
+            if visit.run.ended is not None:  # As above.
+                self._stages.pop(record, None)
+        return texts
+
+    def _forget_texts(self, run: Run) -> None:
+        of_run = self._runs.pop(run, None)
+        for record in () if of_run is None else of_run.stages:
+            self._stages.pop(record, None)
 
 
 class _Progress:

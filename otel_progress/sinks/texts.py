@@ -19,7 +19,7 @@ from ..recording.store import MOST_NAMES, NO_PLATFORMS, Platforms, printable
 from ..recording.visits import Visit
 
 _FINE = ("success", "fallback")
-_IDS = b',"flags":%d,"traceId":"%032x","spanId":"%016x"'
+_TRACE, _SPAN = b',"flags":%d,"traceId":"%032x"', b',"spanId":"%016x"'
 _TAIL = b"}]}]}]}\n"
 # What stands before the values of a visit.
 _VISIT_ID = f',{{"key":"{names.STAGE_VISIT_ID}","value":{{"stringValue":"'
@@ -37,7 +37,8 @@ class RunTexts:
 
     def __init__(self, run: Run) -> None:
         self._base = f"{text_of(names.RUN_ID, run.id)[1:]}{text_of(names.WORKFLOW_NAME, run.workflow)}"
-        self.stages: dict[StageRecord, StageTexts] = {}
+        self.stages: list[StageRecord] = []
+        """Those whose texts are kept until its end."""
 
     def start(self, lead: str, run: Run) -> bytes:
         """The line of its start."""
@@ -58,36 +59,53 @@ class RunTexts:
             more = f',{{"key":"{names.RUN_JOINED}","value":{{"boolValue":true}}}}{more}'
         context = run.span.get_span_context()
         ids = context.trace_flags, context.trace_id, context.span_id
-        end = _IDS % ids if context.is_valid else b""
+        end = (_TRACE + _SPAN) % ids if context.is_valid else b""
         return f"{lead}{at}{event}{self._base}{more}]".encode() + end + _TAIL
 
-    def texts_of(self, visit: Visit, lead: str, process: str) -> StageTexts:
-        """The texts of a visit's stage; kept, unless it is one of those that share a record."""
-        texts = StageTexts(lead, f"{self._base}{text_of(names.STAGE_NAME, visit.stage)}", process, visit.code)
-        if not visit.record.of_others:
-            self.stages[visit.record] = texts
-        return texts
+    def texts_of(self, visit: Visit, context: trace.SpanContext, lead: str, process: str) -> StageTexts:
+        """The texts of a visit's stage."""
+        base = f"{self._base}{text_of(names.STAGE_NAME, visit.stage)}"
+        return StageTexts(lead, base, process, visit.code, context)
 
 
 class StageTexts:
     """What the lines of a stage's visits are made of: `%` puts in what is a visit's."""
 
-    __slots__ = ("_base", "_lead", "_state", "code", "ended", "own", "spanless", "started")
+    __slots__ = (
+        "_base",
+        "_lead",
+        "_state",
+        "code",
+        "ended",
+        "flags",
+        "followed",
+        "own",
+        "own_elsewhere",
+        "own_spanless",
+        "started",
+        "trace_id",
+    )
 
-    def __init__(self, lead: str, base: str, process: str, code: Code) -> None:
+    def __init__(self, lead: str, base: str, process: str, code: Code, context: trace.SpanContext) -> None:
         self._lead, self._base, self.code = lead, base, code
         known = "" if code.function is None else text_of(names.CODE_FUNCTION_NAME, code.function)
         if code.budget is not None:
             known += _number(names.STAGE_BUDGET, code.budget)
-        self.started = self._line(_event(names.EVENT_STAGE_STARTED), known)
+        event = _event(names.EVENT_STAGE_STARTED)
+        self.started = self._line(event, known)
         """Of a start: time, what else there is to say, what is the visit's own."""
+        self.followed = self._line(event, known, follows=_template(f"{_FOLLOWS}{process}.") + b'%d"}%b]}}}')
+        """Of one that follows others: time, what else, serial number of the first, all others, what is its own."""
         self.ended = self.ended_by("success")
-        """Of an end: time, attempts, nanoseconds, and as above."""
+        """Of an end: time, attempts, nanoseconds, and as of a start."""
         visit = _template(f"{_VISIT_ID}{process}.") + b"%d" + _template(_VISIT) + b'%d"}}]'
-        self.own = visit + _IDS + _TAIL
-        """What is a visit's own, in all its lines: serial number, number, flags, trace, span."""
-        self.spanless = visit + _TAIL
-        """The same of one that has no span."""
+        self.trace_id, self.flags = context.trace_id, context.trace_flags
+        self.own = visit + _TRACE % (self.flags, self.trace_id) + _SPAN + _TAIL
+        """What is a visit's own, in all its lines, where its trace and flags are these: serial number, number, span."""
+        self.own_elsewhere = visit + _TRACE + _SPAN + _TAIL
+        """The same of one that has others: serial number, number, flags, trace, span."""
+        self.own_spanless = visit + _TAIL
+        """The same of one that has no span: serial number, number."""
         self._state: tuple[Platforms, int | None, bytes] = NO_PLATFORMS, None, b""
         """The last platforms and revision that were told, and how: mostly the next are the same."""
 
@@ -115,8 +133,10 @@ class StageTexts:
             self._state = visit.platforms, visit.revision, state
         return state
 
-    def _line(self, event: str, known: str = "", values: bytes = b"") -> bytes:
-        return _template(self._lead) + b"%d" + _template(f"{event}{self._base}{known}") + values + b"%b%b"
+    def _line(self, event: str, known: str = "", values: bytes = b"", follows: bytes = b"") -> bytes:
+        return (
+            _template(self._lead) + b"%d" + _template(f"{event}{self._base}{known}") + values + b"%b" + follows + b"%b"
+        )
 
 
 Told = tuple[StageTexts, bytes]
@@ -140,11 +160,6 @@ def head_of(resource: dict[str, str]) -> str:
 def lead_of(head: str) -> str:
     """The same, up to its time."""
     return f'{head}{{"timeUnixNano":"'
-
-
-def follows_of(process: str) -> bytes:
-    """The visits that one follows: the serial number of the first, and what `follows` says of all others."""
-    return _template(f"{_FOLLOWS}{process}.") + b'%d"}%b]}}}'
 
 
 def _event(name: str, severity: int = 9) -> str:
