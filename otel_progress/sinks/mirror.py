@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from functools import partial
 from typing import Any, cast
 
 from ..names import PROGRESS_METRICS, PROGRESS_RUN
@@ -89,8 +88,20 @@ class MirrorSink(Sink):
     def visit_started(self, visit: Visit) -> None:
         """Show the stage as it is now."""
         mirror = self._recorder.settings.mirror
-        if visit.code.origin == "program" if mirror is None else mirror:
-            self._mirror(visit.record, visit.shared)
+        if not (visit.code.origin == "program" if mirror is None else mirror):
+            return
+        run, own = visit.run, visit.shared
+        shared: Any = run.shared
+        mirrored = self._runs.get(run)
+        if mirrored is None or not mirrored.shown:
+            if shared is None and own is None:
+                return
+            mirrored = self._mirrored(run)
+            self._show(run, mirrored)
+        if shared is not None:
+            self._put(run, mirrored, visit.record, shared)
+        if own is not shared and own is not None:  # It may be that of another run.
+            self._put(self._recorder.registry.of_store(own) or run, mirrored, visit.record, own)
 
     stage_changed = visit_ended = visit_started
 
@@ -102,8 +113,14 @@ class MirrorSink(Sink):
 
     def stage_noted(self, record: StageRecord, shared: Any) -> None:
         """Show it: a tracker is in the program itself."""
-        if self._recorder.settings.mirror is not False:
-            self._mirror(record, shared)
+        if self._recorder.settings.mirror is False:
+            return
+        run = record.run
+        mirrored = self._mirrored(run)
+        self._show(run, mirrored)
+        for store in (run.shared, shared):
+            if store is not None:
+                self._put(self._recorder.registry.of_store(store) or run, mirrored, record, store)
 
     def run_ended(self, run: Run) -> None:
         """Let go of what was mirrored; of the runs that go on over the same store the last is said again."""
@@ -159,40 +176,26 @@ class MirrorSink(Sink):
         if run.fresh or earlier is None:
             write(shared, PROGRESS_RUN, to_save(run))
 
-    def _mirror(self, record: StageRecord, own: Any) -> None:
-        """Write a stage into the store of its run, and into its `own` one where that is another."""
-        run, stage = record.run, record.name
-        shared: Any = run.shared
-        mirrored = self._runs.get(run)
-        if mirrored is None or not mirrored.shown:
-            if shared is None and own is None:
-                return
-            mirrored = self._mirrored(run)
-            self._show(run, mirrored)
-        metrics: Any
-        replaced: Any
-        for store in (shared,) if own is None or own is shared else (shared, own):
-            if store is None:
-                continue
-            owner = run if store is shared else self._recorder.registry.of_store(store) or run
-            metrics = replaced = None  # What was there before is let go of without the lock, as above.
-            if type_of(store) is dict:  # Under the lock of its runs, as plain dicts run no code of the workflow.
-                with owner.lock:
-                    entry = mirrored.entries[stage] = record.entry()
-                    metrics = store.get(PROGRESS_METRICS)
-                    if metrics is None:
-                        metrics = {}  # Not in the store: others may read it now.
-                    if type_of(metrics) is dict:
-                        replaced = metrics.get(stage)
-                        if replaced is None:  # A new stage, or a cleared or replaced store.
-                            _write_all(mirrored, store, metrics)
-                        else:
-                            metrics[stage] = entry
-                        if store.get(PROGRESS_RUN) is None:
-                            store[PROGRESS_RUN] = to_save(run)
-                        continue
-            work = partial(self._write, run, mirrored, stage, store)
-            self._desk(owner).hand_in((run, stage, id(store)), work)
+    def _put(self, owner: Run, mirrored: _Mirrored, record: StageRecord, shared: Any) -> None:
+        """Write a stage into a store of the run `owner`."""
+        stage = record.name
+        if type_of(shared) is dict:  # Under the lock of the store's runs, as plain dicts run no code of the workflow.
+            with owner.lock:
+                entry = mirrored.entries[stage] = record.entry()
+                metrics: Any = shared.get(PROGRESS_METRICS)
+                if metrics is None:
+                    metrics = {}  # Not in the store: others may read it now.
+                if type_of(metrics) is dict:
+                    replaced = metrics.get(stage)  # Let go of without the lock, as above.
+                    if replaced is None:  # A new stage, or a cleared or replaced store.
+                        _write_all(mirrored, shared, metrics)
+                    else:
+                        metrics[stage] = entry
+                    if shared.get(PROGRESS_RUN) is None:
+                        shared[PROGRESS_RUN] = to_save(record.run)
+                    return
+        run = record.run
+        self._desk(owner).hand_in((run, stage, id(shared)), lambda: self._write(run, mirrored, stage, shared))
 
     def _desk(self, owner: Run) -> _Desk:
         """Where is written into its store; of a run that another thread has ended meanwhile it is kept no more."""
