@@ -9,7 +9,8 @@ from pocketflow import Node
 from .recording import default
 from .recording.call import Call, Code
 from .recording.faults import passes, report
-from .recording.store import given_store, name_of, read, read_platforms, read_revision
+from .recording.seen import read_platforms, read_revision
+from .recording.store import given_store, name_of, read
 from .recording.times import now_timestamp
 from .recording.tracking import finish_tracked, track
 from .ways import nodes

@@ -20,9 +20,10 @@ from pocketflow import Node
 
 from otel_progress import ProgressTrackerNode, progress, stage, workflow
 from otel_progress.live import waiting
+from otel_progress.recording.seen import platforms_of, revision_of
 from otel_progress.recording.settings import Settings
 from otel_progress.recording.stages import MOST_ITEMS
-from otel_progress.recording.store import LONGEST_NAME, MOST_NAMES, MOST_TOLD_APART, platforms_of, revision_of
+from otel_progress.recording.store import LONGEST_NAME, MOST_NAMES, MOST_TOLD_APART
 from otel_progress.recording.visible import LONGEST_TEXT, LONGEST_TRACE
 from otel_progress.report import table, totals
 from otel_progress.runs import logs

@@ -15,8 +15,9 @@ from .faults import from_handler, report
 from .live import NOWHERE, Recorded, Run
 from .place import span_only
 from .registry import Registry
-from .sources import Clock, result_of
-from .store import NOTHING_SEEN, look_at, type_name, versions_since
+from .seen import NOTHING_SEEN, look_at, versions_since
+from .sources import result_of
+from .store import type_name
 from .teller import Teller
 from .visits import Visit
 
@@ -36,10 +37,9 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 class Ender(Teller):
     """Ends what a recorder has begun."""
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self.registry = Registry()
-        self._wall, self._monotonic = clock.wall, clock.monotonic
+    registry: Registry
+    _wall: Callable[[], int]
+    _monotonic: Callable[[], int]
 
     def now(self, recorded: Recorded) -> int:
         """The time inside `recorded`, in nanoseconds since the Unix epoch."""

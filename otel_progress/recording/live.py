@@ -17,9 +17,10 @@ from opentelemetry.context import Context
 from ..names import OTHER, Result
 from .call import NO_CODE, Code, Origin
 from .faults import from_handler, report
+from .seen import NO_PLATFORMS, Platforms
 from .spelling import spellings
 from .stages import StageRecord
-from .store import MOST_TOLD_APART, NO_PLATFORMS, Platforms, name_of
+from .store import MOST_TOLD_APART, name_of
 from .times import NANO
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Run(Recorded):
         self.workflow = workflow
         self.beginning = beginning
         self.implicit = beginning in (Beginning.STAGE, Beginning.JOINED)
-        """Whether nothing ends it but the process: begun by a stage, here or elsewhere."""
+        """Whether no `workflow` ends it: begun by a stage, here or elsewhere."""
         self.shared = shared
         """The workflow's store, held only while the run or a visit of it is open."""
         self.origin: Origin = origin

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextvars import Token
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
+from opentelemetry.context import Context, attach, create_key, detach, get_current
 from opentelemetry.environment_variables import OTEL_PYTHON_CONTEXT
 
 from .. import names
-from .live import Recorded, Run
+from .live import Recorded
 from .visits import Part, Visit
 
 _USUAL = "contextvars_context"  # By which the API keeps contexts in a context variable, unless it is told otherwise.
@@ -76,15 +76,6 @@ def outside(recorded: Recorded, context: Context) -> tuple[Recorded, Context]:
     if [span for span in ended if span is current]:
         context = trace.set_span_in_context(_span_around(around), context)
     return around, context
-
-
-def put_within(run: Run, started_in: Context | None) -> None:
-    """Put a run where it begins: in what the process was `started_in`, unless a span is current there."""
-    context = run.parent_context
-    if started_in is not None and not trace.get_current_span(context).get_span_context().is_valid:
-        span, context = trace.get_current_span(started_in), Context({**started_in, **context})
-        run.parent_context = trace.set_span_in_context(span, context) if span.get_span_context().is_valid else context
-    run.context = set_value(RECORDED, run, run.parent_context)
 
 
 def span_only(context: Context) -> Context:

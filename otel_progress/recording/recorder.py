@@ -23,17 +23,21 @@ from .call import Call, Code
 from .ending import Ender, wait_until
 from .faults import report
 from .live import NOWHERE, Beginning, Recorded, Run
-from .place import RECORDED, SPAN, current_context, outside, put_within
+from .place import RECORDED, SPAN, current_context, outside
 from .registry import Registry, remote_context, saved_run
+from .seen import NOTHING_SEEN
 from .settings import Settings
 from .sources import Clock, new_run_id, program_name
 from .stages import StageRecord
-from .store import NOTHING_SEEN, here, name_of, read
+from .store import here, name_of, read
 from .visits import Part, Visit
 
 
 class Recorder(Ender):
-    """Keeps the live runs and visits and calls the sinks. Safe to use from any thread and task."""
+    """Starts runs, visits and parts. Safe to use from any thread and task.
+
+    An `Ender` ends them, a `Teller` calls the sinks, a `Registry` keeps the runs.
+    """
 
     def __init__(
         self,
@@ -42,7 +46,10 @@ class Recorder(Ender):
         clock: Clock | None = None,
         new_run_id: Callable[[], str] = new_run_id,
     ) -> None:
-        super().__init__(clock or Clock())
+        super().__init__()
+        clock = clock or Clock()
+        self._wall, self._monotonic = clock.wall, clock.monotonic
+        self.registry = Registry()
         self.settings = settings or Settings()
         self.workflow: str | None = None
         """Name of the runs that a stage begins by itself; None: the program's name."""
@@ -69,7 +76,7 @@ class Recorder(Ender):
         return self.around()[0]
 
     def around(self) -> tuple[Recorded | None, Context]:
-        """The same, and the context there: what was left current after its end is in neither."""
+        """The same, and the context there: what has ended is passed over, but for a run that has nothing around it."""
         context = current_context()
         recorded: Any = context.get(RECORDED)
         if recorded is None or recorded.recorder is not self:
@@ -181,7 +188,7 @@ class Recorder(Ender):
         self._take_time(run, None)
         run.last_activity = run.started
         run.worker = order.main_worker() if run.implicit else order.worker()
-        put_within(run, self.started_in)
+        self._put_within(run)
         if not run.fresh:
             run.load(read(run.shared, PROGRESS_METRICS))
         if not self._at_exit:
@@ -239,6 +246,16 @@ class Recorder(Ender):
         visit.record.take_over(visit)
         self.tell("stage_changed", visit)
         return visit
+
+    def _put_within(self, run: Run) -> None:
+        """Put a run where it begins: in what the process was started in, unless a span is current there."""
+        context, started_in = run.parent_context, self.started_in
+        if started_in is not None and not trace.get_current_span(context).get_span_context().is_valid:
+            span, context = trace.get_current_span(started_in), Context({**started_in, **context})
+            run.parent_context = (
+                trace.set_span_in_context(span, context) if span.get_span_context().is_valid else context
+            )
+        run.context = set_value(RECORDED, run, run.parent_context)
 
     @staticmethod
     def _place(visit: Visit, ambient: Recorded | None, context: Context) -> None:

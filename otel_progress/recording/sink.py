@@ -3,8 +3,8 @@
 A sink is told of starts and ends as they happen, in the workflow's own thread, before the call that it is told of goes
 on: be quick. Sinks are called in the order in which they were added, the spans first of all, then the metrics, then the
 mirror, then those that `add_sink` adds: these find `visit.span` and `visit.context` made. (One that comes before the
-spans sees none.) What a sink raises is logged once and stops nothing. Where a call that tells of an end is interrupted
-by what a signal's handler raises, it is made once more.
+spans sees none.) What a sink raises is logged once and stops nothing, but for what a signal's handler raises: that goes
+on to the workflow when all sinks are told, and a call that tells of an end and is interrupted by it is made once more.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from opentelemetry import trace
 
 from ..names import MIRROR_FIELDS, Result
 from .faults import report
-from .store import MOST_TOLD_APART, NO_PLATFORMS, Platforms, name_of, type_name, whole_number
+from .seen import NO_PLATFORMS, Platforms, whole_number
+from .store import MOST_TOLD_APART, name_of, type_name
 from .times import NANO, parse_timestamp, timestamp
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class StageRecord:
                 self.first_revision = visit.revision or 0
             self.visits += 1
             self.open += 1
-            run.open[visit] = None  # As below: nothing is called until here.
+            run.open[visit] = None  # From there to here nothing is called: an interruption leaves all of it or none.
             if by_tracker:
                 run.tracked[visit.stage] = visit
             else:

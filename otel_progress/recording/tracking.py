@@ -8,9 +8,10 @@ from .call import Call
 from .live import Run, Tracking
 from .recorder import Recorder
 from .registry import saved_run
+from .seen import look_at, said_of
 from .stages import StageRecord
-from .store import here, look_at
-from .visits import Visit, said_of
+from .store import here
+from .visits import Visit
 
 
 def track(recorder: Recorder, call: Call) -> None:

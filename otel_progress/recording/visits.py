@@ -12,24 +12,22 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from ..names import Result
-from .call import Call, Code
+from .call import Call
 from .faults import report
 from .live import NOWHERE, Recorded, Run, Tracking
 from .order import MOST_WORKERS
-from .stages import StageRecord
-from .store import (
+from .seen import (
     NO_PLATFORMS,
     NOTHING_SEEN,
     Platforms,
     Seen,
     Version,
-    given_value,
     look_at,
-    name_of,
-    platforms_of,
-    revision_of,
+    said_of,
     whole_number,
 )
+from .stages import StageRecord
+from .store import name_of
 from .times import NANO
 from .trying import Tries, Trying
 from .waiting import Waiting
@@ -41,16 +39,6 @@ if TYPE_CHECKING:
 
 
 _NO_ITEMS = cast("MutableMapping[object, Item]", MappingProxyType({}))
-
-
-def said_of(code: Code, shared: Any, seen: Seen) -> tuple[Platforms, int | None]:
-    """Platforms and revision of a call: what the user gave wins over what was seen in the store."""
-    platforms, revision = seen.platforms, seen.revision
-    if code.platforms is not None:
-        platforms = platforms_of(given_value(code.platforms, shared))
-    if code.revision is not None:
-        revision = revision_of(given_value(code.revision, shared))
-    return platforms, revision
 
 
 class Visit(Recorded):

@@ -17,9 +17,9 @@ from ..recording.faults import report
 from ..recording.live import Run
 from ..recording.order import Followed
 from ..recording.recorder import Recorder
+from ..recording.seen import NO_PLATFORMS
 from ..recording.sink import Sink
 from ..recording.stages import StageRecord
-from ..recording.store import NO_PLATFORMS
 from ..recording.times import NANO
 from ..recording.visits import Visit
 from ..recording.waiting import Waiting

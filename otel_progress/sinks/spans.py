@@ -234,7 +234,7 @@ class SpanSink(Sink):
                     self._say_failure(recorded, inside)
             raise
         finally:
-            aside(span.end, recorded.ended)
+            aside(span.end, recorded.ended)  # A processor may change the current context.
 
     def _say_failure(self, recorded: Recorded, inside: _Described) -> None:
         error, result = recorded.exception, recorded.result

@@ -14,8 +14,9 @@ from opentelemetry import trace
 from .. import names
 from ..recording.call import Code
 from ..recording.live import Run
+from ..recording.seen import NO_PLATFORMS, Platforms
 from ..recording.stages import StageRecord
-from ..recording.store import MOST_NAMES, NO_PLATFORMS, Platforms, printable
+from ..recording.store import MOST_NAMES, printable
 from ..recording.visits import Visit
 
 _FINE = ("success", "fallback")

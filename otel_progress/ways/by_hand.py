@@ -23,7 +23,8 @@ from ..recording.order import worker
 from ..recording.place import current_context, is_over, recorded_in
 from ..recording.visits import Visit
 from .classes import BY_HAND
-from .opening import Opener, Opening, action_of
+from .opener import Opener
+from .opening import Opening, action_of
 
 
 class _Visits:

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from ..recording.call import Call
 from ..recording.store import found_store, name_of, type_of
-from .opening import Opener, Opening
+from .opener import Opener
+from .opening import Opening
 from .signatures import signed
 from .steps import ASYNC_GENERATOR, GENERATOR, AsyncSteps, Steps, go_on
 

@@ -34,7 +34,8 @@ from .classes import (
     phase_of,
     refusal,
 )
-from .opening import Opener, Opening, action_of
+from .opener import Opener
+from .opening import Opening, action_of
 from .patches import Patches
 
 __all__ = ["Nodes", "has_opener", "leave_out", "record_class", "refusal"]

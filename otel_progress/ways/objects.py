@@ -13,7 +13,7 @@ from ..recording import default
 from ..recording.faults import from_handler
 from ..recording.live import Recorded
 from .functions import decorated
-from .opening import Opener
+from .opener import Opener
 from .signatures import signed
 
 _INVOKES = ("invoke", "ainvoke")

@@ -1,22 +1,25 @@
-"""What `stage` and `workflow` share: opening a run or a visit around code, as a context manager."""
+"""One run or visit around code, from start to end: a context manager whose own faults stay away from the code."""
 
 from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from opentelemetry.context import get_current
 
 from ..recording import default
-from ..recording.call import Call, Code
+from ..recording.call import Call
 from ..recording.context import Attached, attach, detach
 from ..recording.faults import Harmless, report
 from ..recording.live import Recorded, Run
 from ..recording.place import recorded_in
-from ..recording.store import given_store, name_of
+from ..recording.store import name_of
 from ..recording.visits import Visit
+
+if TYPE_CHECKING:
+    from .opener import Opener
 
 _LONGEST_WORD = 64
 T = TypeVar("T", bound="Run | Visit")
@@ -86,7 +89,7 @@ class Opening(Harmless[T]):
     def __enter__(self) -> T:
         # `Harmless.__enter__` and `enter` in one, as `__exit__` below: they are entered for every visit.
         try:
-            recorded = self.recorded = self._opener.begin(self._call)
+            recorded = self.recorded = self._opener.begin(self._call)  # That of `stage` or of `workflow`.
             if self._stepwise:
                 self.guard()
             else:
@@ -179,68 +182,3 @@ class Opening(Harmless[T]):
         if self._steps is None:
             self._steps = Attached(None if self.recorded is None else self.recorded.context)
         return self._steps
-
-
-class Opener(Generic[T]):
-    """What `stage` and `workflow` have in common."""
-
-    def __init__(self, name: object = None, *, shared: Any = None) -> None:
-        self.name = None if name is None else name_of(name)
-        """The name that the user gave."""
-        self.shared = given_store(shared)
-        """The store that the user gave."""
-        self.code = Code(self.name or type(self).__name__)
-        """What is known of its `with` blocks, and of what it decorates but for name and function."""
-        self._open: dict[object, Opening[T]] = {}
-        """What it has entered and not left, by what is recorded of it."""
-
-    def begin(self, call: Call) -> Run | Visit:
-        """Start the run or visit."""
-        raise NotImplementedError
-
-    def given(self, recorded: Run | Visit) -> T:
-        """What `with ... as` gives."""
-        raise NotImplementedError
-
-    # --- as a context manager -----------------------------------------------------------------------------------------
-
-    def __enter__(self) -> T:
-        opening = Opening(self, Call(self.code, self.shared))
-        try:
-            value = opening.__enter__()
-            self._open[opening if opening.recorded is None else opening.recorded] = opening
-            opening.guard()
-            return self.given(value)
-        except BaseException as error:  # A signal's, between them: nobody will leave what is entered.
-            opening.left(error)
-            for key in [key for key, each in list(self._open.items()) if each is opening]:
-                self._open.pop(key, None)
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # One object may be entered by several tasks or threads at once: each leaves what is current where it is, though
-        # that may have ended. Where there is one, it is this one.
-        entered = list(self._open)  # Others may enter and leave meanwhile.
-        at: object = entered[-1]
-        if len(entered) > 1:
-            current = recorded_in(get_current())
-            while current is not None and current not in self._open:
-                current = current.parent
-            at = current or at
-        opening = self._open.get(at)
-        if opening is None:  # It was current nowhere, and another thread has taken it for its own.
-            return
-        try:
-            self._open.pop(at, None)
-        finally:
-            opening.__exit__(kind, error, traceback)
-
-    async def __aenter__(self) -> T:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)

@@ -21,10 +21,10 @@ _BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def signed(template: str, function: Callable[..., Any], **names: Any) -> Callable[..., Any]:
-    """The function that `template` tells of, with the parameters of `function`; it sees `names` and the two below.
+    """The function that `template` tells of, with the parameters of `function`; it sees `names`.
 
-    In the template `{declared}` are the parameters and `{given}` the arguments that hand them on to `__function__`;
-    `{shared}` is the argument named `shared`, or None.
+    In the template `{declared}` are the parameters, `{given}` the arguments that hand them on to `__function__`, and
+    `{shared}` the argument named `shared`, or None (which `__shared__` finds among `*args` and `**kwargs`).
     """
     parameters = _parameters(function)
     seen = {"__name__": __name__, "__function__": function, "__shared__": _finder(function), **names}

@@ -16,7 +16,7 @@ from ..recording.visits import Visit
 from . import nodes
 from .functions import decorated
 from .objects import is_called, recorded, stands_for_function
-from .opening import Opener
+from .opener import Opener
 
 
 class _Runnable(Protocol):
