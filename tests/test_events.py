@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.json.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (  # pyright: ignore[reportMissingTypeStubs] - has none
     ExportLogsServiceRequest,
@@ -461,6 +462,31 @@ def test_of_each_visit_it_is_told_whether_it_is_sampled(told: Told, telemetry: T
     for line in lines.written[1:-1]:
         (record,) = json.loads(line)["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
         assert record["flags"] == flags[int(record["spanId"], 16)]
+
+
+def test_of_each_visit_it_is_told_in_which_trace_it_is(told: Told, telemetry: Telemetry) -> None:
+    lines, _ = told
+    tracer, expected = telemetry.tracer_provider.get_tracer("requests"), list[str]()
+    with workflow("w"):
+        for _ in range(2):
+            with tracer.start_as_current_span("request", Context()) as request, stage("draft"):
+                pass
+            expected += [f"{request.get_span_context().trace_id:032x}"] * 2
+    assert [event["trace"] for event in lines.events() if "stage" in event["event"]] == expected
+    assert len(set(expected)) == 2
+
+
+def test_nothing_is_kept_of_a_run_that_has_ended(told: Told, telemetry: Telemetry) -> None:
+    """Also where code that differs has a stage in common, whose texts are made anew again and again."""
+    _, sink = told
+    with workflow("w"):
+        for _ in range(3):
+            stage("draft")(lambda: None)()
+            with stage("draft") as visit:
+                visit.advance(1)
+        assert [len(each.stages) for each in sink._runs.values()] == [1]
+        assert len(sink._stages) == 1
+    assert sink._runs == sink._stages == sink._open == sink._progress == {}
 
 
 def test_without_an_sdk_there_are_no_ids(told: Told, telemetry: Telemetry) -> None:

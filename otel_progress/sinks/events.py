@@ -133,7 +133,9 @@ class EventSink(Sink):
         (texts, own), more = self._open.get(visit) or self._begin(visit), b""
         template, ended = texts.ended, visit.ended or visit.started
         if visit.eventful or visit.result != "success":
-            template, more = texts.ended_by(visit.result), outcome_of(visit).encode()
+            more = outcome_of(visit).encode()
+            if visit.result != "success":
+                template = texts.ended_by(visit.result)
         elif visit.revision is not None or visit.platforms is not NO_PLATFORMS:
             more = texts.plain_state_of(visit)
         if self._progress and (progress := self._progress.get(visit)) is not None:
