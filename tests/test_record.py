@@ -494,8 +494,9 @@ def test_lines_of_many_threads_go_over_no_page(file: Appending) -> None:
     assert lines_over_a_page(file.path) == 0
 
 
+@pytest.mark.parametrize("where", ["in a page", "where it is not known how much is left", "where a page begins"])
 def test_lines_behind_that_of_a_signal_handler_go_over_no_page(
-    file: Appending, monkeypatch: pytest.MonkeyPatch
+    file: Appending, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     write, handled = os.write, list[int]()
 
@@ -507,12 +508,16 @@ def test_lines_behind_that_of_a_signal_handler_go_over_no_page(
 
     for _ in range(4):
         file.append(b'"before"\n')
+    if where == "where a page begins":
+        file.append(b'"' + b"b" * (file._left - 13) + b'"\n')  # pyright: ignore[reportPrivateUsage]
+    elif where != "in a page":
+        file.look_again(alone=True)
     monkeypatch.setattr(os, "write", interrupted)
     file.append(b'"interrupted"\n')
     monkeypatch.undo()
     for _ in range(20):
         file.append(b'"' + b"x" * 700 + b'"\n')
-    assert len(file.path.read_bytes().splitlines()) == 29
+    assert len(file.path.read_bytes().splitlines()) == 29 + (where == "where a page begins")
     assert lines_over_a_page(file.path) == 0
 
 

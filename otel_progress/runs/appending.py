@@ -70,7 +70,7 @@ class Appending:
             left = self._left - len(line)
             if left < 0:
                 begun = perf_counter()
-                if self._left >= 0 and len(line) <= _PAGE:  # It begins the next page.
+                if self._left >= 0:  # It begins the next page.
                     left, line = _PAGE - len(line), b" " * self._left + line
             if left >= 0:  # Mostly.
                 self._left = _WRITING  # Until then a signal's handler may raise, write a line itself, or fork.

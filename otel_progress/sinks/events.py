@@ -112,12 +112,12 @@ class EventSink(Sink):
         if not self._may_write and not self._begins():
             return
         texts, own = self._open[visit] = self._begin(visit)
-        more, run, follows = b"", visit.run, visit.follows
+        more, follows = b"", visit.follows
         if visit.eventful:
             more = state_of(visit).encode()
         elif visit.revision is not None or visit.platforms is not NO_PLATFORMS:
             more = texts.plain_state_of(visit)
-        if visit.parent is not run or run.context is not visit.parent_context:
+        if visit.run.context is not visit.parent_context:
             more += self._place_of(visit)
         if follows:
             first = follows[0][0]
