@@ -521,6 +521,37 @@ def test_lines_behind_that_of_a_signal_handler_go_over_no_page(
     assert lines_over_a_page(file.path) == 0
 
 
+def test_who_waits_for_another_thread_to_write_is_timed_too(file: Appending, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write may be quick by itself, and yet take long for all."""
+    now, waits, writing, written, took = [0.0], threading.Event(), threading.Event(), threading.Event(), list[float]()
+    write = os.write
+
+    def clock() -> float:
+        waits.set()
+        return now[0]
+
+    def take(descriptor: int, data: bytes) -> int:
+        if not writing.is_set():
+            writing.set()
+            written.wait(otlp.TIMEOUT)
+        return write(descriptor, data)
+
+    file.append(b"{}\n")
+    monkeypatch.setattr(file, "_timed", took.append)
+    monkeypatch.setattr("otel_progress.runs.appending.perf_counter", clock)
+    monkeypatch.setattr(os, "write", take)
+    threads = [threading.Thread(target=file.append, args=(b'"one"\n',)) for _ in range(2)]
+    threads[0].start()
+    assert writing.wait(otlp.TIMEOUT)
+    threads[1].start()
+    assert waits.wait(otlp.TIMEOUT)
+    now[0] += 0.15
+    written.set()
+    for thread in threads:
+        thread.join()
+    assert took == [0.15]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child_writes_whoever_was_writing(file: Appending) -> None:
     held, done = threading.Event(), threading.Event()

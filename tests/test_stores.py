@@ -191,6 +191,7 @@ class Asks(OwnMapping):
 
     lock: ClassVar[Any] = threading.RLock()
     held: ClassVar[list[str]] = []
+    gone: ClassVar[list[None]] = []
 
     def ask(self, name: str) -> None:
         def look() -> None:
@@ -211,6 +212,7 @@ class Asks(OwnMapping):
 
     def __del__(self) -> None:
         self.ask("del")
+        self.gone.append(None)
 
 
 def test_what_stands_in_a_dict_is_no_plain_dict_either(telemetry: Telemetry) -> None:
@@ -233,18 +235,22 @@ def test_what_stands_in_a_dict_is_no_plain_dict_either(telemetry: Telemetry) -> 
     assert shared["progress_metrics"]["a"]["completed"]
 
 
-def test_what_stood_in_one_of_two_stores_goes_while_the_lock_of_neither_is_held(telemetry: Telemetry) -> None:
+@pytest.mark.parametrize("whose", ["one", "two"])
+def test_what_stood_in_one_of_two_stores_goes_while_the_lock_of_neither_is_held(
+    telemetry: Telemetry, whose: str
+) -> None:
     one: dict[str, Any] = {}
     two: dict[str, Any] = {}
 
     def inside_another() -> None:
-        with workflow("two", shared=two), stage("a", shared=one):
+        with workflow("two", shared=two) as other, stage("a", shared=one):
+            Asks.lock = other.lock if whose == "two" else run.lock
             two["progress_metrics"]["a"] = Asks()
+            Asks.gone.clear()
 
     with workflow("one", shared=one) as run:
-        Asks.lock = run.lock
         contextvars.Context().run(inside_another)
-    assert Asks.held == []
+    assert (Asks.held, len(Asks.gone)) == ([], 1)
 
 
 def test_a_hook_may_wait_for_a_thread_that_joins_its_run(telemetry: Telemetry, faults: Callable[[], list[str]]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from opentelemetry import trace
@@ -19,7 +19,7 @@ from otel_progress.recording.sink import Sink
 from otel_progress.recording.stages import StageRecord
 from otel_progress.recording.visits import Visit
 
-from .conftest import Telemetry, linked
+from .conftest import OwnMapping, Telemetry, linked
 
 Shared = dict[str, Any]
 
@@ -361,6 +361,52 @@ def test_a_tracker_that_is_passed_behind_a_stage_brings_it_up_to_date(telemetry:
         assert (entry["visits"], entry["platforms"], entry["revisions"]) == (1, 2, 3)
     assert told.stages == [("draft", other)]
     assert repr(telemetry.trees()) == "[run w[stage draft]]"
+
+
+def test_a_tracker_that_is_passed_behind_a_stage_writes_once(telemetry: Telemetry) -> None:
+    """A store may be slow to take it."""
+    store: Any = Counts()
+    store.update(at("draft"))
+    with workflow("w", shared=store):
+        with stage("draft"):
+            pass
+        store.written.clear()
+        ProgressTrackerNode().run(store)
+        assert store.written == ["progress_metrics"]
+
+
+class Counts(OwnMapping):
+    """A store that tells what is written into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.written.append(key)
+        super().__setitem__(key, value)
+
+
+def test_a_run_without_a_store_is_shown_in_the_first_that_comes(telemetry: Telemetry) -> None:
+    """A tracker that is passed before that, without one, changes nothing of it: what an earlier run left there goes."""
+
+    class State(NamedTuple):
+        """What is no store, and yet says a stage."""
+
+        workflow_state: Shared
+
+    shared: Shared = {}
+    with workflow("earlier", shared=shared), stage("stale"):
+        pass
+    with workflow("new"):
+        with stage("draft"):
+            pass
+        state: Any = State({"current_stage": "draft"})
+        ProgressTrackerNode().run(state)
+        with stage("craft", shared=shared):
+            pass
+    assert list(shared["progress_metrics"]) == ["draft", "craft"]
+    assert shared["progress_run"]["workflow"] == "new"
 
 
 class Noted(Sink):

@@ -37,14 +37,15 @@ class Appending:
 
     A forked child writes to it too, and has nothing of its parent's in a buffer. What cannot be written is said once.
 
-    How long it takes is looked at where a line begins a page: what waits for a disk is to get another page of it.
+    How long it takes is looked at where a line begins a page, where it is not known how much is left of one (as other
+    processes write too), and where another thread is writing. Mostly it is to get another page that waits for a disk.
     """
 
     def __init__(self, path: Path, timed: Callable[[float], object] = lambda _: None) -> None:
         self.path = path
         self._timed = timed
         self.told_from = SLOW
-        """Seconds from which on `timed` is told how long a line that begins a page took, and so the next."""
+        """Seconds from which on `timed` is told how long a line took that was looked at, and so the next."""
         self.fault: str | None = None
         """Why it is incomplete, if it is."""
         self.alone = False
@@ -65,13 +66,12 @@ class Appending:
 
     def append(self, line: bytes) -> None:
         """Append `line`, which ends with a newline. Raises nothing of its own."""
-        begun: float | None = None
+        took: float | None = None
+        begun = None if self._left >= len(line) else perf_counter()  # While another thread writes that is not known.
         with self._lock:
             left = self._left - len(line)
-            if left < 0:
-                begun = perf_counter()
-                if self._left >= 0:  # It begins the next page.
-                    left, line = _PAGE - len(line), b" " * self._left + line
+            if left < 0 <= self._left and len(line) <= _PAGE:  # It begins the next page.
+                left, line = _PAGE - len(line), b" " * self._left + line
             if left >= 0:  # Mostly.
                 self._left = _WRITING  # Until then a signal's handler may raise, write a line itself, or fork.
                 try:
@@ -84,8 +84,11 @@ class Appending:
                     self._append(line, sent)
             else:
                 self._append_where_it_ends(line)
-        if begun is not None and (took := perf_counter() - begun) > self.told_from:
-            self._left = _UNKNOWN  # So that the next is timed too.
+            if begun is not None:
+                took = perf_counter() - begun
+                if took > self.told_from:
+                    self._left = _UNKNOWN  # So that the next is timed too.
+        if took is not None and took > self.told_from:
             self._timed(took)
 
     def _append_where_it_ends(self, line: bytes) -> None:

@@ -19,7 +19,6 @@ from ..recording.order import Followed
 from ..recording.recorder import Recorder
 from ..recording.seen import NO_PLATFORMS
 from ..recording.sink import Sink
-from ..recording.stages import StageRecord
 from ..recording.times import NANO
 from ..recording.visits import Visit
 from ..recording.waiting import Waiting
@@ -27,7 +26,6 @@ from .keeper import GATHER
 from .spans import SpanSink
 from .texts import (
     RunTexts,
-    StageTexts,
     Told,
     lead_of,
     outcome_of,
@@ -85,7 +83,6 @@ class EventSink(Sink):
         self._lead = ""
         """What every line of this process begins with."""
         self._runs: dict[Run, RunTexts] = {}
-        self._stages: dict[StageRecord, StageTexts] = {}
         self._open: dict[Visit, Told] = {}
         self._progress: dict[Visit, _Progress] = {}
         """Of the open visits that have made some."""
@@ -103,7 +100,7 @@ class EventSink(Sink):
         """Tell it."""
         if self._may_write or self._begins():
             self._out.write(self._of_run(run).end(self._lead, run))
-            self._forget_texts(run)
+            self._runs.pop(run, None)
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
@@ -149,9 +146,10 @@ class EventSink(Sink):
         context = visit.span_context
         if context is trace.INVALID_SPAN_CONTEXT:  # There is no SDK, or its span was made and not yet noted.
             context = visit.span.get_span_context()
-        texts = self._stages.get(visit.record)
+        of_run = self._runs.get(visit.run) or self._of_run(visit.run)
+        texts = of_run.stages.get(visit.record)
         if texts is None or (texts.code is not visit.code and not texts.are_of(visit.code)):
-            texts = self._texts_of(visit, context)
+            texts = of_run.texts_of(visit, context, self._lead, self._out.process)
         trace_id, flags = context.trace_id, context.trace_flags
         if trace_id == texts.trace_id and flags == texts.flags and trace_id:
             own = texts.own % (visit.serial, visit.number, context.span_id)
@@ -262,28 +260,10 @@ class EventSink(Sink):
     def _of_run(self, run: Run) -> RunTexts:
         texts = self._runs.get(run)
         if texts is None:
-            texts = RunTexts(run)
-            self._runs[run] = texts
+            texts = self._runs.setdefault(run, RunTexts(run))
             if run.ended is not None:  # By now: another thread may end it, and let go of them.
                 self._runs.pop(run, None)
         return texts
-
-    def _texts_of(self, visit: Visit, context: trace.SpanContext) -> StageTexts:
-        """The texts of a visit's stage; kept, unless it is one of those that share a record."""
-        record, of_run = visit.record, self._of_run(visit.run)
-        texts = of_run.texts_of(visit, context, self._lead, self._out.process)
-        if not record.of_others:
-            if record not in self._stages:
-                of_run.stages.append(record)
-            self._stages[record] = texts
-            if visit.run.ended is not None:  # As above.
-                self._stages.pop(record, None)
-        return texts
-
-    def _forget_texts(self, run: Run) -> None:
-        of_run = self._runs.pop(run, None)
-        for record in () if of_run is None else of_run.stages:
-            self._stages.pop(record, None)
 
 
 class _Progress:

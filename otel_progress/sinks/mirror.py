@@ -118,7 +118,7 @@ class MirrorSink(Sink):
         run = record.run
         mirrored = self._mirrored(run)
         self._show(run, mirrored)
-        for store in (run.shared, shared):
+        for store in (run.shared, None if shared is run.shared else shared):
             if store is not None:
                 self._put(self._recorder.registry.of_store(store) or run, mirrored, record, store)
 
@@ -152,16 +152,16 @@ class MirrorSink(Sink):
 
     def _show(self, run: Run, mirrored: _Mirrored) -> None:
         """What the run brought with it. What an earlier run left in the store goes; what a user prepared stays."""
-        if mirrored.shown:  # In another thread; or it has ended.
+        shared: Any = run.shared
+        if mirrored.shown or shared is None:  # In another thread, or it has ended; or a store may come yet.
             return
         mirrored.shown = True
-        shared: Any = run.shared
         if _is_plain(shared):
             replaced = shared.get(PROGRESS_METRICS), shared.get(PROGRESS_RUN)
             with run.lock:
                 self._begin(run, mirrored, shared)
             del replaced  # What the workflow had there may have a finalizer: not while the lock is held.
-        elif shared is not None:
+        else:
             self._desk(run).hand_in(run, lambda: self._begin(run, mirrored, shared))
 
     def _begin(self, run: Run, mirrored: _Mirrored, shared: Any) -> None:

@@ -38,8 +38,7 @@ class RunTexts:
 
     def __init__(self, run: Run) -> None:
         self._base = f"{text_of(names.RUN_ID, run.id)[1:]}{text_of(names.WORKFLOW_NAME, run.workflow)}"
-        self.stages: list[StageRecord] = []
-        """Those whose texts are kept until its end."""
+        self.stages: dict[StageRecord, StageTexts] = {}
 
     def start(self, lead: str, run: Run) -> bytes:
         """The line of its start."""
@@ -64,9 +63,12 @@ class RunTexts:
         return f"{lead}{at}{event}{self._base}{more}]".encode() + end + _TAIL
 
     def texts_of(self, visit: Visit, context: trace.SpanContext, lead: str, process: str) -> StageTexts:
-        """The texts of a visit's stage."""
+        """The texts of a visit's stage; kept, unless it is one of those that share a record."""
         base = f"{self._base}{text_of(names.STAGE_NAME, visit.stage)}"
-        return StageTexts(lead, base, process, visit.code, context)
+        texts = StageTexts(lead, base, process, visit.code, context)
+        if not visit.record.of_others:
+            self.stages[visit.record] = texts
+        return texts
 
 
 class StageTexts:

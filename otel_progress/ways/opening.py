@@ -89,7 +89,7 @@ class Opening(Harmless[T]):
     def __enter__(self) -> T:
         # `Harmless.__enter__` and `enter` in one, as `__exit__` below: they are entered for every visit.
         try:
-            recorded = self.recorded = self._opener.begin(self._call)  # That of `stage` or of `workflow`.
+            recorded = self.recorded = self._opener.begin(self._call)  # Mostly that of `stage` or `workflow`.
             if self._stepwise:
                 self.guard()
             else:
