@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 import traceback
+from contextlib import AbstractContextManager
 from inspect import getattr_static
 from types import CodeType, FrameType, FunctionType, MethodType, TracebackType
 from typing import Any, Generic, TypeVar, cast
@@ -223,13 +224,16 @@ class Harmless(Generic[T]):
         report(f"{type(self).__name__} could not end; the workflow goes on", fault)
 
 
-class HarmlessBoth(Harmless[T]):
-    """The same for `async with` too: it waits for nothing."""
+class AlsoAsync:
+    """`async with` for what has `with`: it waits for nothing."""
 
-    async def __aenter__(self) -> T:
+    async def __aenter__(self: AbstractContextManager[T]) -> T:
         return self.__enter__()
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self: AbstractContextManager[Any],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, traceback)

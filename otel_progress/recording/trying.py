@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.context import get_current
 
-from .faults import HarmlessBoth
+from .faults import AlsoAsync, Harmless
 from .order import worker
 from .raised import is_a
 from .store import type_name
@@ -52,7 +52,7 @@ class Tries:
         self.visit.recorder.tell("attempt_failed", self.visit, attempt)
 
 
-class Trying(HarmlessBoth[None]):
+class Trying(AlsoAsync, Harmless[None]):
     """What `visit.attempt()` gives, for `with` and `async with`: one attempt, and a retry after one that failed."""
 
     _tries: Tries | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context, get_current
 
-from .faults import HarmlessBoth
+from .faults import AlsoAsync, Harmless
 from .store import name_of
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .visits import Visit
 
 
-class Waiting(HarmlessBoth[None]):
+class Waiting(AlsoAsync, Harmless[None]):
     """What `visit.waiting("approval")` gives, for `with` and `async with`: meanwhile the visit waits."""
 
     started = 0

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from opentelemetry.context import get_current
 
 from ..recording.call import Call, Code
+from ..recording.faults import AlsoAsync
 from ..recording.live import Run
 from ..recording.place import recorded_in
 from ..recording.store import given_store, name_of
@@ -17,7 +18,7 @@ from .opening import Opening
 T = TypeVar("T", bound="Run | Visit")
 
 
-class Opener(Generic[T]):
+class Opener(AlsoAsync, Generic[T]):
     """Opens runs or visits: by the name, the store and the code that the user gave."""
 
     def __init__(self, name: object = None, *, shared: Any = None) -> None:
@@ -72,11 +73,3 @@ class Opener(Generic[T]):
             self._open.pop(at, None)
         finally:
             opening.__exit__(kind, error, traceback)
-
-    async def __aenter__(self) -> T:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)
