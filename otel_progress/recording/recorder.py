@@ -271,12 +271,12 @@ class Recorder(Ender):
         None where another thread was faster: it has ended the run or, of what a tracker begins, begun that stage.
         """
         run, visit.serial = visit.run, next(self._serials)
+        if (seen := visit.look()) is not NOTHING_SEEN:  # First: what a store takes to answer is no time of the stage's.
+            visit.versions_before = seen.versions
+            visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
         self._place(visit, ambient, context)
         self._take_time(visit, visit.parent)
         order.starts(visit)
-        if (seen := visit.look()) is not NOTHING_SEEN:
-            visit.versions_before = seen.versions
-            visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
         try:
             if visit.node is not None:
                 self.registry.of_nodes[id(visit.node)][visit] = None

@@ -18,7 +18,7 @@ from ..recording import default
 from ..recording.call import Call, Code
 from ..recording.context import attach, detach
 from ..recording.faults import Harmless
-from ..recording.live import Recorded, Run
+from ..recording.live import Recorded
 from ..recording.order import worker
 from ..recording.place import current_context, is_over, recorded_in
 from ..recording.visits import Visit
@@ -164,34 +164,21 @@ def going_on(node: object, shared: Any = None) -> Driven | None:
     return own[0] if len(own) == 1 else None
 
 
-class _GoingOn(Opener[Any]):
-    """What `_run` goes on with, where prep was called by hand before it."""
-
-    def __init__(self, recorded: Any) -> None:
-        super().__init__()
-        self._recorded = recorded
-
-    def begin(self, call: Call) -> Run | Visit:
-        """It has begun."""
-        self._recorded.node = call.node
-        self._recorded.recorder.registry.of_nodes[id(call.node)][self._recorded] = None
-        if isinstance(self._recorded, Visit):
-            self._recorded.code = replace(self._recorded.code, function=call.code.function)
-        return self._recorded
-
-    def given(self, recorded: Any) -> Any:
-        """The same."""
-        return recorded
-
-
 def run_after_all(node: object, code: Code) -> Opening[Any] | None:
     """The visit of a node's `_run` whose prep was called by hand before it: one visit stays one."""
     if (driven := going_on(node)) is None or driven.opening is None:
         return None
     opening, driven.opening = driven.opening, None
     _drop(node, driven)
-    recorded = opening.take()
-    return None if recorded is None else Opening(_GoingOn(recorded), Call(code, node=node))
+    if (recorded := opening.take()) is None:
+        return None
+    recorded.node = node
+    recorded.recorder.registry.of_nodes[id(node)][cast("Any", recorded)] = None
+    if isinstance(recorded, Visit):
+        recorded.code = replace(recorded.code, function=code.function)
+    whole = Opening[Any](Opener(), Call(code, node=node))
+    whole.recorded = recorded
+    return whole
 
 
 def _is_run(node: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from opentelemetry.context import get_current
 
@@ -21,6 +21,9 @@ T = TypeVar("T", bound="Run | Visit")
 class Opener(AlsoAsync, Generic[T]):
     """Opens runs or visits: by the name, the store and the code that the user gave."""
 
+    of_runs = False
+    """Whether it opens runs; inside another run, visits too."""
+
     def __init__(self, name: object = None, *, shared: Any = None) -> None:
         self.name = None if name is None else name_of(name)
         """The name that the user gave."""
@@ -31,13 +34,9 @@ class Opener(AlsoAsync, Generic[T]):
         self._open: dict[object, Opening[T]] = {}
         """What it has entered and not left, by what is recorded of it."""
 
-    def begin(self, call: Call) -> Run | Visit:
-        """Start the run or visit."""
-        raise NotImplementedError
-
     def given(self, recorded: Run | Visit) -> T:
         """What `with ... as` gives."""
-        raise NotImplementedError
+        return cast("T", recorded.run if self.of_runs else recorded)
 
     # --- as a context manager -----------------------------------------------------------------------------------------
 

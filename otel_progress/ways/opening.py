@@ -89,7 +89,10 @@ class Opening(Harmless[T]):
     def __enter__(self) -> T:
         # `Harmless.__enter__` and `enter` in one, as `__exit__` below: they are entered for every visit.
         try:
-            recorded = self.recorded = self._opener.begin(self._call)  # Mostly that of `stage` or `workflow`.
+            recorded = self.recorded
+            if recorded is None:  # Else it has begun, and is gone on with.
+                start = default.recorder.start_run if self._opener.of_runs else default.recorder.start_visit
+                recorded = self.recorded = start(self._call)
             if self._stepwise:
                 self.guard()
             else:

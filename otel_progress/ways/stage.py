@@ -8,8 +8,6 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
-from ..recording import default
-from ..recording.call import Call
 from ..recording.live import Run
 from ..recording.settings import parse_duration
 from ..recording.visits import Visit
@@ -140,14 +138,6 @@ class stage(_Way[Visit]):  # noqa: N801 - read as a word: `@stage("draft")`, `wi
             revision=revision,
         )
 
-    def begin(self, call: Call) -> Visit:
-        """Start a visit."""
-        return default.recorder.start_visit(call)
-
-    def given(self, recorded: Any) -> Visit:
-        """The visit."""
-        return recorded
-
 
 class workflow(_Way[Run]):  # noqa: N801 - read as a word, as `stage`
     """Record a run: one for every call, or for every `with` block.
@@ -172,13 +162,7 @@ class workflow(_Way[Run]):  # noqa: N801 - read as a word, as `stage`
         def __new__(cls, name: object = None, **given: Any) -> Any:  # pyright: ignore[reportInconsistentConstructor]
             """An opener, or what it stands above."""
 
-    def begin(self, call: Call) -> Run | Visit:
-        """Start a run, or a visit inside one."""
-        return default.recorder.start_run(call)
-
-    def given(self, recorded: Run | Visit) -> Run:
-        """The run."""
-        return recorded.run
+    of_runs = True
 
 
 def progress(run: Run) -> dict[str, dict[str, Any]]:
