@@ -1,14 +1,20 @@
-"""The folders of the package: what may import what, and what an import of the package costs in modules."""
+"""The folders of the package: what may import what, what an import costs in modules, and the way to a span."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
+
+from otel_progress import stage, workflow
+
+from .conftest import Telemetry
 
 PACKAGE = Path(__file__).parents[1] / "otel_progress"
 LAYERS = [
@@ -97,3 +103,55 @@ def test_an_import_brings_neither_the_sdk_nor_asyncio_nor_pocketflow() -> None:
     modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     unwanted = {"asyncio", "importlib.metadata", "opentelemetry.sdk", "opentelemetry.instrumentation", "pocketflow"}
     assert unwanted.isdisjoint(modules)
+
+
+def ways_of(call: Callable[[], object]) -> tuple[list[str], list[str]]:
+    """Which files of the package calls lead into, one after the other: from a recorded call of `draft` to the start of
+    its span, and from the end of what it does to that of its span.
+
+    A return to a caller leads into none, nor what it calls next in the same file; what is in a caller's own file does.
+    """
+    start: list[str] = []
+    end: list[str] = []
+    last: dict[FrameType, str] = {}
+    way: list[str] | None = start
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal way
+        if event != "call":
+            return
+        if frame.f_code.co_filename == __file__ and frame.f_code.co_name == "draft":
+            way = end
+        elif way is not None and frame.f_globals["__name__"] == "opentelemetry.sdk.trace":
+            way = way if frame.f_code.co_name not in ("start_span", "end") else None
+        elif way is not None and (path := Path(frame.f_code.co_filename)).is_relative_to(PACKAGE):
+            file, by = path.relative_to(PACKAGE).as_posix(), frame.f_back
+            if by is not None and by.f_code.co_filename != str(path) and file not in (last.get(by), *way[-1:]):
+                way.append(file)
+            if by is not None:
+                last[by] = file
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return start, end
+
+
+@stage
+def draft(shared: dict[str, Any]) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize("store", [{}, {"task_requirements": {"platforms": ["x"]}}], ids=["empty", "with platforms"])
+def test_a_decorated_call_leads_to_its_span_through_each_file_once(telemetry: Telemetry, store: dict[str, Any]) -> None:
+    with workflow("w", shared=store):
+        draft(store)
+        start, end = ways_of(lambda: draft(store))
+    assert start[0] == "ways/functions.py"
+    assert "sinks/spans.py" in start
+    assert start == list(dict.fromkeys(start))
+    assert "recording/ending.py" in end
+    assert "sinks/spans.py" in end
+    assert end == list(dict.fromkeys(end))

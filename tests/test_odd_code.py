@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from opentelemetry import baggage, context, trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from pocketflow import (
     AsyncFlow,
     AsyncNode,
@@ -118,7 +119,12 @@ def test_the_garbage_collector_may_end_a_stage_anywhere(telemetry: Telemetry) ->
     assert shared["progress_metrics"]["g"]["visits"] == 3000
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the collector does not run inside of ContextVar.set any more")
+only_where_the_collector_disturbs = pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="the collector does not run inside of ContextVar.set any more"
+)
+
+
+@only_where_the_collector_disturbs
 def test_what_the_garbage_collector_frees_leaves_the_current_context_alone(telemetry: Telemetry) -> None:
     seen: list[tuple[Any, Any]] = []
 
@@ -138,6 +144,41 @@ def test_what_the_garbage_collector_frees_leaves_the_current_context_alone(telem
     (during,) = seen
     assert dict(during[0].items()) == dict(during[1].items())
     assert telemetry.span("stage close session").parent == telemetry.span("stage after").parent
+
+
+class Noting(SpanProcessor):
+    """Leaves another context current at every end of a span."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Leave it."""
+        context.attach(context.set_value("ended", span.name))
+
+
+@only_where_the_collector_disturbs
+def test_what_is_current_when_the_garbage_collector_ends_a_stage_stays_so(telemetry: Telemetry) -> None:
+    telemetry.tracer_provider.add_span_processor(Noting())
+    opened = stage("session")
+    seen: list[tuple[Any, Any]] = []
+
+    class Session:
+        def __init__(self) -> None:
+            self.me = self  # As above.
+            opened.__enter__()
+
+        def __del__(self) -> None:
+            before = contextvars.copy_context()
+            opened.__exit__(None, None, None)
+            seen.append((before, contextvars.copy_context()))
+
+    def work() -> None:
+        with workflow("w"):
+            Session()
+            gc.collect()
+
+    contextvars.copy_context().run(work)
+    (during,) = seen
+    assert dict(during[0].items()) == dict(during[1].items())
+    assert telemetry.spans("stage session")
 
 
 def test_a_store_may_open_a_stage_when_it_is_freed(telemetry: Telemetry) -> None:

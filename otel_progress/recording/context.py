@@ -2,60 +2,24 @@
 
 from __future__ import annotations
 
-import contextvars
-import functools
 import gc
-import operator
-import sys
-import threading
-from collections.abc import Callable
 from contextvars import Token
-from typing import Any, TypeVar
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 
+from .collecting import DISTURBED, collection
 from .faults import Harmless, from_handler
 from .live import Recorded
 from .place import RECORDED, current_context, is_over, make_current, recorded_in
 
-T = TypeVar("T")
-
-_DISTURBED = sys.version_info < (3, 12)
-"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`, ours or anybody's. A
-finalizer that then changes the same context (it closes a generator, or records a stage) crashes the interpreter. So the
-collector waits while we change it, and while the collector runs we change nothing."""
-
-
-class _Collection(threading.local):
-    """Whether the garbage collector runs, in this thread.
-
-    All of it is C: what the handler of a signal raises inside a callback that is written in Python is lost.
-    """
-
-    runs = False
-    start = property(operator.methodcaller("__setattr__", "runs", True))
-    stop = property(operator.methodcaller("__setattr__", "runs", False))
-
-
-_collection = _Collection()
-if _DISTURBED:
-    gc.callbacks.append(functools.partial(getattr, _collection))
-
-
-def aside(function: Callable[[T], object], argument: T) -> None:
-    """Call what may change the current context; while the collector runs in a copy of it."""
-    if _collection.runs:
-        contextvars.copy_context().run(function, argument)
-    else:
-        function(argument)
-
 
 def attach(context: Context) -> Token[Any] | None:
     """Make `context` current; None while the collector runs, when it must stay."""
-    if _collection.runs:
+    if collection.runs:
         return None
-    if not _DISTURBED or not gc.isenabled():
+    if not DISTURBED or not gc.isenabled():
         return make_current(context)
     try:
         gc.disable()
@@ -71,11 +35,11 @@ def detach(token: Token[Any], ours: Context) -> None:
     left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
     `detach` would log an error.
     """
-    if _collection.runs:
+    if collection.runs:
         return
     left = current_context()
     try:
-        if not _DISTURBED or not gc.isenabled():
+        if not DISTURBED or not gc.isenabled():
             token.var.reset(token)
         else:
             try:

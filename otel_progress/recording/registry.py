@@ -11,7 +11,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ..names import PROGRESS_RUN, RUN_FIELDS
-from .context import aside
+from .collecting import aside
 from .faults import from_handler
 from .live import Recorded, Run
 from .store import name_of, read

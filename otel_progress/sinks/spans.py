@@ -13,7 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 from .. import names
 from .._version import SCHEMA_URL, __version__
-from ..recording.context import aside
+from ..recording.collecting import aside
 from ..recording.faults import passes
 from ..recording.live import Recorded, Run, Tracking
 from ..recording.place import RECORDED, SPAN, place_of, recorded_in

@@ -1,0 +1,43 @@
+"""What may not be done while the garbage collector runs: to change the current context."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import gc
+import operator
+import sys
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+DISTURBED = sys.version_info < (3, 12)
+"""Before Python 3.12 the garbage collector may run in the middle of `ContextVar.set` and `.reset`, ours or anybody's. A
+finalizer that then changes the same context (it closes a generator, or records a stage) crashes the interpreter. So the
+collector waits while we change it, and while the collector runs we change nothing."""
+
+
+class _Collection(threading.local):
+    """Whether the garbage collector runs, in this thread.
+
+    All of it is C: what the handler of a signal raises inside a callback that is written in Python is lost.
+    """
+
+    runs = False
+    start = property(operator.methodcaller("__setattr__", "runs", True))
+    stop = property(operator.methodcaller("__setattr__", "runs", False))
+
+
+collection = _Collection()
+if DISTURBED:
+    gc.callbacks.append(functools.partial(getattr, collection))
+
+
+def aside(function: Callable[[T], object], argument: T) -> None:
+    """Call what may change the current context; while the collector runs in a copy of it."""
+    if collection.runs:
+        contextvars.copy_context().run(function, argument)
+    else:
+        function(argument)
