@@ -314,4 +314,4 @@ class Run(Recorded):
         with self.lock:
             # A list: others make records of stages meanwhile.
             stages = list(self.stages.values())
-            return {stage.name: stage.entry() for stage in stages if stage.visits or stage.started}
+            return {stage.name: stage.entry() for stage in stages if stage.shown["visits"] or stage.started}

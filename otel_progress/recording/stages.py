@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from opentelemetry import trace
@@ -31,31 +30,18 @@ class StageRecord:
 
     started = 0
     """When the first visit started, in nanoseconds since the Unix epoch."""
-    start_time = ""
-    """`started` as text: it is asked for at every change."""
     ended: int | None = None
     open = 0
-    visits = 0
     nanos = 0
     """How long all visits took together, in nanoseconds."""
-    result: Result | None = None
-    retries = 0
-    items_done = 0
-    items_total: int | None = None
-    error: str | None = None
     trace = 0
-    """The trace of the last visit, and the same as text."""
-    trace_id: str | None = None
+    """The trace of the last visit."""
     noted: Platforms | None = NO_PLATFORMS
     """The platforms that the run was told of last, which say nothing new; None: it may not have been told of all."""
-    platform_count = 0
-    revision = 0
     first_revision = 0
     """The revision at which the first visit started."""
     rework = 0.0
     """Seconds of the repeats at a higher revision than that."""
-    loaded: Mapping[str, Any] = MappingProxyType({})
-    """The entry that it was loaded from: what it knows of another process, or of its run before the end."""
     by_code = False
     """Whether the stage's own code records it, so that a tracker need not."""
 
@@ -65,8 +51,26 @@ class StageRecord:
     def __init__(self, run: Run, name: str) -> None:
         self.run = run
         self.name = name
-        self.retries = self.items_done = self.revision = 0  # As in a run.
-        self.items_total = self.ended = None
+        self.shown: dict[str, Any] = {
+            "start_time": "",
+            "end_time": "",
+            "platforms": 0,
+            "revisions": 0,
+            "completed": False,
+            "visits": 0,
+            "seconds": 0.0,
+            "result": None,
+            "results": {},
+            "retries": 0,
+            "items_done": 0,
+            "items_total": None,
+            "versions": [],
+            "error": None,
+            "trace_id": None,
+            "waiting": None,
+        }
+        """What `progress_metrics` shows of it, kept where it changes: `entry` is asked for twice in every visit. Times
+        are put in there, and what is no plain value stands below."""
         self.results: dict[Result, int] = {}
         """Visits that have ended, by result."""
         self.versions: list[str] = []
@@ -97,10 +101,12 @@ class StageRecord:
                 visit.number = self.without_item = self.without_item + 1
             else:
                 self._number(visit)
-            if not self.visits:
+            shown = self.shown
+            if not shown["visits"]:
                 self.started = self.started or visit.started
                 self.first_revision = visit.revision or 0
-            self.visits += 1
+            shown["visits"] += 1
+            shown["completed"], shown["result"], shown["error"] = False, None, None
             self.open += 1
             run.open[visit] = None  # From there to here nothing is called: an interruption leaves all of it or none.
             if by_tracker:
@@ -158,7 +164,7 @@ class StageRecord:
         with self.run.lock:
             if visit not in self.run.open:
                 return
-            self.items_total = _bounded((self.items_total or 0) + total - (visit.items_total or 0))
+            self.shown["items_total"] = _bounded((self.shown["items_total"] or 0) + total - (visit.items_total or 0))
             visit.eventful, visit.items_total = True, total
 
     def count(self, visit: Visit, items: int, result: Result) -> bool:
@@ -169,7 +175,7 @@ class StageRecord:
             visit.eventful = True
             if result in COMPLETED:
                 visit.items_done = _bounded(visit.items_done + items)
-                self.items_done = _bounded(self.items_done + items)
+                self.shown["items_done"] = _bounded(self.shown["items_done"] + items)
             else:
                 visit.items_failed = _bounded(visit.items_failed + items)
             return True
@@ -182,7 +188,7 @@ class StageRecord:
             if retry:
                 visit.retries += 1
                 visit.wait += wait
-                self.retries += 1
+                self.shown["retries"] += 1
 
     def wait(self, waiting: Waiting) -> bool:
         """A visit waits; False where it has ended meanwhile."""
@@ -194,6 +200,7 @@ class StageRecord:
                 visit.eventful = True
                 visit.waits = {}
             visit.waits[waiting] = self.waits[waiting] = None
+            self.shown["waiting"] = waiting.reason
             return True
 
     def wait_no_more(self, waiting: Waiting, at: int) -> None:
@@ -203,9 +210,11 @@ class StageRecord:
                 return
             visit, ended = waiting.visit, max(waiting.started, at)
             untold = iter(self.run.recorder.sinks)
+            others = [each.reason for each in self.waits if each is not waiting]
             # Nothing is called from here on, as at the end of a visit.
             visit.wait += (ended - waiting.started) / NANO
             del self.waits[waiting]
+            self.shown["waiting"] = others[-1] if others else None
             waiting.ended, waiting.untold = ended, untold
 
     def end(self, visit: Visit, ended: int, result: Result, error: BaseException | None) -> bool:
@@ -220,13 +229,14 @@ class StageRecord:
             error_type = (run.failing if error is None else type_name(error)) if failed else None
             versions = [version.id for version in visit.versions] if visit.eventful and visit.versions else None
             untold = iter(run.recorder.sinks)
+            is_completed = result in COMPLETED
             is_tracked = visit.eventful and run.tracked.get(visit.stage) is visit
             count = self.results.get(result, 0) + 1
             rework = (ended - visit.started) / NANO if visit.revision and visit.is_rework else 0.0
             outer_rework = 0.0 if not rework or visit.is_inside_rework else rework  # Else the run's is counted already.
+            shown = self.shown
             # Nothing is called from here on, so that what a signal's handler raises comes before all of it or after.
-            visit.result = self.result = result
-            self.error = run.failing = error_type
+            visit.result, run.failing = result, error_type
             if failed or error is not None:
                 visit.error_type, visit.exception = error_type, error
             visit.untold = untold
@@ -237,6 +247,7 @@ class StageRecord:
             if ended > run.last_activity:  # noqa: PLR1730 - `max` would be a call
                 run.last_activity = ended
             self.nanos += ended - visit.started
+            shown["seconds"] = self.nanos // 1000 / 1e6
             if rework:
                 self.rework += rework
                 run.rework += outer_rework
@@ -245,6 +256,8 @@ class StageRecord:
                 self.versions += versions
                 del self.versions[:-MOST_TOLD_APART]
             self.open -= 1
+            if not self.open:
+                shown["completed"], shown["result"], shown["error"] = is_completed, result, error_type
             del run.open[visit]
             run.ending[visit] = None
             visit.ended = ended
@@ -255,14 +268,17 @@ class StageRecord:
     def _name_platform(self, name: str) -> None:
         if len(self.own_platforms) < MOST_TOLD_APART:
             self.own_platforms[name] = None
+            self.shown["platforms"] = len(self.own_platforms)
         self.run.name_platform(name)
 
     def _note(self, platforms: Platforms, revision: int | None, own: Collection[str] = ()) -> None:
         """With the platforms of its `own` that a visit named: they win over the count in the store, for the run too."""
         run = self.run
-        self.noted, self.platform_count = None if own else platforms, platforms.count
+        self.noted = None if own else platforms
+        if not self.own_platforms:
+            self.shown["platforms"] = platforms.count
         if revision is not None:
-            self.revision = revision
+            self.shown["revisions"] = revision
         if own:
             platforms = run.noted
         if platforms is not run.noted or (revision is not None and revision != run.revision):
@@ -274,51 +290,17 @@ class StageRecord:
         return self.nanos / NANO
 
     def entry(self) -> dict[str, Any]:
-        """As `progress_metrics` shows it: JSON values only."""
-        if not self.start_time:
-            self.start_time = timestamp(self.started)
-        # A literal for each of the two: it is asked for twice in every visit.
+        """As `progress_metrics` shows it: JSON values only, nothing of which is kept here."""
+        shown = self.shown
+        if not shown["start_time"]:
+            shown["start_time"] = timestamp(self.started)
+        entry = shown.copy()
+        entry["results"], entry["versions"] = self.results.copy(), self.versions.copy()
         if self.open or self.ended is None:
-            return {
-                "start_time": self.start_time,
-                "platforms": len(self.own_platforms) if self.own_platforms else self.platform_count,
-                "revisions": self.revision,
-                "completed": not self.open and self.result in COMPLETED,
-                "visits": self.visits,
-                "seconds": self.nanos // 1000 / 1e6,
-                "result": None if self.open else self.result,
-                "results": self.results.copy(),
-                "retries": self.retries,
-                "items_done": self.items_done,
-                "items_total": self.items_total,
-                "versions": self.versions.copy(),
-                "error": None if self.open else self.error,
-                "trace_id": self.trace_id,
-                "waiting": self._waiting() if self.waits else None,
-            }
-        return {
-            "start_time": self.start_time,
-            "end_time": timestamp(self.ended),
-            "platforms": len(self.own_platforms) if self.own_platforms else self.platform_count,
-            "revisions": self.revision,
-            "completed": self.result in COMPLETED,
-            "visits": self.visits,
-            "seconds": self.nanos // 1000 / 1e6,
-            "result": self.result,
-            "results": self.results.copy(),
-            "retries": self.retries,
-            "items_done": self.items_done,
-            "items_total": self.items_total,
-            "versions": self.versions.copy(),
-            "error": self.error,
-            "trace_id": self.trace_id,
-            "waiting": None,
-        }
-
-    def _waiting(self) -> str | None:
-        """What its visits wait for. Where it is written into the store of another run, under the lock of that one."""
-        waits = list(self.waits)
-        return waits[-1].reason if waits else None
+            del entry["end_time"]
+        else:
+            entry["end_time"] = timestamp(self.ended)
+        return entry
 
     @classmethod
     def from_entry(cls, run: Run, name: str, entry: Any) -> StageRecord | None:
@@ -332,26 +314,28 @@ class StageRecord:
         record = cls(run, name)
         record.started = started
         record.ended = parse_timestamp(saved.get("end_time"))
-        record.visits = _count(saved.get("visits"))
+        shown = record.shown
+        shown["visits"] = _count(saved.get("visits"))
         seconds, result, total = saved.get("seconds"), saved.get("result"), saved.get("items_total")
         if isinstance(seconds, (int, float)) and 0 <= seconds < 2**63:
             record.nanos = round(seconds * NANO)
+            shown["seconds"] = record.nanos // 1000 / 1e6
         # A visit that was open when the store was saved ended with its process, as far as anybody knows.
         known = result if result in get_args(Result) else "failure" if saved.get("completed") is False else "success"
-        record.result = cast(Result, known) if result is not None or record.ended else "abandoned"
+        shown["result"] = cast(Result, known) if result is not None or record.ended else "abandoned"
+        shown["completed"] = shown["result"] in COMPLETED
         record._load_results(saved.get("results"), is_open=result is None)
-        if record.visits:
-            record.without_item = record.visits
-        record.retries = _count(saved.get("retries"))
-        record.items_done = _count(saved.get("items_done"))
-        record.items_total = None if total is None else _count(total)
+        if shown["visits"]:
+            record.without_item = shown["visits"]
+        shown["retries"] = _count(saved.get("retries"))
+        shown["items_done"] = _count(saved.get("items_done"))
+        shown["items_total"] = None if total is None else _count(total)
         versions = saved.get("versions")
         record.versions = list(map(name_of, cast("list[Any]", versions))) if isinstance(versions, list) else []
-        record.error = name_of(saved["error"]) if saved.get("error") else None
-        record.trace_id = name_of(saved["trace_id"]) if saved.get("trace_id") else None
-        record.noted, record.platform_count = None, _count(saved.get("platforms"))
-        record.revision = record.first_revision = _count(saved.get("revisions"))
-        record.loaded = record.entry()
+        shown["error"] = name_of(saved["error"]) if saved.get("error") else None
+        shown["trace_id"] = name_of(saved["trace_id"]) if saved.get("trace_id") else None
+        record.noted, shown["platforms"] = None, _count(saved.get("platforms"))
+        shown["revisions"] = record.first_revision = _count(saved.get("revisions"))
         return record
 
     def _load_results(self, saved: Any, *, is_open: bool) -> None:
@@ -359,17 +343,18 @@ class StageRecord:
         if saved is None or not isinstance(saved, Mapping):
             if saved is not None:
                 report(_ODD)
-            if self.visits and self.result is not None:
-                self.results[self.result] = 1
+            if self.shown["visits"] and self.shown["result"] is not None:
+                self.results[self.shown["result"]] = 1
             return
         counts = {key: _count(value) for key, value in cast("Mapping[Any, Any]", saved).items()}
         self.results = {key: counts[key] for key in get_args(Result) if counts.get(key)}
         if len(self.results) < len(counts):
             report(_ODD)
         ended = sum(self.results.values())
-        if is_open and ended < self.visits:
-            self.results["abandoned"] = self.results.get("abandoned", 0) + self.visits - ended
-        self.visits = max(self.visits, ended)
+        visits = self.shown["visits"]
+        if is_open and ended < visits:
+            self.results["abandoned"] = self.results.get("abandoned", 0) + visits - ended
+        self.shown["visits"] = max(visits, ended)
 
 
 def _bounded(count: int) -> int:

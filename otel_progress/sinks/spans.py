@@ -113,7 +113,7 @@ class SpanSink(Sink):
         if context.is_valid:
             visit.span_context = record.last_spans[visit.item] = context
             if context.trace_id != record.trace:
-                record.trace, record.trace_id = context.trace_id, trace.format_trace_id(context.trace_id)
+                record.trace, record.shown["trace_id"] = context.trace_id, trace.format_trace_id(context.trace_id)
         if self._recorder.settings.pending:
             self._say_that_it_began(visit, name, attributes)
 
