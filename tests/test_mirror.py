@@ -202,6 +202,26 @@ def test_end_time_is_absent_while_any_visit_is_open(telemetry: Telemetry) -> Non
         telemetry.time.passes(1)
     entry = shared["progress_metrics"]["a"]
     assert (entry["end_time"], entry["completed"]) == ("2025-08-28T10:45:02+00:00", True)
+    with stage("a", shared=shared):
+        entry = shared["progress_metrics"]["a"]
+        assert "end_time" not in entry
+        assert (entry["completed"], entry["result"]) == (False, None)
+
+
+def test_what_is_done_to_an_entry_changes_no_later_one(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {"version_history": []}
+    with workflow("w", shared=shared) as run:
+        for number in range(2):
+            with stage("a"):
+                shared["version_history"].append({"version_id": f"v{number}"})
+            for entry in (shared["progress_metrics"]["a"], progress(run)["a"]):
+                entry["results"].clear()
+                entry["versions"].clear()
+                entry["seconds"] = -1
+        with stage("a"):
+            entry = shared["progress_metrics"]["a"]
+            assert (entry["results"], entry["versions"], entry["seconds"]) == ({"success": 2}, ["v0", "v1"], 0.0)
+        assert progress(run)["a"] == shared["progress_metrics"]["a"]
 
 
 @pytest.mark.parametrize(

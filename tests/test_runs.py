@@ -247,6 +247,28 @@ def test_a_stage_that_was_open_in_a_saved_store_is_abandoned_where_it_is_loaded(
         there.recorder.close()
 
 
+def test_what_was_loaded_of_stages_is_shown_as_it_was_saved(telemetry: Telemetry) -> None:
+    shared: Shared = {"version_history": []}
+    for number in range(2):
+        with contextlib.suppress(ValueError), stage("draft", shared=shared, platforms=["a", "b"], revision=number):
+            shared["version_history"].append({"version_id": f"v{number}"})
+            telemetry.time.passes(1.5)
+            if not number:
+                raise ValueError
+    with contextlib.suppress(KeyError), stage("check", shared=shared) as checking:
+        checking.advance(2, total=3)
+        raise KeyError
+    saved = json.dumps(shared)
+    for there in using(make_telemetry()):
+        loaded: Shared = json.loads(saved)
+        visit("publish", loaded)
+        metrics = loaded["progress_metrics"]
+        assert {name: metrics[name] for name in ("draft", "check")} == json.loads(saved)["progress_metrics"]
+        assert (metrics["draft"]["completed"], metrics["check"]["completed"]) == (True, False)
+        assert (metrics["draft"]["seconds"], metrics["draft"]["versions"]) == (3.0, ["v0", "v1"])
+        there.recorder.close()
+
+
 @pytest.mark.parametrize(
     ("fails", "result"), [([True], "failure"), ([False, True], "failure"), ([True, False], "success")]
 )

@@ -34,7 +34,7 @@ class Code:
     """Whether it works on the items of a batch."""
     attempts: int = 1
     """Attempts so far when it is called: none where they are seen and counted as they come."""
-    at_once: bool = False
+    in_one_go: bool = False
     """Whether it is a plain function: the task or thread that begins a call ends it. Of a coroutine nobody knows."""
     origin: Origin = "program"
     silent: frozenset[str] = frozenset()
@@ -51,7 +51,7 @@ NO_CODE = Code("")
 
 
 class Call(NamedTuple):
-    """One call of it."""
+    """One call of `Code`."""
 
     code: Code
     shared: Any = None

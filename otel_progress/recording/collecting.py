@@ -1,4 +1,4 @@
-"""What may not be done while the garbage collector runs: to change the current context."""
+"""What may not be done before Python 3.12 while the garbage collector runs: to change the current context."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ collector waits while we change it, and while the collector runs we change nothi
 class _Collection(threading.local):
     """Whether the garbage collector runs, in this thread.
 
-    All of it is C: what the handler of a signal raises inside a callback that is written in Python is lost.
+    `gc` calls `getattr(collection, "start" or "stop", ...)`, and the property of that name sets `runs`. All of it is C:
+    what the handler of a signal raises inside a callback that is written in Python is lost.
     """
 
     runs = False

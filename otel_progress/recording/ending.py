@@ -53,7 +53,10 @@ class Ender(Teller):
         result: Result | None = None,
         at: int | None = None,
     ) -> None:
-        """End a run, a visit or a part: by `error` where one leaves it. A second end does nothing."""
+        """End a run, a visit or a part: by `error` where one leaves it.
+
+        A second end does nothing, nor one in a forked child of what its parent began.
+        """
         if recorded.ended is not None or not recorded.run.open_here:
             return
         try:
@@ -74,7 +77,7 @@ class Ender(Teller):
         if recorded.untold is None:
             return
         if isinstance(recorded, Visit):
-            if not recorded.is_left:
+            if not recorded.ended_early:
                 self._finish_visit(recorded)
         elif isinstance(recorded, Run):
             self._finish_run(recorded)
@@ -137,7 +140,7 @@ class Ender(Teller):
         outcome = result or ("success" if error is None else result_of(error))
         if visit.eventful:
             outcome = self._settle(visit, error, outcome, ended)
-        if (seen := visit.look()) is not NOTHING_SEEN and seen.versions != visit.versions_before:
+        if (seen := visit.read_store()) is not NOTHING_SEEN and seen.versions != visit.versions_before:
             visit.eventful, visit.versions = True, versions_since(visit.store, visit.versions_before)
         if visit.run.tracked:
             twins.note(visit, ended)
@@ -149,7 +152,7 @@ class Ender(Teller):
                     twins.say(visit, ended)
             if outcome != "abandoned":
                 order.ended(visit)
-            if not visit.is_left:
+            if not visit.ended_early:
                 self._finish_visit(visit)
 
     @staticmethod
@@ -163,14 +166,12 @@ class Ender(Teller):
             visit.leave_platform(ended)
         return "fallback" if outcome == "success" and visit.fell_back else outcome
 
-    def start_told(self, visit: Visit) -> None:
-        """All sinks know of its beginning; now they are told of its end, where another thread has ended it."""
-        visit.is_told = True
-        if visit.ended is not None:
-            with visit.run.lock:  # By then it is decided who tells of it.
-                is_left = visit.is_left
-            if is_left and visit.untold is not None:
-                self._finish_visit(visit)
+    def tell_early_end(self, visit: Visit) -> None:
+        """Tell of the end of a visit that another thread ended before all sinks knew of its beginning. Now they do."""
+        with visit.run.lock:  # By then it is decided who tells of it.
+            ended_early = visit.ended_early
+        if ended_early and visit.untold is not None:
+            self._finish_visit(visit)
 
     def _finish_visit(self, visit: Visit) -> None:
         run = visit.run

@@ -39,7 +39,7 @@ NOWHERE = Context()
 
 
 class Recorded:
-    """Something with a start, an end and a place in the trace: a run, a visit, or a part of a visit."""
+    """Something with a start, an end and a place in the trace: a run, a visit, or a part of either."""
 
     recorder: Recorder
     run: Run
@@ -56,6 +56,7 @@ class Recorded:
     ends: Ends | None = None
     """What has ended inside it, once something has."""
     part_of: Recorded | None = None
+    """The run or visit of which it is a phase or an item."""
     parent_context: Context
     context: Context = NOWHERE
     """To be attached while the workflow's own code runs."""

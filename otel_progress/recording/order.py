@@ -80,7 +80,7 @@ def worker() -> object:
     sniffio, greenlet = sys.modules.get("sniffio"), sys.modules.get("greenlet")
     if sniffio is None and greenlet is None:  # Mostly.
         who: object = _thread.itself
-    else:  # All in one function, as every visit asks twice. Another thread may be importing them.
+    else:  # All in one function, as every visit asks. Another thread may be importing them.
         local, get_current = getattr(sniffio, "thread_local", None), getattr(greenlet, "getcurrent", None)
         # Trio and others say so that they run here.
         library = (
@@ -151,7 +151,7 @@ def ended(visit: Visit) -> None:
     around, who = visit.parent or visit.run, visit.worker
     if around.part_of is not None:
         around = _whole(around)
-    if who is None or not (visit.at_once or who == worker()):
+    if who is None or not (visit.in_one_go or who == worker()):
         return
     if who is not around.worker and not _has_order(who, around):
         return

@@ -38,6 +38,11 @@ def recorded_in(context: Context) -> Recorded | None:
     return recorded if isinstance(recorded, Recorded) else None
 
 
+def within(visit: Visit) -> Context:
+    """The context inside of a visit that has no span of its own."""
+    return Context({**visit.parent_context, RECORDED: visit})
+
+
 def is_over(recorded: Recorded) -> bool:
     """Whether it has ended, or what it is a part of."""
     return recorded.ended is not None or (isinstance(recorded, Part) and recorded.owner.ended is not None)

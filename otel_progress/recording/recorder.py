@@ -23,13 +23,13 @@ from .call import Call, Code
 from .ending import Ender, wait_until
 from .faults import report
 from .live import NOWHERE, Beginning, Recorded, Run
-from .place import RECORDED, SPAN, current_context, outside
+from .place import RECORDED, SPAN, current_context, outside, within
 from .registry import Registry, remote_context, saved_run
-from .seen import NOTHING_SEEN
+from .seen import NO_PLATFORMS, NOTHING_SEEN
 from .settings import Settings
 from .sources import Clock, new_run_id, program_name
 from .stages import StageRecord
-from .store import here, name_of, read
+from .store import name_of, read, store_in_use
 from .visits import Part, Visit
 
 
@@ -73,10 +73,10 @@ class Recorder(Ender):
 
     def current(self) -> Recorded | None:
         """The innermost of what is open where this code runs; the run, where that has ended too."""
-        return self.around()[0]
+        return self.ambient()[0]
 
-    def around(self) -> tuple[Recorded | None, Context]:
-        """The same, and the context there: what has ended is passed over, but for a run that has nothing around it."""
+    def ambient(self) -> tuple[Recorded | None, Context]:
+        """As `current`, and the context there: what has ended is passed over, but for a run with nothing around it."""
         context = current_context()
         recorded: Any = context.get(RECORDED)
         if recorded is None or recorded.recorder is not self:
@@ -104,9 +104,9 @@ class Recorder(Ender):
 
     def start_run(self, call: Call) -> Run | Visit:
         """Begin a run; inside another one, a visit that may hold visits."""
-        if here.reading:
+        if store_in_use.here:
             return self.nothing(call.code)
-        shared, (ambient, context) = call.shared, self.around()
+        shared, (ambient, context) = call.shared, self.ambient()
         saved = saved_run(shared)
         if ambient is not None and (
             (self.is_open(ambient.run) and not ambient.run.unattended)
@@ -214,10 +214,13 @@ class Recorder(Ender):
     # --- visits -------------------------------------------------------------------------------------------------------
 
     def start_visit(self, call: Call) -> Visit:
-        """Begin a visit, or take over the one that a tracker has begun for this stage."""
-        if here.reading:
+        """Begin a visit, in a run of its own where there is none, or take over the one that a tracker has begun.
+
+        It comes back ended where it is to record nothing: a store whose methods run a stage is being asked.
+        """
+        if store_in_use.here:
             return self.nothing(call.code)
-        (ambient, context), code = self.around(), call.code
+        (ambient, context), code = self.ambient(), call.code
         run = None if ambient is None else ambient.run
         try:
             if run is None or run.ended is not None or not run.open_here:
@@ -240,7 +243,7 @@ class Recorder(Ender):
             self.registry.of_nodes[id(visit.node)][visit] = None
         self._place(visit, ambient, context)
         visit.context = Context({**visit.parent_context, RECORDED: visit, SPAN: visit.span})
-        visit.look()
+        visit.read_store()
         if visit.run.idle or visit.run.shared is None:
             self.registry.wake(visit.run, call.shared)
         visit.record.take_over(visit)
@@ -271,7 +274,8 @@ class Recorder(Ender):
         None where another thread was faster: it has ended the run or, of what a tracker begins, begun that stage.
         """
         run, visit.serial = visit.run, next(self._serials)
-        if (seen := visit.look()) is not NOTHING_SEEN:  # First: what a store takes to answer is no time of the stage's.
+        seen = visit.read_store()  # First: what a store takes to answer is no time of the stage's.
+        if seen is not NOTHING_SEEN or visit.platforms is not NO_PLATFORMS or visit.revision is not None:
             visit.versions_before = seen.versions
             visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
         self._place(visit, ambient, context)
@@ -288,14 +292,14 @@ class Recorder(Ender):
                 self.registry.wake(run, visit.shared)
             self.tell_start(visit)
             if visit.context is NOWHERE:  # No sink makes spans.
-                visit.context = Context({**visit.parent_context, RECORDED: visit})
+                visit.context = within(visit)
             visit.is_told = True
             if visit.ended is not None:
-                self.start_told(visit)
+                self.tell_early_end(visit)
         except BaseException:
             visit.is_told = True
             self.end(visit, None, "abandoned")
-            self.start_told(visit)
+            self.tell_early_end(visit)
             if visit.node is not None:
                 self.registry.drop_node(visit)
             raise
@@ -315,7 +319,7 @@ class Recorder(Ender):
         """A part that no sink is told of."""
         part = Part(owner, name, platform)
         self._take_time(part, owner)
-        part.parent_context = self.around()[1]
+        part.parent_context = self.ambient()[1]
         part.context = set_value(RECORDED, part, part.parent_context)
         return part
 

@@ -26,7 +26,7 @@ COMPLETED: frozenset[Result] = frozenset({"success", "fallback"})
 
 
 class StageRecord:
-    """What one run knows of one stage, over all its visits. It begins, notes and ends them."""
+    """What one run knows of one stage: its part in the beginning of a visit, what is noted of that, and its end."""
 
     started = 0
     """When the first visit started, in nanoseconds since the Unix epoch."""
@@ -108,7 +108,7 @@ class StageRecord:
             shown["visits"] += 1
             shown["completed"], shown["result"], shown["error"] = False, None, None
             self.open += 1
-            run.open[visit] = None  # From there to here nothing is called: an interruption leaves all of it or none.
+            run.open[visit] = None  # Since it got its number nothing is called: an interruption leaves all or none.
             if by_tracker:
                 run.tracked[visit.stage] = visit
             else:
@@ -262,7 +262,7 @@ class StageRecord:
             run.ending[visit] = None
             visit.ended = ended
             if not visit.is_told:
-                visit.is_left = True
+                visit.ended_early = True
             return True
 
     def _name_platform(self, name: str) -> None:

@@ -31,15 +31,15 @@ _bases_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
 _own_of: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
 
 
-class _Here(threading.local):
-    reading = False
-    """Whether a store is being read or written in this thread: what its own methods do then is not recorded.
+class _StoreInUse(threading.local):
+    here = False
+    """Whether a method of a store or a node is asked something in this thread: what it does then is not recorded.
 
     Else a store whose reading runs a stage would be read for that stage, and so on without end.
     """
 
 
-here = _Here()
+store_in_use = _StoreInUse()
 
 
 def read(holder: Any, key: str) -> Any:
@@ -53,7 +53,7 @@ def read(holder: Any, key: str) -> Any:
             return None
     if holder is None:
         return None
-    before, here.reading = here.reading, True
+    before, store_in_use.here = store_in_use.here, True
     try:
         return holder.get(key) if _is_mapping(holder) else getattr(holder, key, None)
     except BaseException as error:
@@ -61,14 +61,14 @@ def read(holder: Any, key: str) -> Any:
             raise
         return None
     finally:
-        here.reading = before
+        store_in_use.here = before
 
 
 def write(holder: Any, key: str, value: Any) -> bool:
     """Put `value` under `key`; False where the holder refuses."""
     if holder is None:
         return False
-    before, here.reading = here.reading, True
+    before, store_in_use.here = store_in_use.here, True
     try:
         if type(holder) is dict or _is_mapping(holder):
             holder[key] = value
@@ -79,7 +79,7 @@ def write(holder: Any, key: str, value: Any) -> bool:
             raise
         return False
     finally:
-        here.reading = before
+        store_in_use.here = before
     return True
 
 

@@ -18,7 +18,8 @@ class Teller:
 
     def __init__(self) -> None:
         self.sinks: list[Sink] = []
-        """Never changed in place: others go through it meanwhile."""
+        """Those of `sinks/usual.py`, once the package is imported, and others. Never changed in place: threads go
+        through it meanwhile."""
         self.changing = threading.RLock()
         """Held while the sinks are exchanged for others."""
 

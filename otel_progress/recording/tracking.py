@@ -10,7 +10,7 @@ from .recorder import Recorder
 from .registry import saved_run
 from .seen import look_at, said_of
 from .stages import StageRecord
-from .store import here
+from .store import store_in_use
 from .visits import Visit
 
 
@@ -19,9 +19,9 @@ def track(recorder: Recorder, call: Call) -> None:
 
     The others that trackers began are completed; this one is begun, unless it is open or its own code records it.
     """
-    if here.reading:
+    if store_in_use.here:
         return
-    ambient, context = recorder.around()
+    ambient, context = recorder.ambient()
     run = recorder.run_for(call, ambient)
     record = run.stage(call.code.name, loose=True)
     stage = record.stage_of(call.code.name)
@@ -57,7 +57,7 @@ def _bring_up_to_date(recorder: Recorder, record: StageRecord, visits: list[Visi
     for each in visits:
         if each.by_tracker:
             each.code = call.code
-        each.look()
+        each.read_store()
     shared = record.run.shared if call.shared is None else call.shared
     record.note(*said_of(call.code, shared, look_at(shared)))
     recorder.tell("stage_noted", record, call.shared)

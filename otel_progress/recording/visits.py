@@ -44,12 +44,12 @@ _NO_ITEMS = cast("MutableMapping[object, Item]", MappingProxyType({}))
 class Visit(Recorded):
     """One execution of a stage: what `with stage(...) as visit` gives.
 
-    Its methods tell what only the workflow knows. None raises, and all do nothing after the end.
+    What it has for the workflow tells what only that knows: none of these methods raises, and all do nothing after the
+    end. The others are for the recorder.
     """
 
     # What every visit has: it takes less time there, and most have nothing else.
     __slots__ = (
-        "at_once",
         "attempts",
         "before",
         "clock",
@@ -58,6 +58,7 @@ class Visit(Recorded):
         "ended",
         "eventful",
         "follows",
+        "in_one_go",
         "is_told",
         "item",
         "node",
@@ -90,7 +91,7 @@ class Visit(Recorded):
     """That of its span, if that is one: it is asked for again and again."""
     is_told: bool
     """Whether all sinks have been told of its beginning."""
-    is_left = False
+    ended_early = False
     """Ended before that by another thread: its own tells of the end too."""
     eventful: bool
     """Whether anything of it is set that is told below of platforms of its own, items, attempts, waits, an action,
@@ -126,7 +127,7 @@ class Visit(Recorded):
     action: str | None = None
     versions: Sequence[Version] = ()
     platforms_before: Platforms = NO_PLATFORMS
-    """What was known at the start, as the two below."""
+    """What was known of platforms when it started, as below of revision and versions."""
     revision_before: int | None = None
     versions_before = 0
 
@@ -146,7 +147,7 @@ class Visit(Recorded):
         self.platforms, self.context = NO_PLATFORMS, NOWHERE
         self.span, self.span_context = trace.INVALID_SPAN, trace.INVALID_SPAN_CONTEXT
         self.attempts = code.attempts
-        self.at_once = code.at_once
+        self.in_one_go = code.in_one_go
         """Whether who begins it ends it, so that nobody need ask."""
         if item_platform is not None:
             self.item_platform, self.own_platforms, self.eventful = item_platform, {item_platform: None}, True
@@ -194,7 +195,7 @@ class Visit(Recorded):
             around = around.parent
         return False
 
-    def look(self) -> Seen:
+    def read_store(self) -> Seen:
         """Bring its platforms and revision up to date."""
         shared, code = self.shared, self.code
         if shared is None:

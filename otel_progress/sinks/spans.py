@@ -1,4 +1,4 @@
-"""The spans: `run` > `stage` > `attempt`, and `prep`, `exec`, `post`, `item` where `detail` asks for them."""
+"""The spans: `run` > `stage` > `attempt`, `wait`; and `prep`, `exec`, `post`, `item` where `detail` asks for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .._version import SCHEMA_URL, __version__
 from ..recording.collecting import aside
 from ..recording.faults import passes
 from ..recording.live import Recorded, Run, Tracking
-from ..recording.place import RECORDED, SPAN, place_of, recorded_in
+from ..recording.place import RECORDED, SPAN, place_of, recorded_in, within
 from ..recording.raised import own_of, trace_of
 from ..recording.recorder import Recorder
 from ..recording.sink import Sink
@@ -84,29 +84,29 @@ class SpanSink(Sink):
             self._end(run, lambda run: run.span.set_attribute(names.RESULT, run.result or "success"))
 
     def visit_started(self, visit: Visit) -> None:
-        """Start the visit's span, with links to the visits that it repeats and follows."""
+        """Start the visit's span, linked to those that it follows, and to what it repeats if that is none of them."""
         if self._is_api and self._is_unheard(visit):
-            visit.context = Context({**visit.parent_context, RECORDED: visit})
+            visit.context = within(visit)
             return
         record = visit.record
         before = record.last_spans.get(visit.item)
         links: list[Link] = []
-        is_followed = before is None
+        is_linked = before is None  # One link to it is enough: that it repeats its number says.
         for _, span in visit.follows:
             if span is not _NO_SPAN:
                 links.append(Link(span, _FOLLOWS))
-                is_followed = is_followed or span is before or span == before
-        if not is_followed and before is not None:  # One link is enough: that it repeats its number says.
+                is_linked = is_linked or span is before or span == before
+        if not is_linked and before is not None:
             links.append(Link(before, _REPEATS))
         name, attributes = self._names.get(visit.stage) or self._name_for(visit.stage), _known(visit)
         try:
             self._start(visit, name, attributes, links)
         except BaseException:  # A sampler's, or a handler's.
-            visit.context = Context({**visit.parent_context, RECORDED: visit})
+            visit.context = within(visit)
             raise
         span = visit.span
         if span is trace.INVALID_SPAN:
-            visit.context = Context({**visit.parent_context, RECORDED: visit})
+            visit.context = within(visit)
             return
         visit.context = Context({**visit.parent_context, RECORDED: visit, SPAN: span})
         context = span.get_span_context()
@@ -314,18 +314,17 @@ def _make_current(recorded: Run | Part) -> None:
 
 
 def _known(visit: Visit) -> Attributes:
-    """The attributes that are known when a visit starts: samplers see them, and they are cheaper then."""
+    """What is known of a visit when its own code starts it: samplers see these, and they are cheaper then."""
     run, code = visit.run, visit.code
     attributes: Attributes = {
         names.WORKFLOW_NAME: run.workflow,
         names.RUN_ID: run.id,
         names.STAGE_NAME: visit.stage,
         names.STAGE_VISIT: visit.number,
-        names.STAGE_ATTEMPTS: visit.attempts,
         names.STAGE_PLATFORM_COUNT: visit.platforms.count,
     }
-    if not visit.attempts:  # A node's are counted as they come, and said at its end.
-        del attributes[names.STAGE_ATTEMPTS]
+    if visit.attempts:  # A node's are counted as they come, and said at its end.
+        attributes[names.STAGE_ATTEMPTS] = visit.attempts
     if code.function is not None:
         attributes[names.CODE_FUNCTION_NAME] = code.function
     if code.budget is not None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 from ..recording import default
 from ..recording.call import Code, Origin
 from ..recording.faults import from_handler
-from ..recording.store import here, name_of, type_of
+from ..recording.store import name_of, store_in_use, type_of
 
 OPENER_KEY = "_abc_otel_progress_opener"
 """Where a class keeps the opener of its decorator. What a Protocol has, up to Python 3.11 others must have to meet it,
@@ -64,7 +64,7 @@ class NodeClass:
         phases = {phase_of(name) for name in BY_HAND if name in owners and not _runs(owners[name])}
         """What it defines itself, beside what the class that has `_run` does."""
         self.has_run = any(name in owners for name in RUNS)
-        self._at_once = not inspect.iscoroutinefunction(wrappers["_run"])
+        self._in_one_go = not inspect.iscoroutinefunction(wrappers["_run"])
         self.has_prep = "prep" in phases
         firsts = {phase_of(name): _first_parameter(vars(owners[name])[name]) for name in PHASES if name in owners}
         self.takes_store = self.has_run or firsts.get("prep") in ("shared", firsts.get("post", ""))
@@ -106,7 +106,7 @@ class NodeClass:
             function=name_of(f"{self._where}.{method}"),
             batch=self.is_batch,
             attempts=self._attempts,
-            at_once=method == "_run" and self._at_once,
+            in_one_go=method == "_run" and self._in_one_go,
             silent=self.unentered,
         )
         return self._codes.setdefault((method, origin), code)
@@ -246,7 +246,7 @@ def _value_of(of_class: object, node: object) -> object:
     """
     if isinstance(of_class, str) or of_class is None:
         return of_class
-    before, here.reading = here.reading, True  # A name that is told by running the node would never end.
+    before, store_in_use.here = store_in_use.here, True  # A name that is told by running the node would never end.
     try:
         if isinstance(of_class, functools.cached_property):
             return cast("functools.cached_property[object]", of_class).func(node)
@@ -258,4 +258,4 @@ def _value_of(of_class: object, node: object) -> object:
             raise
         return None
     finally:
-        here.reading = before
+        store_in_use.here = before

@@ -52,29 +52,29 @@ def decorated(
     inner = _unwrap_partial(function)
     name = opener.name or name_of(name or getattr(inner, "__name__", type(inner).__name__))
     module, qualname = getattr(inner, "__module__", ""), getattr(inner, "__qualname__", type(inner).__qualname__)
-    code = replace(opener.code, name=name, function=name_of(f"{module}.{qualname}" if module else qualname))
-    given, stepwise = opener.shared, False
+    is_awaited = inspect.iscoroutinefunction(function) or _is_awaited(function)
+    stepwise = not is_awaited and (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function))
+    function_name = name_of(f"{module}.{qualname}" if module else qualname)
+    code = replace(opener.code, name=name, function=function_name, in_one_go=not is_awaited and not stepwise)
+    given = opener.shared
 
     def opening(shared: Any) -> Opening[Any]:
-        if shared is not None and type_of(shared) is not dict:
+        if shared is not None and type_of(shared) is not dict:  # A dict would come back from that: mostly it is one.
             shared = found_store(shared)
         return Opening(opener, Call(code, given if shared is None else shared, node), stepwise)
 
-    def steps(made: Any, shared: Any) -> Steps:
-        return Steps(opening(shared), made)
-
-    def async_steps(made: Any, shared: Any) -> AsyncSteps:
-        return AsyncSteps(opening(shared), made)
-
-    if inspect.iscoroutinefunction(function) or _is_awaited(function):
+    if is_awaited:
         wrapper = signed(_COROUTINE, function, __opening__=opening)
-    elif inspect.isasyncgenfunction(function):
-        wrapper, stepwise = signed(ASYNC_GENERATOR, function, __begin__=async_steps), True
-    elif inspect.isgeneratorfunction(function):
-        wrapper, stepwise = signed(GENERATOR, function, __begin__=steps), True
-    else:
-        code = replace(code, at_once=True)
+    elif not stepwise:
         wrapper = signed(_PLAIN, function, __opening__=opening, __data__=_DATA, __go_on__=go_on)
+    else:
+        template, kind = (GENERATOR, Steps) if inspect.isgeneratorfunction(function) else (ASYNC_GENERATOR, AsyncSteps)
+
+        def steps(made: Any, shared: Any) -> Steps | AsyncSteps:
+            return kind(opening(shared), made)
+
+        wrapper = signed(template, function, __begin__=steps)
+    # Of what has none of these, as a partial; else `wraps` puts in the function's own.
     wrapper.__name__, wrapper.__qualname__ = getattr(inner, "__name__", name), qualname
     return functools.wraps(function)(wrapper)
 

@@ -133,7 +133,7 @@ class Nodes:
             report("a dead end could not be recorded", error)
 
     def _visit(self, info: NodeClass, entry: bool, node: Any, name: str, shared: Any) -> Harmless[Any] | None:
-        at = _up_to(default.recorder.around()[0], node)
+        at = _up_to(default.recorder.ambient()[0], node)
         if at is not None and not (entry and _function_of(at).endswith(f".{name}")):
             return None  # Through super(), or `_run_async` calls `_run`. A node that runs itself again is a new visit.
         if id(node) in by_hand.visited and (begun := by_hand.run_after_all(node, info.code(name, node))) is not None:
@@ -231,7 +231,7 @@ def _at_hand(node: object) -> Visit | Run | None:
     current: Any = current_context().get(RECORDED)
     if type(current) is Visit and current.node is node and default.recorder is current.recorder:
         return current  # Mostly. It is open where it has its node.
-    at = _up_to(default.recorder.around()[0], node)
+    at = _up_to(default.recorder.ambient()[0], node)
     if isinstance(at, Part):
         return at.owner
     return at if isinstance(at, (Visit, Run)) else None

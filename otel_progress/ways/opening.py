@@ -144,7 +144,7 @@ class Opening(Harmless[T]):
         """Leave it open for another, which ends it."""
         other, recorded = kind(self._opener, self._call, stepwise), self.recorded
         if isinstance(recorded, Visit):
-            recorded.at_once = False
+            recorded.in_one_go = False
         if self._token is not None and recorded is not None:
             detach(self._token, self._attached)
             self._token = None

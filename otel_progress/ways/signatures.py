@@ -24,7 +24,7 @@ def signed(template: str, function: Callable[..., Any], **names: Any) -> Callabl
     """The function that `template` tells of, with the parameters of `function`; it sees `names`.
 
     In the template `{declared}` are the parameters, `{given}` the arguments that hand them on to `__function__`, and
-    `{shared}` the argument named `shared`, or None (which `__shared__` finds among `*args` and `**kwargs`).
+    `{shared}` the argument named `shared`, among `*args` and `**kwargs` too, where `__shared__` finds it; else None.
     """
     parameters = _parameters(function)
     seen = {"__name__": __name__, "__function__": function, "__shared__": _finder(function), **names}

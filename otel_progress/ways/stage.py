@@ -49,7 +49,7 @@ class _Way(Opener[T]):
     def __call__(self, target: F) -> F:
         """Record every call of `target`: a function of any kind, a node class (changed in place), or an object.
 
-        Of an object comes back the same: of its class, with its attributes. It itself stays unrecorded.
+        Of an object one like it comes back, recorded: with its attributes, of a subclass. It itself stays unrecorded.
 
         Raises:
             TypeError: `target` is none of these: neither callable nor a class with `prep`, `exec` or `post`; or it is
