@@ -15,7 +15,6 @@ from opentelemetry import trace
 from .. import names
 from ..recording.faults import report
 from ..recording.live import Run
-from ..recording.order import Followed
 from ..recording.recorder import Recorder
 from ..recording.seen import NO_PLATFORMS
 from ..recording.sink import Sink
@@ -27,6 +26,7 @@ from .spans import SpanSink
 from .texts import (
     RunTexts,
     Told,
+    follows_of,
     lead_of,
     outcome_of,
     parent_span_of,
@@ -109,35 +109,32 @@ class EventSink(Sink):
         if not self._may_write and not self._begins():
             return
         texts, own = self._open[visit] = self._begin(visit)
-        more, follows = b"", visit.follows
+        follows = visit.follows
         if visit.eventful:
-            more = state_of(visit).encode()
+            own = state_of(visit).encode() + own
         elif visit.revision is not None or visit.platforms is not NO_PLATFORMS:
-            more = texts.plain_state_of(visit)
+            own = texts.plain_state_of(visit) + own
         if visit.run.context is not visit.parent_context:
-            more += self._place_of(visit)
-        if follows:
-            first = follows[0][0]
-            others = self._others_of(follows) if len(follows) > 1 else b""
-            self._out.write(texts.followed % (visit.started, more, first, others, own))
+            own = self._place_of(visit) + own
+        if len(follows) == 1:  # Mostly.
+            self._out.write(texts.followed % (visit.started, follows[0][0], own))
         else:
-            self._out.write(texts.started % (visit.started, more, own))
+            self._out.write(texts.started % (visit.started, follows_of(follows, self._out.process) + own))
 
     def visit_ended(self, visit: Visit) -> None:
         """Tell it."""
         if not self._may_write and not self._begins():
             return
-        (texts, own), more = self._open.get(visit) or self._begin(visit), b""
+        texts, own = self._open.get(visit) or self._begin(visit)
         template, ended = texts.ended, visit.ended or visit.started
-        if visit.eventful or visit.result != "success":
-            more = outcome_of(visit).encode()
-            if visit.result != "success":
-                template = texts.ended_by(visit.result)
+        if visit.eventful or visit.result != "success" or visit.attempts != 1:
+            own = outcome_of(visit).encode() + own
+            template = texts.ended_by(visit.result, visit.attempts)
         elif visit.revision is not None or visit.platforms is not NO_PLATFORMS:
-            more = texts.plain_state_of(visit)
+            own = texts.plain_state_of(visit) + own
         if self._progress and (progress := self._progress.get(visit)) is not None:
             progress.waits = False
-        self._out.write(template % (ended, visit.attempts, ended - visit.started, more, own))
+        self._out.write(template % (ended, ended - visit.started, own))
         self._open.pop(visit, None)  # Not before it is told: the call is made again where a handler interrupts it.
         if self._progress:
             self._progress.pop(visit, None)
@@ -169,10 +166,6 @@ class EventSink(Sink):
             if above != parent.span.get_span_context():
                 text += parent_span_of(above.span_id)
         return text.encode()
-
-    def _others_of(self, follows: tuple[Followed, ...]) -> bytes:
-        """All but the first of the visits that one follows."""
-        return "".join(f',{{"stringValue":"{self._out.process}.{serial}"}}' for serial, _ in follows[1:]).encode()
 
     # --- progress -----------------------------------------------------------------------------------------------------
 
@@ -230,7 +223,7 @@ class EventSink(Sink):
         if progress.error_type is not None:
             more += text_of(names.ERROR_TYPE, progress.error_type)
             progress.error_type = None
-        self._out.write(texts.progress % (now, more.encode(), own))
+        self._out.write(texts.progress % (now, more.encode() + own))
 
     # --- texts --------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from opentelemetry import trace
 from .. import names
 from ..recording.call import Code
 from ..recording.live import Run
+from ..recording.order import Followed
 from ..recording.seen import NO_PLATFORMS, Platforms
 from ..recording.stages import StageRecord
 from ..recording.store import MOST_NAMES, printable
@@ -29,6 +30,7 @@ _RESULT = f',{{"key":"{names.STAGE_RESULT}","value":{{"stringValue":"'
 _ATTEMPTS = f'"}}}},{{"key":"{names.STAGE_ATTEMPTS}","value":{{"intValue":"'
 _DURATION = f'"}}}},{{"key":"{names.DURATION}","value":{{"doubleValue":'
 _FOLLOWS = f',{{"key":"{names.STAGE_FOLLOWS}","value":{{"arrayValue":{{"values":[{{"stringValue":"'
+_FOLLOWED = '"}]}}}'
 
 
 class RunTexts:
@@ -96,11 +98,11 @@ class StageTexts:
             known += _number(names.STAGE_BUDGET, code.budget)
         event = _event(names.EVENT_STAGE_STARTED)
         self.started = self._line(event, known)
-        """Of a start: time, what else there is to say, what is the visit's own."""
-        self.followed = self._line(event, known, follows=_template(f"{_FOLLOWS}{process}.") + b'%d"}%b]}}}')
-        """Of one that follows others: time, what else, serial number of the first, all others, what is its own."""
-        self.ended = self.ended_by("success")
-        """Of an end: time, attempts, nanoseconds, and as of a start."""
+        """Of a start: time, and what is the visit's own with what else there is to say."""
+        self.followed = self._line(event, f"{known}{_FOLLOWS}{process}.", b"%d" + _FOLLOWED.encode())
+        """Of the start of one that follows one other: time, serial number of that, and as above."""
+        self.ended = self.ended_by("success", 1)
+        """Of an end: time, nanoseconds, and as above."""
         visit = _template(f"{_VISIT_ID}{process}.") + b"%d" + _template(_VISIT) + b'%d"}}]'
         self.trace_id, self.flags = context.trace_id, context.trace_flags
         self.own = visit + _TRACE % (self.flags, self.trace_id) + _SPAN + _TAIL
@@ -122,11 +124,10 @@ class StageTexts:
         """Of progress: as of a start."""
         return self._line(_event(names.EVENT_STAGE_PROGRESS))
 
-    def ended_by(self, result: str | None) -> bytes:
+    def ended_by(self, result: str | None, attempts: int) -> bytes:
         """Of an end that is not the usual one."""
         event = _event(names.EVENT_STAGE_ENDED, 9 if result in _FINE else 13)
-        values = f"{_RESULT}{result}{_ATTEMPTS}".encode() + b"%d" + _DURATION.encode() + b"%de-9}}"
-        return self._line(event, "", values)
+        return self._line(event, f"{_RESULT}{result}{_ATTEMPTS}{attempts}{_DURATION}", b"%de-9}}")
 
     def plain_state_of(self, visit: Visit) -> bytes:
         """The platforms and revision of one to which nothing else has happened."""
@@ -136,10 +137,8 @@ class StageTexts:
             self._state = visit.platforms, visit.revision, state
         return state
 
-    def _line(self, event: str, known: str = "", values: bytes = b"", follows: bytes = b"") -> bytes:
-        return (
-            _template(self._lead) + b"%d" + _template(f"{event}{self._base}{known}") + values + b"%b" + follows + b"%b"
-        )
+    def _line(self, event: str, known: str = "", value: bytes = b"") -> bytes:
+        return _template(self._lead) + b"%d" + _template(f"{event}{self._base}{known}") + value + b"%b"
 
 
 Told = tuple[StageTexts, bytes]
@@ -212,6 +211,14 @@ def state_of(visit: Visit) -> str:
     if visit.revision is not None:
         text += _whole(names.STAGE_REVISION, visit.revision)
     return text
+
+
+def follows_of(follows: tuple[Followed, ...], process: str) -> bytes:
+    """One more attribute: the visits that one follows, if any."""
+    if not follows:
+        return b""
+    ids = [f"{process}.{serial}" for serial, _ in follows]
+    return (_FOLLOWS + '"},{"stringValue":"'.join(ids) + _FOLLOWED).encode()
 
 
 def _items(visit: Visit) -> str:
