@@ -521,6 +521,17 @@ def test_lines_behind_that_of_a_signal_handler_go_over_no_page(
     assert lines_over_a_page(file.path) == 0
 
 
+def test_who_writes_alone_asks_once_where_the_file_ends(file: Appending, monkeypatch: pytest.MonkeyPatch) -> None:
+    seek, asked = os.lseek, list[int]()
+    file.append(b"{}\n")
+    file.look_again(alone=True)
+    monkeypatch.setattr(os, "lseek", lambda *where: (asked.append(1), seek(*where))[1])
+    for _ in range(20):  # Over several pages.
+        file.append(b'"' + b"x" * 900 + b'"\n')
+    assert len(asked) == 1
+    assert lines_over_a_page(file.path) == 0
+
+
 def test_who_waits_for_another_thread_to_write_is_timed_too(file: Appending, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each write may be quick by itself, and yet take long for all."""
     now, waits, writing, written, took = [0.0], threading.Event(), threading.Event(), threading.Event(), list[float]()

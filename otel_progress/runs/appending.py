@@ -66,29 +66,27 @@ class Appending:
 
     def append(self, line: bytes) -> None:
         """Append `line`, which ends with a newline. Raises nothing of its own."""
-        took: float | None = None
-        begun = None if self._left >= len(line) else perf_counter()  # While another thread writes that is not known.
+        size = len(line)
+        begun = perf_counter() if self._left < size else None  # While another thread writes that is not known.
         with self._lock:
-            left = self._left - len(line)
-            if left < 0 <= self._left and len(line) <= _PAGE:  # It begins the next page.
-                left, line = _PAGE - len(line), b" " * self._left + line
+            left = self._left - size
+            if left < 0 <= self._left and size <= _PAGE:  # It begins the next page.
+                left, size, line = _PAGE - size, self._left + size, b" " * self._left + line
             if left >= 0:  # Mostly.
                 self._left = _WRITING  # Until then a signal's handler may raise, write a line itself, or fork.
                 try:
                     sent = os.write(self._descriptor, line)
                 except OSError:  # Something to find out about.
                     sent = 0
-                if sent == len(line):
+                if sent == size:
                     self._left = left if self._left == _WRITING else _UNKNOWN
                 else:
                     self._append(line, sent)
             else:
                 self._append_where_it_ends(line)
-            if begun is not None:
-                took = perf_counter() - begun
-                if took > self.told_from:
-                    self._left = _UNKNOWN  # So that the next is timed too.
-        if took is not None and took > self.told_from:
+        if begun is not None and (took := perf_counter() - begun) > self.told_from:
+            with self._lock:
+                self._left = _UNKNOWN  # So that the next is timed too.
             self._timed(took)
 
     def _append_where_it_ends(self, line: bytes) -> None:
