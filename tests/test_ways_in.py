@@ -18,7 +18,7 @@ from pocketflow import Node
 
 from otel_progress import Run, Visit, progress, stage, workflow
 
-from .conftest import Telemetry
+from .conftest import SECOND, Telemetry
 
 if TYPE_CHECKING:
     AnyNode = Node[Any, Any, Any]
@@ -481,6 +481,19 @@ def test_platforms_and_revision_given_by_hand_win_over_the_store(telemetry: Tele
         pass
     entry = shared["progress_metrics"]["x"]
     assert (entry["platforms"], entry["revisions"]) == (2, 4)
+
+
+def test_what_reading_the_store_takes_is_no_time_of_the_stage(telemetry: Telemetry) -> None:
+    def slow(store: dict[str, Any]) -> int:
+        telemetry.time.passes(10)
+        return int(store["round"])
+
+    shared: dict[str, Any] = {"round": 4}
+    with workflow("w", shared=shared), stage("x", revision=slow):
+        telemetry.time.passes(1)
+    entry = shared["progress_metrics"]["x"]
+    assert (entry["seconds"], entry["revisions"]) == (1.0, 4)
+    assert (telemetry.span("stage x").start_time or 0) - (telemetry.span("run w").start_time or 0) == 10 * SECOND
 
 
 def test_a_callable_that_fails_to_read_the_store_is_reported(
