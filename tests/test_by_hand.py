@@ -388,6 +388,32 @@ def test_a_thread_of_run_without_its_context_is_no_other_visit(instrumented: Tel
     assert repr(instrumented.trees()) == "[run w[stage Threads]]"
 
 
+def test_run_that_goes_on_with_what_prep_began_is_a_run_as_any(instrumented: Telemetry) -> None:
+    """Its threads begin no visit, and where it runs itself again that is one."""
+
+    class Threads(Node):
+        left = 1
+
+        def exec(self, prep_res: Any) -> Any:
+            return 3
+
+        def _exec(self, prep_res: Any) -> Any:
+            thread = threading.Thread(target=lambda: found.append(self.exec({})))
+            thread.start()
+            thread.join()
+            if self.left:
+                self.left = 0
+                self._run({})
+
+    found: list[Any] = []
+    node = Threads()
+    with workflow("w"):
+        node.prep({})
+        node.run({})
+    assert found == [3, 3]
+    assert repr(instrumented.trees()) == "[run w[stage Threads[stage Threads]]]"
+
+
 def test_an_item_that_runs_on_begins_no_visit(instrumented: Telemetry) -> None:
     class Items(AsyncParallelBatchNode):
         async def _run_async(self, shared: Shared) -> Any:

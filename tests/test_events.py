@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 import json
@@ -30,8 +31,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags
 from pocketflow import BatchFlow, BatchNode, Flow, Node
 
-from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, names, stage, workflow
+from otel_progress import PocketFlowInstrumentor, ProgressTrackerNode, gather, names, stage, workflow
 from otel_progress.recording import default
+from otel_progress.recording.call import Call, Code
 from otel_progress.recording.faults import report
 from otel_progress.runs.writer import Writer
 from otel_progress.sinks import usual
@@ -836,3 +838,27 @@ def test_what_a_visit_follows(telemetry: Telemetry, told: Told) -> None:
                 pass
     started = told[0].events("stage.started")
     assert [event.get("stage.follows") for event in started] == [None, ["1-aaaaaa.1"], ["1-aaaaaa.2"]]
+
+
+def test_a_visit_that_follows_several(telemetry: Telemetry, told: Told) -> None:
+    async def each(name: str) -> None:
+        with stage(name):
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        with workflow("w"):
+            await gather(each("a"), each("b"), each("c"))
+            with stage("after", revision=2):
+                pass
+
+    asyncio.run(main())
+    after = told[0].events("stage.started")[-1]
+    assert (after["stage.follows"], after["stage.revision"]) == (["1-aaaaaa.1", "1-aaaaaa.2", "1-aaaaaa.3"], 2)
+
+
+def test_a_visit_in_which_no_attempt_was_seen_says_so(telemetry: Telemetry, told: Told) -> None:
+    recorder = telemetry.recorder
+    with workflow("w"):
+        for attempts in (0, 1):
+            recorder.end(recorder.start_visit(Call(Code("a", attempts=attempts))))
+    assert [event["stage.attempts"] for event in told[0].events("stage.ended")] == [0, 1]

@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -444,3 +444,17 @@ def test_the_mirror_says_the_trace_of_the_last_visit_of_whatever_item(telemetry:
                 telemetry.recorder.end(telemetry.recorder.start_visit(Call(Code("craft"), shared, item=item)))
             expected = trace.format_trace_id(around.get_span_context().trace_id)
             assert shared["progress_metrics"]["craft"]["trace_id"] == expected
+
+
+def test_what_is_said_at_the_start_is_not_said_again_at_the_end(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        Span, "set_attributes", lambda _, attributes: said.extend(attributes)
+    )  # Of `set_attribute` too.
+    with workflow("w", shared={}), stage("given", platforms=["x"], revision=2):
+        pass
+    with workflow("w", shared={"task_requirements": {"platforms": ["x"]}}), stage("read"):
+        pass
+    assert set(said) <= {names.STAGE_RESULT, names.RESULT}  # The SDK may set one attribute by this, too.
