@@ -175,6 +175,20 @@ def by_hand() -> None:
     items.post({}, None, [items.exec(each) for each in items.prep({})])
 
 
+class Plain(Node):
+    def prep(self, shared: Any) -> int:
+        return 1
+
+
+def run_after_prep() -> None:
+    node: Any = Plain()
+    node.prep({})
+    node._run({})
+    flow: Any = Flow(node)
+    flow.prep({})
+    flow._run({})
+
+
 @workflow("waits")
 def a_wait() -> None:
     with stage("waits") as visit, visit.waiting("approval"):
@@ -258,6 +272,7 @@ def try_every_instant(begun: Begun, work: Callable[[], object], kind: type[BaseE
             "current": dict(context.get_current()),
             "visits": recorder.registry.visits(),
             "runs": [run for run in recorder.registry.runs() if not run.idle],
+            "nodes": dict(recorder.registry.of_nodes),
         }
         assert not any(left.values()), (at, left)
         recorder.close()
@@ -278,6 +293,7 @@ WORKS = [
     what_is_gathered,
     an_object,
     by_hand,
+    run_after_prep,
 ]
 
 
@@ -291,6 +307,23 @@ def test_nothing_is_swallowed_and_nothing_left_open(begun: Begun, work: Callable
 def test_of_whatever_kind_it_is(begun: Begun, kind: type[BaseException]) -> None:
     for work in (a_block, a_wait, what_is_carried):
         assert try_every_instant(begun, work, kind) > 300
+
+
+def test_what_is_shown_of_platforms_is_what_was_named(begun: Begun) -> None:
+    handler, came = Handler(TimeLimit), True
+    for at in itertools.count(1):
+        shared: dict[str, Any] = {"task_requirements": {"platforms": 6}}
+        with workflow("w", shared=shared), stage("a") as visit:
+
+            def name(named: Visit = visit) -> None:
+                named.platform("x")
+
+            with contextlib.suppress(TimeLimit):
+                came = interrupted(name, at, handler)
+            named = len(visit.record.own_platforms)
+        assert shared["progress_metrics"]["a"]["platforms"] == (named or 6), at
+        if not came:
+            return
 
 
 def test_who_is_interrupted_keeps_nobody_out() -> None:

@@ -59,6 +59,15 @@ def test_what_is_seen_meanwhile(telemetry: Telemetry) -> None:
     assert tuple(shared["progress_metrics"]["publish"]) == MIRROR_FIELDS
 
 
+def test_one_that_is_entered_once_more_is_shown_as_before(telemetry: Telemetry) -> None:
+    shared: dict[str, Any] = {}
+    with workflow("w", shared=shared), stage("publish") as visit:
+        one, two = visit.waiting("one"), visit.waiting("two")
+        for each in (one, two, one):
+            each.__enter__()
+        assert visit.waiting_for == shared["progress_metrics"]["publish"]["waiting"] == "two"
+
+
 def test_in_tasks(telemetry: Telemetry) -> None:
     async def wait(visit: Any, reason: str) -> None:
         async with visit.waiting(reason):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import functools
 import inspect
@@ -494,6 +495,25 @@ def test_what_reading_the_store_takes_is_no_time_of_the_stage(telemetry: Telemet
     entry = shared["progress_metrics"]["x"]
     assert (entry["seconds"], entry["revisions"]) == (1.0, 4)
     assert (telemetry.span("stage x").start_time or 0) - (telemetry.span("run w").start_time or 0) == 10 * SECOND
+
+
+def test_a_callable_that_reads_the_store_is_no_stage_of_the_run(telemetry: Telemetry) -> None:
+    @stage
+    def planner() -> list[str]:
+        return ["x"]
+
+    @stage("planned", platforms=lambda _: planner())
+    def planned() -> None: ...
+
+    with workflow("w"):
+        planned()
+        around = contextvars.copy_context()
+    around.run(planned)  # In a context that outlives its run: each stage there joins it, and ends it again.
+    assert len(telemetry.spans("stage planned")) == 2
+    assert telemetry.spans("stage planner") == []
+    assert [(span.attributes or {})["otel_progress.stage.platforms"] for span in telemetry.spans("stage planned")] == [
+        ("x",)
+    ] * 2
 
 
 def test_a_callable_that_fails_to_read_the_store_is_reported(

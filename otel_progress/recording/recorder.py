@@ -273,11 +273,12 @@ class Recorder(Ender):
 
         None where another thread was faster: it has ended the run or, of what a tracker begins, begun that stage.
         """
-        run, visit.serial = visit.run, next(self._serials)
+        run = visit.run
         seen = visit.read_store()  # First: what a store takes to answer is no time of the stage's.
         if seen is not NOTHING_SEEN or visit.platforms is not NO_PLATFORMS or visit.revision is not None:
             visit.versions_before = seen.versions
             visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
+        visit.serial = next(self._serials)
         self._place(visit, ambient, context)
         self._take_time(visit, visit.parent)
         order.starts(visit)

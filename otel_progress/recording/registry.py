@@ -98,7 +98,7 @@ class Registry:
 
     def drop_node(self, recorded: Recorded) -> None:
         """Find it no more by the node whose call it is."""
-        if known := self.of_nodes.get(key := id(recorded.node)):
+        if (known := self.of_nodes.get(key := id(recorded.node))) is not None:
             known.pop(recorded, None)
             if not known:
                 self.of_nodes.pop(key, None)

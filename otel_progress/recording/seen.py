@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .faults import from_handler, report
-from .store import LONGEST_NAME, MOST_NAMES, MOST_TOLD_APART, name_of, read, type_of
+from .store import LONGEST_NAME, MOST_NAMES, MOST_TOLD_APART, name_of, read, store_in_use, type_of
 
 if TYPE_CHECKING:
     from .call import Code
@@ -224,6 +224,7 @@ def given_value(given: Any, shared: Any) -> Any:
     """What `platforms=` or `revision=` gives: a value, or what a callable makes of the store."""
     if not callable(given):
         return given
+    before, store_in_use.here = store_in_use.here, True
     try:
         return given(shared)
     except BaseException as error:
@@ -231,6 +232,8 @@ def given_value(given: Any, shared: Any) -> Any:
             raise
         report(f"{name_of(read(given, '__qualname__') or given)} failed to read the store", error)
         return None
+    finally:
+        store_in_use.here = before
 
 
 def said_of(code: Code, shared: Any, seen: Seen) -> tuple[Platforms, int | None]:

@@ -125,11 +125,11 @@ class StageRecord:
     def _number(self, visit: Visit) -> None:
         item, by_item = visit.item, self.by_item
         before = by_item.get(item, 0)
-        visit.number = by_item[item] = before + 1
         if before:
             by_item.move_to_end(item)
-        elif len(by_item) > MOST_ITEMS:
+        elif len(by_item) >= MOST_ITEMS:
             self.last_spans.pop(by_item.popitem(last=False)[0], None)
+        visit.number = by_item[item] = before + 1
 
     def take_over(self, visit: Visit) -> None:
         """The stage's own code goes on with a visit that a tracker began."""
@@ -199,8 +199,9 @@ class StageRecord:
             if "waits" not in visit.__dict__:
                 visit.eventful = True
                 visit.waits = {}
+            last = next(reversed(self.waits)) if waiting in self.waits else waiting  # It may be entered once more.
             visit.waits[waiting] = self.waits[waiting] = None
-            self.shown["waiting"] = waiting.reason
+            self.shown["waiting"] = last.reason
             return True
 
     def wait_no_more(self, waiting: Waiting, at: int) -> None:
@@ -266,9 +267,9 @@ class StageRecord:
             return True
 
     def _name_platform(self, name: str) -> None:
-        if len(self.own_platforms) < MOST_TOLD_APART:
-            self.own_platforms[name] = None
-            self.shown["platforms"] = len(self.own_platforms)
+        count = len(self.own_platforms) + 1
+        if count <= MOST_TOLD_APART and name not in self.own_platforms:
+            self.shown["platforms"], self.own_platforms[name] = count, None
         self.run.name_platform(name)
 
     def _note(self, platforms: Platforms, revision: int | None, own: Collection[str] = ()) -> None:

@@ -33,7 +33,7 @@ _own_of: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
 
 class _StoreInUse(threading.local):
     here = False
-    """Whether a method of a store or a node is asked something in this thread: what it does then is not recorded.
+    """Whether the workflow's code is asked in this thread what a store or a node says: what it does then is unrecorded.
 
     Else a store whose reading runs a stage would be read for that stage, and so on without end.
     """

@@ -129,7 +129,8 @@ class EventSink(Sink):
         template, ended = texts.ended, visit.ended or visit.started
         if visit.eventful or visit.result != "success" or visit.attempts != 1:
             own = outcome_of(visit).encode() + own
-            template = texts.ended_by(visit.result, visit.attempts)
+            if visit.result != "success" or visit.attempts != 1:
+                template = texts.ended_by(visit.result, visit.attempts)
         elif visit.revision is not None or visit.platforms is not NO_PLATFORMS:
             own = texts.plain_state_of(visit) + own
         if self._progress and (progress := self._progress.get(visit)) is not None:

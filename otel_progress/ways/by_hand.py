@@ -166,18 +166,21 @@ def going_on(node: object, shared: Any = None) -> Driven | None:
 
 def run_after_all(node: object, code: Code) -> Opening[Any] | None:
     """The visit of a node's `_run` whose prep was called by hand before it: one visit stays one."""
-    if (driven := going_on(node)) is None or driven.opening is None:
+    if (driven := going_on(node)) is None or (opening := driven.opening) is None or (begun := opening.recorded) is None:
         return None
-    opening, driven.opening = driven.opening, None
-    _drop(node, driven)
-    if (recorded := opening.take()) is None:
-        return None
-    recorded.node = node
-    recorded.recorder.registry.of_nodes[id(node)][cast("Any", recorded)] = None
-    if isinstance(recorded, Visit):
-        recorded.code = replace(recorded.code, function=code.function)
-    whole = Opening[Any](Opener(), Call(code, node=node))
-    whole.recorded = recorded
+    whole: Opening[Any] = Opening(Opener(), Call(code, node=node))
+    whole.recorded = begun
+    try:
+        opening.take()
+        driven.opening = None
+        _drop(node, driven)
+        begun.node = node
+        begun.recorder.registry.of_nodes[id(node)][begun] = None
+        if isinstance(begun, Visit):
+            begun.code = replace(begun.code, function=code.function)
+    except BaseException as error:  # Of a signal's handler: nobody but this will end it.
+        whole.left(error)
+        raise
     return whole
 
 
