@@ -69,8 +69,8 @@ class StageRecord:
             "trace_id": None,
             "waiting": None,
         }
-        """What `progress_metrics` shows of it, kept where it changes: `entry` is asked for twice in every visit. Times
-        are put in there, and what is no plain value stands below."""
+        """What `progress_metrics` shows of it, kept where it changes: copies are asked for twice in every visit. Into
+        these `entry` puts the time of the end and copies of the two values below that are no plain ones."""
         self.results: dict[Result, int] = {}
         """Visits that have ended, by result."""
         self.versions: list[str] = []
