@@ -216,7 +216,7 @@ class Recorder(Ender):
     def start_visit(self, call: Call) -> Visit:
         """Begin a visit, in a run of its own where there is none, or take over the one that a tracker has begun.
 
-        It comes back ended where it is to record nothing: a store whose methods run a stage is being asked.
+        It comes back ended where it is to record nothing: a store, or a function that reads it, runs a stage.
         """
         if store_in_use.here:
             return self.nothing(call.code)
