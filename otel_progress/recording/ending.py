@@ -38,7 +38,6 @@ class Ender(Teller):
     """Ends what a recorder has begun."""
 
     registry: Registry
-    _wall: Callable[[], int]
     _monotonic: Callable[[], int]
 
     def now(self, recorded: Recorded) -> int:
@@ -130,7 +129,7 @@ class Ender(Teller):
         self.tell("run_ended", run, to=run.untold)
         self.registry.remove(run)
         run.context, run.parent_context = NOWHERE, span_only(run.parent_context)
-        run.before, run.node, run.exception, run.untold, run.ends = NOWHERE, None, None, None, None
+        run.context_before, run.node, run.exception, run.untold, run.ends = NOWHERE, None, None, None, None
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
@@ -140,7 +139,8 @@ class Ender(Teller):
         outcome = result or ("success" if error is None else result_of(error))
         if visit.eventful:
             outcome = self._settle(visit, error, outcome, ended)
-        if (seen := visit.read_store()) is not NOTHING_SEEN and seen.versions != visit.versions_before:
+        seen = visit.read_store()  # Which brings its platforms and revision up to date.
+        if seen is not NOTHING_SEEN and seen.versions != visit.versions_before:
             visit.eventful, visit.versions = True, versions_since(visit.store, visit.versions_before)
         if visit.run.tracked:
             twins.note(visit, ended)
@@ -179,6 +179,7 @@ class Ender(Teller):
         run.ending.pop(visit, None)  # Before the run may end below, which waits for those that are in there.
         if run.outermost is visit:
             self.end(run, visit.exception, None, visit.ended)
+        # `implicit` first, which is no call and mostly False; `unattended` asks it too.
         elif run.implicit and run.unattended and not visit.by_tracker and run.ended is None and run.shown:
             self.rest(run, visit.store)
         if visit.node is not None:
@@ -186,9 +187,13 @@ class Ender(Teller):
         visit.shared = visit.node = visit.untold = visit.worker = None
         if visit.exception is not None or visit.ends is not None:  # Not kept by most.
             visit.exception = visit.ends = None
-        visit.context = visit.parent_context = visit.before = NOWHERE
+        visit.context = visit.parent_context = visit.context_before = NOWHERE
 
     def rest(self, run: Run, shared: Any) -> None:
-        """Let a run that nothing ends go idle when only trackers have a visit open in it."""
+        """Let a run that nothing ends go idle when only trackers have a visit open in it.
+
+        It ends, as of its last visit's end, when a `workflow` begins over the same store, when a final tracker is
+        passed, when too many runs are idle, or when the program exits.
+        """
         if (longest := self.registry.rest(run, shared)) is not None:
             self.end_idle(longest)

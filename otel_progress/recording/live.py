@@ -49,8 +49,8 @@ class Recorded:
     node: object | None = None
     """The node whose call this is, so that calls of its methods find it."""
     span: trace.Span = trace.INVALID_SPAN
-    before: Context
-    """What was current where the code began it."""
+    context_before: Context
+    """What was current where the code began it, to be current again after it."""
     worker: object = None
     """The task or thread that began it."""
     ends: Ends | None = None
@@ -58,6 +58,7 @@ class Recorded:
     part_of: Recorded | None = None
     """The run or visit of which it is a phase or an item."""
     parent_context: Context
+    """Where its span goes: mostly the same, else the context of what it lies inside."""
     context: Context = NOWHERE
     """To be attached while the workflow's own code runs."""
     started: int
@@ -70,7 +71,8 @@ class Recorded:
     """What ended it, only while the sinks are told of the end."""
     error_type: str | None = None
     untold: Iterator[Sink] | None = None
-    """The sinks that are yet to be told of the end, until all that follows it is done."""
+    """An iterator through the sinks that are yet to be told of the end, set as it ends, until all that follows the end
+    is done: who goes on after an interruption tells none twice."""
 
     @property
     def seconds(self) -> float:
@@ -79,7 +81,14 @@ class Recorded:
 
 
 class Beginning(Enum):
-    """How a run began."""
+    """How a run began, and so who ends it, and what `Run` says of that.
+
+                  ended by                      implicit   fresh   owned
+    WORKFLOW      its `workflow`                no         yes     yes
+    CARRIED_ON    its `workflow`                no         no      yes
+    STAGE         nobody: it goes idle          yes        yes     yes
+    JOINED        nobody: it goes idle          yes        no      no
+    """
 
     WORKFLOW = "workflow"
     """With a `workflow`, which ends it."""

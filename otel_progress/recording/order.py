@@ -34,7 +34,7 @@ MOST_WORKERS = 1024
 
 
 Followed = tuple[int, trace.SpanContext]
-"""A visit that has ended, as those know it that follow it: its serial number, and its span."""
+"""A visit that has ended, as those know it that follow it: its serial number, and the context of its span."""
 
 
 class Activity:
@@ -127,14 +127,14 @@ def finish(before: Any) -> None:
 
 
 def main_worker() -> object:
-    """The same where this is the main thread, which is none of a pool; None elsewhere."""
+    """As `worker`, where this is the main thread, which is none of a pool; None elsewhere."""
     return worker() if threading.get_ident() == threading.main_thread().ident else None
 
 
 def starts(visit: Visit) -> None:
     """Note who starts a visit, and what it follows."""
     visit.worker = worker()
-    around = visit.parent or visit.run
+    around = visit.parent or visit.run  # It has a parent: it was placed.
     if around.part_of is not None:
         around = _whole(around)
     ends = around.ends  # Once: the end of a run in another thread takes it away.
@@ -148,7 +148,7 @@ def starts(visit: Visit) -> None:
 
 def ended(visit: Visit) -> None:
     """Have others follow a visit: from now on it stands for what it followed itself."""
-    around, who = visit.parent or visit.run, visit.worker
+    around, who = visit.parent or visit.run, visit.worker  # As above.
     if around.part_of is not None:
         around = _whole(around)
     if who is None or not (visit.in_one_go or who == worker()):

@@ -1,4 +1,4 @@
-"""The one recorder: it knows when runs and visits start and end, and tells the sinks.
+"""The recorder (there is one, `default.recorder`): it knows when runs and visits start and end, and tells the sinks.
 
 The ways in (decorators, context managers, tracker, instrumentors) hand it one complete `Call`; what a start or an end
 means for spans, metrics or the shared store is the sinks' business.
@@ -36,7 +36,7 @@ from .visits import Part, Visit
 class Recorder(Ender):
     """Starts runs, visits and parts. Safe to use from any thread and task.
 
-    An `Ender` ends them, a `Teller` calls the sinks, a `Registry` keeps the runs.
+    An `Ender` ends them (`ending.py`), a `Teller` calls the sinks (`teller.py`), a `Registry` keeps the runs.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Recorder(Ender):
         if recorded is None or recorded.recorder is not self:
             return None, context
         if recorded.ended is None and (type(recorded) is not Part or recorded.owner.ended is None):
-            return recorded, context
+            return recorded, context  # Mostly: `is_over` without a call.
         return outside(recorded, context)
 
     def is_open(self, recorded: Recorded) -> bool:
@@ -129,7 +129,7 @@ class Recorder(Ender):
             shared=shared,
             origin=call.code.origin,
         )
-        run.node, run.code, run.before = call.node, call.code, context
+        run.node, run.code, run.context_before = call.node, call.code, context
         run.parent_context = remote_context(saved) if saved else context
         return self._begin_run(run) or run
 
@@ -137,7 +137,7 @@ class Recorder(Ender):
         """The run that a stage belongs to; a new one where there is none."""
         if ambient is not None and self.is_open(ambient.run):
             return ambient.run
-        rests = self.registry.rests  # First: what another thread does meanwhile is noted.
+        let_go = self.registry.times_let_go  # Before the store is read: `claim` asks which were let go of since.
         run = self._found_for(call, ambient)
         if run is None:
             if call.shared is None and order.main_worker() is None:
@@ -145,7 +145,7 @@ class Recorder(Ender):
             code, beginning = call.code, Beginning.STAGE
             run = Run(self, self._new_run_id(), self._program(), beginning, shared=call.shared, origin=code.origin)
             run.parent_context = get_current()
-            run = self._begin_run(run, rests)
+            run = self._begin_run(run, let_go)
         return run or self.run_for(call, ambient)
 
     def _found_for(self, call: Call, ambient: Recorded | None) -> Run | None:
@@ -182,11 +182,16 @@ class Recorder(Ender):
         run.parent_context = trace.set_span_in_context(run.span)
         return self._begin_run(run) or run
 
-    def _begin_run(self, run: Run, rests: int | None = None) -> Run | None:
+    def _begin_run(self, run: Run, let_go: int | None = None) -> Run | None:
+        """Begin a run; gives the one that another thread was faster to begin in its place.
+
+        None, with `let_go` only, where the store has to be read once more (see `Registry.claim`).
+        """
         if self.prepare is not None:
             self.prepare()
         self._take_time(run, None)
         run.last_activity = run.started
+        # What begins a run by itself in another thread may be one of a pool, which tells no order.
         run.worker = order.main_worker() if run.implicit else order.worker()
         self._put_within(run)
         if not run.fresh:
@@ -197,7 +202,7 @@ class Recorder(Ender):
             atexit.register(self.close)
         try:
             with run.begin_lock:
-                known = self.registry.claim(run, rests)
+                known = self.registry.claim(run, let_go)
                 if known is run:
                     self.tell("run_started", run)
             if known is run:
@@ -208,7 +213,7 @@ class Recorder(Ender):
             raise
         if known is None or known is run:
             return known
-        with known.begin_lock:
+        with known.begin_lock:  # Its span is made by then.
             return known
 
     # --- visits -------------------------------------------------------------------------------------------------------
@@ -216,6 +221,7 @@ class Recorder(Ender):
     def start_visit(self, call: Call) -> Visit:
         """Begin a visit, in a run of its own where there is none, or take over the one that a tracker has begun.
 
+        (A tracker is a node of the flow, or a call, that tells what stage the flow comes to: `ProgressTrackerNode`.)
         It comes back ended where it is to record nothing: a store, or a function that reads it, runs a stage.
         """
         if store_in_use.here:
@@ -223,7 +229,7 @@ class Recorder(Ender):
         (ambient, context), code = self.ambient(), call.code
         run = None if ambient is None else ambient.run
         try:
-            if run is None or run.ended is not None or not run.open_here:
+            if run is None or run.ended is not None or not run.open_here:  # `is_open` without a call.
                 run = self.run_for(call, ambient)
             record = run.stages.get(code.name) or run.stage(code.name, loose=code.loose, of_class=code.of_class)
             if run.tracked and (visit := run.hand_over(record.stage_of(code.name))) is not None:
@@ -263,7 +269,7 @@ class Recorder(Ender):
     @staticmethod
     def _place(visit: Visit, ambient: Recorded | None, context: Context) -> None:
         """Put the visit where the code that starts it runs: inside what is open there, else inside its run."""
-        run, visit.before = visit.run, context
+        run, visit.context_before = visit.run, context
         if ambient is None or ambient.run is not run:
             ambient, context = run, trace.set_span_in_context(run.span)
         visit.parent, visit.parent_context = ambient, context
@@ -278,6 +284,7 @@ class Recorder(Ender):
         if seen is not NOTHING_SEEN or visit.platforms is not NO_PLATFORMS or visit.revision is not None:
             visit.versions_before = seen.versions
             visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
+        # Else there was none of all three, as the class says.
         visit.serial = next(self._serials)
         self._place(visit, ambient, context)
         self._take_time(visit, visit.parent)

@@ -72,7 +72,7 @@ class Registry:
         self._tracked: OrderedDict[Run, None] = OrderedDict()
         """Those of the idle ones in which trackers have stages open."""
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self.rests = 0
+        self.times_let_go = 0
         """How often a run has let go of its store."""
         self._let_go_of: deque[int] = deque(maxlen=_MOST_NOTED)
         """The identities of these stores, as many as are looked at."""
@@ -137,17 +137,17 @@ class Registry:
         # Without the lock: that of the run is held, for which a finalizer may wait that has come while ours is.
         return [other for other in list(self._by_key.get(id(run.shared), ())) if other is not run]
 
-    def claim(self, run: Run, rests: int | None = None) -> Run | None:
+    def claim(self, run: Run, let_go: int | None = None) -> Run | None:
         """Keep a run that is about to begin; gives the one that another thread was faster to begin in its place.
 
-        None where one has let go of this store since there were so many `rests`: then only the store says which.
+        None where one has let go of this store since that had happened `let_go` times: then only the store says which.
         """
         with self._lock:
             known = self._latest(run.id) if run.implicit else None
             if known is None and run.implicit and run.shared is not None:
                 known = self._latest(id(run.shared))
             if known is None:
-                others = 0 if rests is None else self.rests - rests
+                others = 0 if let_go is None else self.times_let_go - let_go
                 if others and id(run.shared) in list(self._let_go_of)[-others:]:
                     return None
                 self._keep(run)
@@ -229,7 +229,7 @@ class Registry:
     def _let_go(self, run: Run) -> Any:
         store, run.shared = run.shared, None
         if store is not None:
-            self.rests += 1
+            self.times_let_go += 1
             self._let_go_of.append(id(store))
             self._drop(id(store), run)
         return store

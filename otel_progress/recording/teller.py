@@ -29,7 +29,7 @@ class Teller:
             self.sinks = changed(self.sinks)
 
     def tell(self, event: str, *arguments: Any, to: Iterable[Sink] | None = None) -> None:
-        """Call the method `event` of every sink; with `to`, which tells of an end, of those that are left."""
+        """Call the method `event` of every sink; with `to`, which tells of an end, of those that are left in it."""
         foreign: BaseException | None = None
         for sink in self.sinks if to is None else to:
             try:
@@ -57,7 +57,7 @@ class Teller:
     def tell_end(self, visit: Visit) -> None:
         """The same for `visit_ended`, to those that are left."""
         foreign: BaseException | None = None
-        for sink in visit.untold or ():
+        for sink in visit.untold or ():  # An iterator: what was interrupted goes on where it stood.
             try:
                 sink.visit_ended(visit)
             except BaseException as error:

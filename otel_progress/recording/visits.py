@@ -51,10 +51,10 @@ class Visit(Recorded):
     # What every visit has: it takes less time there, and most have nothing else.
     __slots__ = (
         "attempts",
-        "before",
         "clock",
         "code",
         "context",
+        "context_before",
         "ended",
         "eventful",
         "follows",
@@ -92,10 +92,11 @@ class Visit(Recorded):
     is_told: bool
     """Whether all sinks have been told of its beginning."""
     ended_early = False
-    """Ended before that by another thread: its own tells of the end too."""
+    """Whether another thread ended it before that. Then the thread that began it tells of the end, once all sinks know
+    of the beginning (`tell_early_end`)."""
     eventful: bool
-    """Whether anything of it is set that is told below of platforms of its own, items, attempts, waits, an action,
-    versions and what a tracker began: most visits have none, and nobody asks them for each."""
+    """While it is False, nothing of what is told below need be looked at: platforms of its own, items, attempts, waits,
+    an action, versions, and what a tracker began. Most visits have none of it."""
     tracking = Tracking.NOT
     inside: Inside | None = None
     """Of one that a tracker began: which nodes ended inside it."""

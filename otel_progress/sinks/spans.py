@@ -63,6 +63,12 @@ class SpanSink(Sink):
         self._described: dict[Recorded, _Described] = {}
         """Which exceptions the spans inside a run or visit describe, so that those around need not."""
 
+    def _use(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = trace.get_tracer(names.SCOPE, __version__, provider, SCHEMA_URL)
+        self._is_api = type(provider).__module__.startswith(trace.__name__)
+        """Whether it is one of those that come with the API, and makes no spans."""
+
     def run_started(self, run: Run) -> None:
         """Start the run's span."""
         provider = self._given_provider or trace.get_tracer_provider()
@@ -89,15 +95,15 @@ class SpanSink(Sink):
             visit.context = within(visit)
             return
         record = visit.record
-        before = record.last_spans.get(visit.item)
         links: list[Link] = []
-        is_linked = before is None  # One link to it is enough: that it repeats its number says.
-        for _, span in visit.follows:
-            if span is not _NO_SPAN:
-                links.append(Link(span, _FOLLOWS))
-                is_linked = is_linked or span is before or span == before
-        if not is_linked and before is not None:
-            links.append(Link(before, _REPEATS))
+        repeated = record.last_spans.get(visit.item)  # `item` is None outside of a batch flow.
+        for _, followed in visit.follows:
+            if followed is not _NO_SPAN:
+                links.append(Link(followed, _FOLLOWS))
+                if followed is repeated or followed == repeated:
+                    repeated = None  # One link to it is enough: that it is a repeat, its number says.
+        if repeated is not None:
+            links.append(Link(repeated, _REPEATS))
         name, attributes = self._names.get(visit.stage) or self._name_for(visit.stage), _known(visit)
         try:
             self._start(visit, name, attributes, links)
@@ -109,13 +115,41 @@ class SpanSink(Sink):
             visit.context = within(visit)
             return
         visit.context = Context({**visit.parent_context, RECORDED: visit, SPAN: span})
-        context = span.get_span_context()
-        if context.is_valid:
-            visit.span_context = record.last_spans[visit.item] = context
-            if context.trace_id != record.trace:
-                record.trace, record.shown["trace_id"] = context.trace_id, trace.format_trace_id(context.trace_id)
+        span_context = span.get_span_context()
+        if span_context.is_valid:
+            visit.span_context = record.last_spans[visit.item] = span_context
+            if (trace_id := span_context.trace_id) != record.trace:
+                record.trace, record.shown["trace_id"] = trace_id, trace.format_trace_id(trace_id)
         if self._recorder.settings.pending:
             self._say_that_it_began(visit, name, attributes)
+
+    def _is_unheard(self, visit: Visit) -> bool:
+        """Whether there is no SDK, and no span around the visit either that would be handed on."""
+        if not 0 <= visit.clock - self._asked < _MILLISECOND:  # To ask costs; who sets an SDK up takes longer.
+            provider = self._given_provider or trace.get_tracer_provider()
+            if provider is not self._provider:
+                self._use(provider)
+                return False
+            self._asked = visit.clock
+        return visit.parent_context.get(SPAN, trace.INVALID_SPAN) is trace.INVALID_SPAN
+
+    def _name_for(self, stage: str) -> str:
+        bound = self._bound.stage(stage)
+        return self._names.get(bound) or self._names.setdefault(bound, f"{names.SPAN_STAGE} {bound}")
+
+    def _start(
+        self, recorded: Recorded, name: str, attributes: Attributes, links: Sequence[Link] | None = None
+    ) -> None:
+        recorded.span = self._tracer.start_span(
+            name,
+            recorded.parent_context,
+            _INTERNAL,
+            attributes,
+            links,
+            recorded.started,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
 
     def stage_changed(self, visit: Visit) -> None:
         """The code that takes a visit over says for which item it is."""
@@ -146,9 +180,9 @@ class SpanSink(Sink):
             attributes[names.ITEM_PLATFORM] = attempt.platform
             name += f" {self._bound.platform(attempt.platform)}"
         span = self._tracer.start_span(name, attempt.context, _INTERNAL, attributes, start_time=attempt.started)
-        within = recorded_in(attempt.context) or visit
-        self._fail(span, visit, attempt.error, attempt.ended, self._described.get(within, {}), severity=names.WARN)
-        self._pass_on(attempt.error, within, of_attempt=True)
+        around = recorded_in(attempt.context) or visit
+        self._fail(span, visit, attempt.error, attempt.ended, self._described.get(around, {}), severity=names.WARN)
+        self._pass_on(attempt.error, around, of_attempt=True)
         aside(span.end, attempt.ended)
 
     def wait_ended(self, visit: Visit, waiting: Waiting) -> None:
@@ -182,53 +216,19 @@ class SpanSink(Sink):
         span.end(recorded.started)
         self._pending[recorded] = span.get_span_context()
 
-    def _use(self, provider: TracerProvider) -> None:
-        self._provider = provider
-        self._tracer = trace.get_tracer(names.SCOPE, __version__, provider, SCHEMA_URL)
-        self._is_api = type(provider).__module__.startswith(trace.__name__)
-        """Whether it is one of those that come with the API, and makes no spans."""
-
-    def _is_unheard(self, visit: Visit) -> bool:
-        """Whether there is no SDK, and no span around the visit either that would be handed on."""
-        if not 0 <= visit.clock - self._asked < _MILLISECOND:  # To ask costs; who sets an SDK up takes longer.
-            provider = self._given_provider or trace.get_tracer_provider()
-            if provider is not self._provider:
-                self._use(provider)
-                return False
-            self._asked = visit.clock
-        return visit.parent_context.get(SPAN, trace.INVALID_SPAN) is trace.INVALID_SPAN
-
-    def _name_for(self, stage: str) -> str:
-        bound = self._bound.stage(stage)
-        return self._names.get(bound) or self._names.setdefault(bound, f"{names.SPAN_STAGE} {bound}")
-
-    def _start(
-        self, recorded: Recorded, name: str, attributes: Attributes, links: Sequence[Link] | None = None
-    ) -> None:
-        recorded.span = self._tracer.start_span(
-            name,
-            recorded.parent_context,
-            _INTERNAL,
-            attributes,
-            links,
-            recorded.started,
-            record_exception=False,
-            set_status_on_exception=False,
-        )
-
     def _end(self, recorded: T, say_outcome: Callable[[T], None]) -> None:
         span, error, result = recorded.span, recorded.exception, recorded.result
         inside = self._described.pop(recorded, _NOTHING) if self._described else _NOTHING
         if self._pending:
             self._pending.pop(recorded, None)
         if not span.is_recording() and (error is None or not self._recorder.settings.exception_logs):
-            return
+            return  # Nothing is made of it, nor of its end.
         try:
             say_outcome(recorded)
             if result != "success":
                 self._say_failure(recorded, inside)
         except BaseException as fault:
-            if passes(fault, theirs=True):  # Once more, while the span is open.
+            if passes(fault, theirs=True):  # Once more now: when the recorder tells again, the span has ended.
                 say_outcome(recorded)
                 if result != "success" and not _told(span, names.EVENT_EXCEPTION, recorded.ended):
                     self._say_failure(recorded, inside)
@@ -301,10 +301,10 @@ def _identity(error: BaseException) -> tuple[object, object]:
     own = own_of(error)
     if not own:
         return id(own), own
-    trace = trace_of(error)
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return (id(error), None) if trace is None else ((id(error), trace.tb_frame.f_code, trace.tb_lasti), None)
+    raised = trace_of(error)
+    while raised is not None and raised.tb_next is not None:
+        raised = raised.tb_next
+    return (id(error), None) if raised is None else ((id(error), raised.tb_frame.f_code, raised.tb_lasti), None)
 
 
 def _make_current(recorded: Run | Part) -> None:

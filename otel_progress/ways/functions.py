@@ -15,6 +15,7 @@ from .opening import Opening
 from .signatures import signed
 from .steps import ASYNC_GENERATOR, GENERATOR, AsyncSteps, Steps, go_on
 
+# `__whole__` is what `opening` below gives. `left` ends it where a signal's handler raises before `__exit__` has begun.
 _PLAIN = """
 def call({declared}):
     __whole__ = __opening__({shared})

@@ -44,7 +44,7 @@ def stands_for_function(thing: object) -> bool:
     return isinstance(own, dict) and any(inspect.isfunction(cast("Any", own).get(name)) for name in _FUNCTIONS)
 
 
-def recorded(opener: Opener[Any], thing: Any) -> Any:
+def recorded_object(opener: Opener[Any], thing: Any) -> Any:
     """The same as `thing`, of a subclass of its class that has every call recorded; `thing` itself stays as it is.
 
     Both have their attributes in common: what changes in the one does in the other.

@@ -56,7 +56,7 @@ def _forgotten(guard: ref[Opening[Any]]) -> None:
 def _leave_place(recorded: Recorded) -> None:
     """Make current what was so before `recorded`, where there is no token for it."""
     if recorded.ended is None and recorded_in(get_current()) is recorded:
-        attach(recorded.before)
+        attach(recorded.context_before)
 
 
 class Opening(Harmless[T]):
@@ -90,13 +90,15 @@ class Opening(Harmless[T]):
         # `Harmless.__enter__` and `enter` in one, as `__exit__` below: they are entered for every visit.
         try:
             recorded = self.recorded
-            if recorded is None:  # Else it has begun, and is gone on with.
+            if recorded is None:  # Else it has begun: one of `hand_on`, or of `by_hand.run_after_all`.
                 start = default.recorder.start_run if self._opener.of_runs else default.recorder.start_visit
                 recorded = self.recorded = start(self._call)
             if self._stepwise:
                 self.guard()
             else:
-                self._attached = recorded.context  # Which is no more its own once the run has ended around it.
+                self._attached = (
+                    recorded.context
+                )  # For `detach`: the end of the run around it takes it from `recorded`.
                 self._token = attach(recorded.context)
             return recorded  # pyright: ignore[reportReturnType] - `cast` would be a call
         except BaseException as error:

@@ -13,7 +13,7 @@ from ..recording.settings import parse_duration
 from ..recording.visits import Visit
 from . import nodes
 from .functions import decorated
-from .objects import is_called, recorded, stands_for_function
+from .objects import is_called, recorded_object, stands_for_function
 from .opener import Opener
 
 
@@ -73,7 +73,7 @@ class _Way(Opener[T]):
         wrapped = stands_for_function(what) and not (inspect.isfunction(what) or inspect.ismethod(what))
         if (inspect.isroutine(what) and not wrapped) or isinstance(what, functools.partial):
             return cast("F", decorated(self, cast("Any", what)))
-        return recorded(self, what)
+        return recorded_object(self, what)
 
 
 def _is_target(name: object) -> bool:
