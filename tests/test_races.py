@@ -228,6 +228,48 @@ def test_a_run_is_told_to_end_after_a_visit_that_another_thread_ends(telemetry: 
 # --- visits -----------------------------------------------------------------------------------------------------------
 
 
+def test_who_ends_a_visit_as_soon_as_its_beginning_is_told_tells_of_it_alone(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    is_telling, may_go_on = threading.Event(), threading.Event()
+
+    class Slow(Sink):
+        def visit_ended(self, visit: Visit) -> None:
+            is_telling.set()
+            assert may_go_on.wait(30)
+            events.append("visit ended")
+
+        def run_ended(self, run: Run) -> None:
+            events.append("run ended")
+
+    add_sink(slow := Slow())
+    flag, ending = Visit.__dict__["is_told"], list[threading.Thread]()
+
+    class Trap:
+        """What `Visit.is_told` is, but that another thread ends the visit as soon as it is true."""
+
+        def __get__(self, visit: Visit, _: type) -> bool:
+            return flag.__get__(visit)
+
+        def __set__(self, visit: Visit, value: bool) -> None:
+            flag.__set__(visit, value)
+            if value and not ending:
+                ending.append(threading.Thread(target=telemetry.recorder.end, args=(visit,)))
+                ending[0].start()
+                assert is_telling.wait(30)
+
+    monkeypatch.setattr(Visit, "is_told", Trap())
+    try:
+        with stage("draft"):  # It ends a run of its own.
+            pass
+    finally:
+        may_go_on.set()
+        ending[0].join(30)
+        remove_sink(slow)
+    assert events == ["visit ended", "run ended"]
+
+
 def test_an_item_that_is_told_when_its_visit_has_ended_is_told_nowhere(telemetry: Telemetry) -> None:
     shared: Shared = {}
     with workflow("w", shared=shared):
