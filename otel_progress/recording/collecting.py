@@ -37,7 +37,7 @@ if DISTURBED:
 
 
 def aside(function: Callable[[T], object], argument: T) -> None:
-    """Call what may change the current context; while the collector runs in a copy of it."""
+    """Call what may change the current context; where the collector runs, in a copy of that context."""
     if collection.runs:
         contextvars.copy_context().run(function, argument)
     else:

@@ -1,4 +1,4 @@
-"""The one recorder of the process, which all ways in use. The package gives it its sinks when it is imported."""
+"""The one recorder of the process, which every way in uses. The package gives it its sinks when it is imported."""
 
 from __future__ import annotations
 

@@ -144,14 +144,14 @@ class Ender(Teller):
             visit.eventful, visit.versions = True, versions_since(visit.store, visit.versions_before)
         if visit.run.tracked:
             twins.note(visit, ended)
-        if visit.record.end(visit, ended, outcome, error):
+        if visit.record.end(visit, ended, outcome, error):  # It has not ended before, and has `result` and `ended` now.
             if visit.eventful:
                 for waiting in list(visit.waits):  # Another thread has begun to wait meanwhile.
                     waiting.end(ended)
                 if visit.inside is not None:
                     twins.say(visit, ended)
             if outcome != "abandoned":
-                order.ended(visit)
+                order.ended(visit)  # For what starts next.
             if not visit.ended_early:
                 self._finish_visit(visit)
 

@@ -58,14 +58,15 @@ class Recorded:
     part_of: Recorded | None = None
     """The run or visit of which it is a phase or an item."""
     parent_context: Context
-    """Where its span goes: mostly the same, else the context of what it lies inside."""
+    """In which its span is started: mostly `context_before`, else that of its run, or of another process."""
     context: Context = NOWHERE
     """To be attached while the workflow's own code runs."""
     started: int
-    """Nanoseconds since the Unix epoch, as `ended`: read from the wall clock, and never before the parent's."""
+    """Nanoseconds since the Unix epoch, by the wall clock, and never before the parent's."""
     clock: int
     """The monotonic clock at the start: it alone tells how long something took."""
     ended: int | None = None
+    """`started` and how long it took."""
     result: Result | None = None
     exception: BaseException | None = None
     """What ended it, only while the sinks are told of the end."""

@@ -134,7 +134,7 @@ def main_worker() -> object:
 def starts(visit: Visit) -> None:
     """Note who starts a visit, and what it follows."""
     visit.worker = worker()
-    around = visit.parent or visit.run  # It has a parent: it was placed.
+    around = visit.parent or visit.run  # `or` is for the type checker: it was placed.
     if around.part_of is not None:
         around = _whole(around)
     ends = around.ends  # Once: the end of a run in another thread takes it away.
@@ -147,7 +147,7 @@ def starts(visit: Visit) -> None:
 
 
 def ended(visit: Visit) -> None:
-    """Have others follow a visit: from now on it stands for what it followed itself."""
+    """Have what its task or thread starts next follow a visit that ends, and no longer what that followed itself."""
     around, who = visit.parent or visit.run, visit.worker  # As above.
     if around.part_of is not None:
         around = _whole(around)

@@ -222,7 +222,8 @@ class Recorder(Ender):
         """Begin a visit, in a run of its own where there is none, or take over the one that a tracker has begun.
 
         (A tracker is a node of the flow, or a call, that tells what stage the flow comes to: `ProgressTrackerNode`.)
-        It comes back ended where it is to record nothing: a store, or a function that reads it, runs a stage.
+        A stage that the workflow's code runs while it is asked what a store says is not recorded: then a visit comes
+        back that has ended.
         """
         if store_in_use.here:
             return self.nothing(call.code)
@@ -280,11 +281,12 @@ class Recorder(Ender):
         None where another thread was faster: it has ended the run or, of what a tracker begins, begun that stage.
         """
         run = visit.run
-        seen = visit.read_store()  # First: what a store takes to answer is no time of the stage's.
+        # What the store says of platforms, revision and versions: first, as the time that takes is none of the stage's.
+        seen = visit.read_store()
         if seen is not NOTHING_SEEN or visit.platforms is not NO_PLATFORMS or visit.revision is not None:
             visit.versions_before = seen.versions
             visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
-        # Else there was none of all three, as the class says.
+        # Else there was none, as these say by default.
         visit.serial = next(self._serials)
         self._place(visit, ambient, context)
         self._take_time(visit, visit.parent)
@@ -292,7 +294,7 @@ class Recorder(Ender):
         try:
             if visit.node is not None:
                 self.registry.of_nodes[id(visit.node)][visit] = None
-            if not visit.record.begin(visit):
+            if not visit.record.begin(visit):  # Which numbers it, and counts it as open.
                 if visit.node is not None:
                     self.registry.drop_node(visit)
                 return None

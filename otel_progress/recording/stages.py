@@ -37,7 +37,7 @@ class StageRecord:
     trace = 0
     """The trace of the last visit."""
     noted: Platforms | None = NO_PLATFORMS
-    """The platforms that the run was told of last, which say nothing new; None: it may not have been told of all."""
+    """The platforms that the run was told of last: the same once more are nothing new to it. None: tell it of any."""
     first_revision = 0
     """The revision at which the first visit started."""
     rework = 0.0

@@ -43,7 +43,7 @@ class Teller:
             raise foreign
 
     def tell_start(self, visit: Visit) -> None:
-        """The same for `visit_started`: it comes so often that it is called by its name, as the next."""
+        """Call `visit_started` of every sink, as `tell` would: by its name, as it comes so often. So does the next."""
         foreign: BaseException | None = None
         for sink in self.sinks:
             try:
@@ -55,7 +55,7 @@ class Teller:
             raise foreign
 
     def tell_end(self, visit: Visit) -> None:
-        """The same for `visit_ended`, to those that are left."""
+        """Call `visit_ended` of those that are left."""
         foreign: BaseException | None = None
         for sink in visit.untold or ():  # An iterator: what was interrupted goes on where it stood.
             try:

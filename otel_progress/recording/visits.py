@@ -153,6 +153,23 @@ class Visit(Recorded):
         if item_platform is not None:
             self.item_platform, self.own_platforms, self.eventful = item_platform, {item_platform: None}, True
 
+    def read_store(self) -> Seen:
+        """Bring its platforms and revision up to date."""
+        shared, code = self.shared, self.code
+        if shared is None:
+            shared = self.run.shared
+        seen = look_at(shared)
+        if seen is NOTHING_SEEN and code.platforms is None and code.revision is None:
+            return seen
+        platforms, revision = said_of(code, shared, seen)
+        if platforms.count or code.platforms is not None:
+            self.platforms = platforms
+        if revision is not None:
+            self.latest_revision = revision
+            if self.revision is None:
+                self.revision = revision
+        return seen
+
     def called(self, call: Call) -> None:
         """Which call it is: known from the start, but for one that a tracker began."""
         code, self.shared, self.node, item, item_platform = call
@@ -195,23 +212,6 @@ class Visit(Recorded):
                 return True
             around = around.parent
         return False
-
-    def read_store(self) -> Seen:
-        """Bring its platforms and revision up to date."""
-        shared, code = self.shared, self.code
-        if shared is None:
-            shared = self.run.shared
-        seen = look_at(shared)
-        if seen is NOTHING_SEEN and code.platforms is None and code.revision is None:
-            return seen
-        platforms, revision = said_of(code, shared, seen)
-        if platforms.count or code.platforms is not None:
-            self.platforms = platforms
-        if revision is not None:
-            self.latest_revision = revision
-            if self.revision is None:
-                self.revision = revision
-        return seen
 
     def platform(self, name: str) -> None:
         """Say that the visit works for platform `name` from now on."""

@@ -96,7 +96,7 @@ class SpanSink(Sink):
             return
         record = visit.record
         links: list[Link] = []
-        repeated = record.last_spans.get(visit.item)  # `item` is None outside of a batch flow.
+        repeated = record.last_spans.get(visit.item)  # `item`: mostly None.
         for _, followed in visit.follows:
             if followed is not _NO_SPAN:
                 links.append(Link(followed, _FOLLOWS))
@@ -234,7 +234,7 @@ class SpanSink(Sink):
                     self._say_failure(recorded, inside)
             raise
         finally:
-            aside(span.end, recorded.ended)  # A processor may change the current context.
+            aside(span.end, recorded.ended)  # Ends it; a processor may change the current context.
 
     def _say_failure(self, recorded: Recorded, inside: _Described) -> None:
         error, result = recorded.exception, recorded.result
@@ -314,7 +314,10 @@ def _make_current(recorded: Run | Part) -> None:
 
 
 def _known(visit: Visit) -> Attributes:
-    """What is known of a visit when its own code starts it: samplers see these, and they are cheaper then."""
+    """What is known of a visit as it starts, and said again where its own code takes it over.
+
+    Samplers see what is given at the start, and it costs less there.
+    """
     run, code = visit.run, visit.code
     attributes: Attributes = {
         names.WORKFLOW_NAME: run.workflow,
@@ -352,7 +355,7 @@ def _say_outcome(visit: Visit) -> None:
         not visit.eventful
         and visit.revision is visit.revision_before
         and visit.platforms is visit.platforms_before
-        and visit.attempts
+        and visit.attempts  # Else it is a node's, as in `_known`.
     ):
         visit.span.set_attribute(names.STAGE_RESULT, result)  # Mostly.
         return

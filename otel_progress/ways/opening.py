@@ -64,9 +64,9 @@ class Opening(Harmless[T]):
 
     __slots__ = (
         "__weakref__",
-        "_attached",
         "_call",
         "_guard",
+        "_made_current",
         "_opener",
         "_steps",
         "_stepwise",
@@ -87,18 +87,17 @@ class Opening(Harmless[T]):
         """Whether it is a generator that was closed early."""
 
     def __enter__(self) -> T:
-        # `Harmless.__enter__` and `enter` in one, as `__exit__` below: they are entered for every visit.
+        # `__enter__` and `enter` of `Harmless` in one, as `__exit__` below: one call less for every visit.
         try:
             recorded = self.recorded
-            if recorded is None:  # Else it has begun: one of `hand_on`, or of `by_hand.run_after_all`.
+            if recorded is None:  # Else `by_hand.run_after_all` has given it one that has begun.
                 start = default.recorder.start_run if self._opener.of_runs else default.recorder.start_visit
                 recorded = self.recorded = start(self._call)
             if self._stepwise:
                 self.guard()
             else:
-                self._attached = (
-                    recorded.context
-                )  # For `detach`: the end of the run around it takes it from `recorded`.
+                # Kept for `detach`: if the run ends before this, `recorded.context` is NOWHERE by then.
+                self._made_current = recorded.context
                 self._token = attach(recorded.context)
             return recorded  # pyright: ignore[reportReturnType] - `cast` would be a call
         except BaseException as error:
@@ -136,10 +135,11 @@ class Opening(Harmless[T]):
             _guarded.pop(self._guard, None)
             self._guard = None
         if self._token is not None:
-            detach(self._token, self._attached)
+            detach(self._token, self._made_current)
             self._token = None
         elif error is not None:
             _leave_place(recorded)
+        # `Ender.end`, in `recording/ending.py`.
         recorded.recorder.end(recorded, GeneratorExit() if self.closed and error is None else error)
 
     def hand_on(self, kind: type[_Other], stepwise: bool) -> _Other:
@@ -148,7 +148,7 @@ class Opening(Harmless[T]):
         if isinstance(recorded, Visit):
             recorded.in_one_go = False
         if self._token is not None and recorded is not None:
-            detach(self._token, self._attached)
+            detach(self._token, self._made_current)
             self._token = None
         other.recorded, self.recorded = recorded, None
         return other

@@ -39,7 +39,7 @@ class _Way(Opener[T]):
         cls.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
 
     def __new__(cls, name: object = None, **given: Any) -> Any:  # pyright: ignore[reportInconsistentConstructor]
-        """An opener; for what is to be decorated by the bare one, that as it is decorated."""
+        """An opener; but of the bare one above a `def` or class, that, decorated."""
         made = super().__new__(cls)
         if not _is_target(name):
             return made

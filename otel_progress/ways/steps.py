@@ -155,8 +155,8 @@ class _Going(Opening[Any]):
         self._begun = True
         try:
             if not self._stepwise and self.recorded is not None:
-                self._attached = self.recorded.context
-                self._token = attach(self._attached)
+                self._made_current = self.recorded.context
+                self._token = attach(self._made_current)
         except BaseException as error:
             self.not_begun(error)
 
