@@ -516,6 +516,23 @@ def test_a_callable_that_reads_the_store_is_no_stage_of_the_run(telemetry: Telem
     ] * 2
 
 
+def test_a_callable_that_runs_the_very_stage_it_is_given_to_is_called_once_at_its_start(telemetry: Telemetry) -> None:
+    calls: list[int] = []
+
+    def platforms(_: Any) -> list[str]:
+        calls.append(len(telemetry.spans("stage planned")))
+        return planned() if len(calls) < 9 else []
+
+    @stage("planned", platforms=platforms)
+    def planned() -> list[str]:
+        return ["x"]
+
+    with workflow("w", shared={}):
+        planned()
+    assert calls == [0, 0]  # At its start and its end; what it runs then asks nothing.
+    assert len(telemetry.spans("stage planned")) == 1
+
+
 def test_a_callable_that_fails_to_read_the_store_is_reported(
     telemetry: Telemetry, faults: Callable[[], list[str]]
 ) -> None:

@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry import trace
@@ -25,7 +26,6 @@ from .faults import report
 from .live import NOWHERE, Beginning, Recorded, Run
 from .place import RECORDED, SPAN, current_context, outside, within
 from .registry import Registry, remote_context, saved_run
-from .seen import NO_PLATFORMS, NOTHING_SEEN
 from .settings import Settings
 from .sources import Clock, new_run_id, program_name
 from .stages import StageRecord
@@ -281,12 +281,6 @@ class Recorder(Ender):
         None where another thread was faster: it has ended the run or, of what a tracker begins, begun that stage.
         """
         run = visit.run
-        # What the store says of platforms, revision and versions: first, as the time that takes is none of the stage's.
-        seen = visit.read_store()
-        if seen is not NOTHING_SEEN or visit.platforms is not NO_PLATFORMS or visit.revision is not None:
-            visit.versions_before = seen.versions
-            visit.platforms_before, visit.revision_before = visit.platforms, visit.revision
-        # Else there was none, as these say by default.
         visit.serial = next(self._serials)
         self._place(visit, ambient, context)
         self._take_time(visit, visit.parent)
@@ -320,7 +314,8 @@ class Recorder(Ender):
         run = Run(self, "", "")
         run.started = run.ended = run.clock = 0
         run.context = run.parent_context = get_current()
-        visit = Visit(self, StageRecord(run, code.name), Call(code))
+        unread = replace(code, platforms=None, revision=None)  # Else the functions given for these would be called.
+        visit = Visit(self, StageRecord(run, code.name), Call(unread))
         visit.started = visit.ended = visit.clock = 0
         visit.context = visit.parent_context = run.context
         return visit

@@ -152,6 +152,11 @@ class Visit(Recorded):
         """Whether who begins it ends it, so that nobody need ask."""
         if item_platform is not None:
             self.item_platform, self.own_platforms, self.eventful = item_platform, {item_platform: None}, True
+        # Before it starts: how long a store takes to answer is no time of the stage's.
+        seen = self.read_store()
+        if seen is not NOTHING_SEEN or self.platforms is not NO_PLATFORMS or self.revision is not None:
+            self.versions_before = seen.versions
+            self.platforms_before, self.revision_before = self.platforms, self.revision
 
     def read_store(self) -> Seen:
         """Bring its platforms and revision up to date."""
