@@ -86,6 +86,16 @@ def test_a_sequence_and_a_loop(telemetry: Telemetry) -> None:
     assert kinds == [[], ["follows"], ["follows", "repeats"]]
 
 
+def test_a_repeat_of_the_one_that_it_follows_has_one_link_to_it(telemetry: Telemetry) -> None:
+    with workflow("w"):
+        a()
+        a()
+    first, second = telemetry.spans("stage a")
+    assert [(link.context, link.attributes) for link in second.links] == [
+        (first.context, {"otel_progress.link": "follows"})
+    ]
+
+
 def test_what_is_inside_a_stage_has_an_order_of_its_own(telemetry: Telemetry) -> None:
     with workflow("w"):
         a()

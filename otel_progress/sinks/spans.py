@@ -100,7 +100,7 @@ class SpanSink(Sink):
         for _, followed in visit.follows:
             if followed is not _NO_SPAN:
                 links.append(Link(followed, _FOLLOWS))
-                if followed is repeated or followed == repeated:
+                if followed is repeated:
                     repeated = None  # One link to it is enough: that it is a repeat, its number says.
         if repeated is not None:
             links.append(Link(repeated, _REPEATS))
