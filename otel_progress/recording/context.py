@@ -17,9 +17,9 @@ from .place import RECORDED, current_context, is_over, make_current, recorded_in
 
 def attach(context: Context) -> Token[Any] | None:
     """Make `context` current; None while the collector runs, when it must stay."""
-    if collection.runs:
+    if collection.runs:  # The garbage collector, in this thread.
         return None
-    if not DISTURBED or not gc.isenabled():
+    if not DISTURBED or not gc.isenabled():  # From Python 3.12 on, or where nothing is collected unasked.
         return make_current(context)
     try:
         gc.disable()
@@ -35,11 +35,11 @@ def detach(token: Token[Any], ours: Context) -> None:
     left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
     `detach` would log an error.
     """
-    if collection.runs:
+    if collection.runs:  # The garbage collector, in this thread.
         return
     left = current_context()
     try:
-        if not DISTURBED or not gc.isenabled():
+        if not DISTURBED or not gc.isenabled():  # From Python 3.12 on, or where nothing is collected unasked.
             token.var.reset(token)
         else:
             try:

@@ -140,7 +140,7 @@ class Ender(Teller):
         if visit.eventful:
             outcome = self._settle(visit, error, outcome, ended)
         seen = visit.read_store()  # Which brings its platforms and revision up to date.
-        if seen is not NOTHING_SEEN and seen.versions != visit.versions_before:
+        if seen is not NOTHING_SEEN and seen.versions != visit.versions_before:  # Its history has changed.
             visit.eventful, visit.versions = True, versions_since(visit.store, visit.versions_before)
         if visit.run.tracked:
             twins.note(visit, ended)

@@ -148,10 +148,10 @@ def passes(error: BaseException, *, theirs: bool = False) -> bool:
 class Harmless(Generic[T]):
     """A context manager around code of the workflow whose own faults stay away from that code.
 
-    Subclasses write `enter` and `leave`; `Opening`, which every visit enters, `__enter__`, `__exit__` and `leave`. What
-    begins and raises is reported, and the code runs without it; exceptions of the code itself pass through untouched.
-    An exception that is no fault of ours passes too, and what had begun is left by it: so `leave` may come after half
-    of an `enter`, and a second time.
+    Subclasses write `enter` and `leave`; `Opening`, which is entered for every call, `__enter__`, `__exit__` and `left`
+    too. What begins and raises is reported, and the code runs without it; exceptions of the code itself pass through
+    untouched. An exception that is no fault of ours passes too, and what had begun is left by it: so `leave` may come
+    after half of an `enter`, and a second time.
     """
 
     __slots__ = ("_entered",)

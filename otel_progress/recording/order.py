@@ -137,7 +137,7 @@ def starts(visit: Visit) -> None:
     around = visit.parent or visit.run  # `or` is for the type checker: it was placed.
     if around.part_of is not None:
         around = _whole(around)
-    ends = around.ends  # Once: the end of a run in another thread takes it away.
+    ends = around.ends  # Once: the end of what is around it, in another thread, takes it away.
     if ends is not None:
         follows = ends.get(visit.worker)
         if follows is None and _thread.forking is not None:
@@ -148,7 +148,7 @@ def starts(visit: Visit) -> None:
 
 def ended(visit: Visit) -> None:
     """Have what its task or thread starts next follow a visit that ends, and no longer what that followed itself."""
-    around, who = visit.parent or visit.run, visit.worker  # As above.
+    around, who = visit.parent or visit.run, visit.worker  # As in `starts`.
     if around.part_of is not None:
         around = _whole(around)
     if who is None or not (visit.in_one_go or who == worker()):

@@ -76,7 +76,10 @@ class Recorder(Ender):
         return self.ambient()[0]
 
     def ambient(self) -> tuple[Recorded | None, Context]:
-        """As `current`, and the context there: what has ended is passed over, but for a run with nothing around it."""
+        """As `current`, and the context there: what has ended is passed over, but for a run with nothing around it.
+
+        None outside of every run.
+        """
         context = current_context()
         recorded: Any = context.get(RECORDED)
         if recorded is None or recorded.recorder is not self:
@@ -295,7 +298,7 @@ class Recorder(Ender):
             if (run.idle or (run.shared is None and visit.shared is not None)) and not visit.by_tracker:
                 self.registry.wake(run, visit.shared)
             self.tell_start(visit)
-            if visit.context is NOWHERE:  # No sink makes spans.
+            if visit.context is NOWHERE:  # No sink of spans was there to set it, or it failed.
                 visit.context = within(visit)
             visit.is_told = True
             if visit.ended is not None:

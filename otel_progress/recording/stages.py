@@ -83,8 +83,8 @@ class StageRecord:
         self.without_item = 0
         """Visits so far outside of one."""
         self.last_spans: dict[object, trace.SpanContext] = {}
-        """The span of the last of them, if there is one; None: of those outside. Set by the sink of spans, and here
-        so that it goes with the record, and with an item."""
+        """By item (None: outside of one), the context of the span of its last visit, if there is one. Set by the sink
+        of spans, and here so that it goes with the record, and with an item."""
 
     def stage_of(self, called: str) -> str:
         """The name of the stage of a visit whose code is called so."""
@@ -233,6 +233,7 @@ class StageRecord:
             is_completed = result in COMPLETED
             is_tracked = visit.eventful and run.tracked.get(visit.stage) is visit
             count = self.results.get(result, 0) + 1
+            # Rework is a repeat at a higher revision than `first_revision`.
             rework = (ended - visit.started) / NANO if visit.revision and visit.is_rework else 0.0
             outer_rework = 0.0 if not rework or visit.is_inside_rework else rework  # Else the run's is counted already.
             shown = self.shown

@@ -43,7 +43,7 @@ class Teller:
             raise foreign
 
     def tell_start(self, visit: Visit) -> None:
-        """Call `visit_started` of every sink, as `tell` would: by its name, as it comes so often. So does the next."""
+        """Call `visit_started` of every sink, as `tell` would, but directly, as it comes so often. So does the next."""
         foreign: BaseException | None = None
         for sink in self.sinks:
             try:

@@ -138,7 +138,7 @@ class Visit(Recorded):
         self.record = record
         code, self.shared, self.node, item, item_platform = call
         self.code = code
-        if record.of_others:
+        if record.of_others:  # The one of all stages beyond those that a run tells apart.
             self.stage, self.item = code.name, (code.name, item)
         else:
             self.stage, self.item = record.name, item
@@ -166,7 +166,9 @@ class Visit(Recorded):
         seen = look_at(shared)
         if seen is NOTHING_SEEN and code.platforms is None and code.revision is None:
             return seen
-        platforms, revision = said_of(code, shared, seen)
+        platforms, revision = seen.platforms, seen.revision
+        if code.platforms is not None or code.revision is not None:  # What the user gave wins over what was seen.
+            platforms, revision = said_of(code, shared, seen)
         if platforms.count or code.platforms is not None:
             self.platforms = platforms
         if revision is not None:

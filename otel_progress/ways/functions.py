@@ -15,8 +15,9 @@ from .opening import Opening
 from .signatures import signed
 from .steps import ASYNC_GENERATOR, GENERATOR, AsyncSteps, Steps, go_on
 
-# `signed` says what it puts into these. `__whole__` is what `opening` below gives; `left` ends it where a signal's
-# handler raises before `__exit__` has begun. What is made is in a list, so that `go_on` can replace it.
+# Into these `signed` puts the parameters, how they are handed on, and the argument named `shared`, if any. `__whole__`
+# is the `Opening` that `opening` below gives: `with` enters and ends it, and `left` ends it where a signal's handler
+# raises before `__exit__` has begun. What is made is in a list, so that `go_on` can replace it.
 _PLAIN = """
 def call({declared}):
     __whole__ = __opening__({shared})

@@ -87,12 +87,12 @@ class Opening(Harmless[T]):
         """Whether it is a generator that was closed early."""
 
     def __enter__(self) -> T:
-        # `__enter__` and `enter` of `Harmless` in one, as `__exit__` below: one call less for every visit.
+        # `__enter__` and `enter` of `Harmless` in one, and a call less for every visit.
         try:
             recorded = self.recorded
             if recorded is None:  # Else `by_hand.run_after_all` has given it one that has begun.
                 start = default.recorder.start_run if self._opener.of_runs else default.recorder.start_visit
-                recorded = self.recorded = start(self._call)
+                recorded = self.recorded = start(self._call)  # In `recording/recorder.py`.
             if self._stepwise:
                 self.guard()
             else:
