@@ -77,6 +77,14 @@ def test_exceptions_as_log_events(telemetry_with: Callable[[Settings], Telemetry
     assert (inner.attributes or {})["error.type"] == "ValueError"
 
 
+def test_unasked_no_exception_is_a_log_event(telemetry_with: Callable[[Settings], Telemetry], sent: Sent) -> None:
+    telemetry = sent.by(telemetry_with(Settings()))
+    with pytest.raises(ValueError, match="no"), stage("a"):
+        raise ValueError("no")
+    assert sent == []
+    assert [event.name for event in telemetry.span("stage a").events] == ["exception"]
+
+
 def test_messages_stay_in_here_too(telemetry_with: Callable[[Settings], Telemetry], sent: Sent) -> None:
     sent.by(telemetry_with(Settings(exception_logs=True, capture_messages=False)))
     with pytest.raises(ValueError, match="kept"), stage("a"):
