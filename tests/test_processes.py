@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from otel_progress.runs import read
 from otel_progress.runs.processes import ProcessFile
 from otel_progress.runs.pruning import is_in_use, remove
 
@@ -72,6 +73,54 @@ def test_touched_and_taken_again_where_the_program_has_closed_it(tmp_path: Path)
     process.touch()
     assert is_held(file)
     process.let_go()
+
+
+def test_touched_where_the_program_is_another_users_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may write to what it has open, but no more set its times."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    process = ProcessFile(tmp_path)
+    file = own(tmp_path)
+    told = said(file)
+    os.utime(file, (0, 0))
+    monkeypatch.setattr(os, "utime", refuse)
+    process.touch()
+    assert file.stat().st_mtime > 1e9
+    assert said(file) == told
+    process.let_go()
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can become another user")
+def test_a_program_that_becomes_another_user(tmp_path: Path) -> None:
+    """As servers do: what is open is written on, what is not is said to be incomplete, and nothing else fails."""
+    otlp.write(
+        tmp_path,
+        """
+        import os, sys
+        from otel_progress import stage, workflow
+        with workflow("w"), stage("a"):
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            with stage("b"):
+                print("ready", flush=True)
+                sys.stdin.readline()
+        """,
+    )
+    with otlp.start(tmp_path, ["-m", "otel_progress", "run", "program.py"]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        (record,) = (tmp_path / ".otel-progress" / "runs").iterdir()
+        os.utime(own(record), (0, 0))
+        otlp.wait_until(lambda: own(record).stat().st_mtime > 1e9)
+        ended = otlp.ended(process, "\n")
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+    assert "incomplete: Permission denied" in ended.stderr
+    (run,) = read(record)
+    assert (run.state, run.result, run.visit_count) == ("done", "success", 2)
 
 
 def test_a_record_is_in_use_while_a_process_holds_its_file(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from time import time_ns  # The program's tests may put another one into `time`.
 from ..recording.descriptors import high
 from .happenings import Happening, happenings
 from .problems import Problems
-from .states import NO_END, PROCESS_FILES, Process, Processes, pid_of, process_at
+from .processes import files_of_processes
+from .states import NO_END, Process, Processes, pid_of, process_at
 from .writer import EVENTS
 
 _PIECE = 1024 * 1024
@@ -99,7 +100,7 @@ class Follower:
         if changed == self._looked_at and time_ns() - changed > _SETTLED:
             return [self.folder / name for name, process in self._processes.items() if process.lives]
         self._looked_at = changed
-        return list(self.folder.glob(PROCESS_FILES))
+        return files_of_processes(self.folder)
 
     def _open(self) -> None:
         if not self._is_open():
