@@ -235,3 +235,43 @@ def test_what_crashed_is_marked_once_by_a_later_program(tmp_path: Path) -> None:
     otlp.ended(running, "\n")
     assert said(first) == marked
     assert "ended" in said(living)
+
+
+CLOSES_ALL = """
+import os, signal, sys, time
+from otel_progress import stage, workflow
+with workflow("w"):
+    with stage("a"):
+        pass
+    time.sleep(0.7)  # Until there are spans.
+    os.mkdir("own")
+    os.closerange(3, 4096)
+    own = [os.open(f"own/{number}", os.O_RDWR | os.O_CREAT, 0o600) for number in range(300)]
+    time.sleep(float(sys.argv[1]))
+    with stage("b"):
+        pass
+    if "term" in sys.argv:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["0"], ["1.3"], ["0", "term"], ["1.3", "term"]], ids=" ".join)
+def test_nothing_of_ours_gets_into_files_that_the_program_opens_in_the_place_of_what_it_has_closed(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    """They get the numbers of our descriptors. And nothing of the record is lost."""
+    otlp.write(tmp_path, CLOSES_ALL)
+    ended = otlp.run(tmp_path, ["-m", "otel_progress", "run", "program.py", *arguments])
+    assert [path.name for path in (tmp_path / "own").iterdir() if path.stat().st_size] == []
+    assert ended.returncode == (-signal.SIGTERM if "term" in arguments else 0)
+    (record,) = (tmp_path / ".otel-progress" / "runs").iterdir()
+    assert "ended" in said(own(record))
+    (run,) = read(record)
+    assert (run.state, run.visit_count) == ("done", 2)
+    assert [name for name in sorted(path.name for path in record.iterdir()) if not name.startswith("process")] == [
+        "events.jsonl",
+        "spans.jsonl",
+    ]
+    spans = (record / "spans.jsonl").read_text("utf-8")
+    assert [spans.count(f'"name":"{name}"') for name in ("stage a", "stage b", "run w")] == [1, 1, 1]

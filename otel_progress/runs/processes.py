@@ -38,14 +38,14 @@ class ProcessFile:
 
     def touch(self) -> None:
         """Say that it lives. Called each second."""
-        try:
-            os.utime(self._descriptor)
-        except PermissionError:  # The program is another user's now, and may write to it as before.
-            with contextlib.suppress(OSError):
-                self._write()
-        except OSError:  # The program has closed it, and with it the lock went.
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if not self._is_ours():  # The program has closed it, and with it the lock went.
                 self._open()
+                return
+            try:
+                os.utime(self._descriptor)
+            except PermissionError:  # The program is another user's now, and may write to it as before.
+                self._write()
 
     def end(self, **known: int) -> None:
         """Note that the process has come to its end, with the `exit_code` or the `signal` where that is known."""
@@ -53,19 +53,28 @@ class ProcessFile:
             self._is_over = True
             self._told.update(ended=time.time_ns(), **known)
             with contextlib.suppress(OSError):
-                self._write()
+                if self._is_ours():
+                    self._write()
+                else:
+                    self._open()
 
     def let_go(self) -> None:
         """Close it in a forked child, which would hold the parent's lock."""
-        with contextlib.suppress(OSError):
-            if os.fstat(self._descriptor).st_ino == self._inode:
-                os.close(self._descriptor)
+        if self._is_ours():
+            os.close(self._descriptor)
+
+    def _is_ours(self) -> bool:
+        """Whether the descriptor is that of the file: where the program has closed it, another may have its number."""
+        try:
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (self._told["device"], self._told["inode"])
 
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         self._descriptor = high(os.open(self._path, flags, 0o600))
         found = os.fstat(self._descriptor)
-        self._inode = found.st_ino
         self._told.update(device=found.st_dev, inode=found.st_ino)
         if fcntl is not None:
             with contextlib.suppress(OSError):

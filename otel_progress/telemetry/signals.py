@@ -196,6 +196,9 @@ class _Leaving:
         except OSError:
             told = b""
         if not told:  # The program has closed every descriptor, ours too, as daemons do: nobody can tell of a signal.
+            self._teller = -1  # Another file may have its number by then.
+            if hasattr(faulthandler, "unregister") and signal.getsignal(signal.SIGTERM) == self._leave:
+                faulthandler.unregister(signal.SIGTERM)
             return
         bound, now = process.exit_timeout, time.monotonic()
         process.terminated = True
