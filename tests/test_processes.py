@@ -275,3 +275,32 @@ def test_nothing_of_ours_gets_into_files_that_the_program_opens_in_the_place_of_
     ]
     spans = (record / "spans.jsonl").read_text("utf-8")
     assert [spans.count(f'"name":"{name}"') for name in ("stage a", "stage b", "run w")] == [1, 1, 1]
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can change the root")
+def test_a_program_that_changes_its_root_ends_as_without_us(tmp_path: Path) -> None:
+    """Where nothing can be imported or loaded any more, the process's end did: for a table, and to end threads."""
+    otlp.write(
+        tmp_path,
+        """
+        import os, time
+        from otel_progress import stage, workflow
+        with workflow("w"):
+            with stage("a"):
+                pass
+            os.mkdir("jail")
+            os.chroot("jail")
+            os.chdir("/")
+            time.sleep(0.7)
+            with stage("b"):
+                pass
+        raise SystemExit(3)
+        """,
+    )
+    ended = otlp.run(tmp_path, ["-m", "otel_progress", "run", "program.py"])
+    assert ended.returncode == 3
+    assert "Traceback" not in ended.stderr
+    assert "w (1 run)" in ended.stderr
+    (record,) = (tmp_path / ".otel-progress" / "runs").iterdir()
+    (run,) = read(record)
+    assert (run.state, run.visit_count) == ("done", 2)
