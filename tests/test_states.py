@@ -400,3 +400,18 @@ def test_a_program_whose_clock_is_another_changes_no_state(
     say(made, held.told())
     monkeypatch.setattr(time, "time", lambda: 5e9)
     assert state(made) == ("running", "")
+
+
+def test_what_has_become_another_program_is_crashed_at_once(made: Path, held: Held) -> None:
+    """By `os.exec`: the same process, which has let go of its file, and has another one where it records on."""
+    say(made, held.told())
+    say(made, held.told(), f"{held.process.pid}-bbbbbb")
+    assert state(made) == ("running", "")  # Which is held.
+    held.end()
+    say(made, told_of(os.getpid()))
+    say(made, told_of(os.getpid()) | {"start_ticks": 1}, f"{os.getpid()}-bbbbbb")
+    assert state(made) == ("running", "")  # It may have closed it, and opens it again; the other had its id before.
+    os.mkfifo(made / f"process-{os.getpid()}-aaaaaa.json")
+    say(made, told_of(os.getpid()) | {"ppid": 1}, f"{os.getpid()}-cccccc")
+    processes = processes_of(made, Problems())
+    assert processes.state_of_open("7-abcdef") == ("crashed", f"process {os.getpid()} went on as another program")

@@ -200,7 +200,22 @@ def _state(told: dict[str, Any], signs: _Signs) -> tuple[State, str]:
     # What is held may be of a container that has another name for the start of the machine, as those of systemd do.
     if is_same_start is False and not (held and told.get("pid_namespace") != namespaces()["pid_namespace"]):
         return _NETWORK_TELLS_NOTHING if held is None else ("crashed", "is gone: the machine was started anew since")
-    return _state_here(told, signs.silent, held)
+    return _state_here(told, signs, held)
+
+
+def _is_another_program(told: dict[str, Any], path: Path) -> bool:
+    """Whether the process has another file in the record: from `os.exec` on it is another program, by the same id."""
+    for file in path.parent.glob(f"process-{told['pid']}-*.json"):
+        with contextlib.suppress(OSError, DamagedError):
+            descriptor = os.open(file, os.O_RDONLY | _NO_LINK)
+            try:
+                other = parse(os.read(descriptor, _LARGEST).strip())
+            finally:
+                os.close(descriptor)
+            same = all(other.get(key) == told.get(key) is not None for key in ("pid", "start_ticks", "boot_id"))
+            if same and file.name != path.name:
+                return True
+    return False
 
 
 def _is_same_start(told: dict[str, Any]) -> bool | None:
@@ -209,11 +224,13 @@ def _is_same_start(told: dict[str, Any]) -> bool | None:
     return None if theirs is None or ours is None else theirs == ours
 
 
-def _state_here(told: dict[str, Any], silent: float, held: bool | None) -> tuple[State, str]:
+def _state_here(told: dict[str, Any], signs: _Signs, held: bool | None) -> tuple[State, str]:
     """The state of one that has not said that it ends, on this machine since it was last started."""
-    alive = _lives(told)
+    alive, silent = _lives(told), signs.silent
     if alive is False or (held is False and alive is not True):
         return "crashed", "is gone without a word"
+    if held is False and _is_another_program(told, signs.path):
+        return "crashed", "went on as another program"
     if held is False and silent > SILENT:  # Not at once: a program may close what it finds open, and it opens it again.
         return "crashed", "has let go of the record"
     if held is None and alive is None:
