@@ -519,6 +519,24 @@ def test_a_reader_that_has_seen_enough(here: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file on a disk that is full")
+@pytest.mark.parametrize("command", [["runs"], ["runs", "--json"], ["show"], ["report", "--format", "json"]])
+def test_where_what_is_printed_finds_no_room(command: list[str], folder: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "otel_progress", *command],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    said = "otel-progress: standard output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_standard_input_that_cannot_be_read(folder: Path) -> None:
+    with (folder / "written").open("wb") as written:
+        done = in_a_process("show", "--from", "-", stdin=written)
+    assert (done.returncode, done.stderr) == (2, b"otel-progress: standard input: Bad file descriptor\n")
+
+
 def test_from_standard_input(folder: Path) -> None:
     done = in_a_process("show", "--from", "-", input="\n".join(campaign()).encode())
     assert done.returncode == 0

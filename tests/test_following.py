@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from otel_progress.runs.following import Follower
 from otel_progress.runs.happenings import Happening, happenings
 from otel_progress.runs.otlp import EventFact, take
 from otel_progress.runs.present import Present
+from otel_progress.runs.processes import ProcessFile
 from otel_progress.runs.writer import Writer
 
 from . import records
@@ -168,6 +170,30 @@ def test_a_process_whose_file_is_being_made_is_found_later(tmp_path: Path) -> No
     file.write_text(json.dumps({"pid": 7, "ended": 1}))
     assert [process.state for process in follower.processes()] == ["done"]
     assert list(Follower(tmp_path).processes(besides=7)) == []
+
+
+def test_a_clock_that_is_set_forth_or_a_suspended_machine_stalls_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until a process that is there touches its file by the new time, it would seem to have been silent for hours."""
+    process = ProcessFile(tmp_path)
+    file = tmp_path / f"process-{process.name}.json"
+
+    def states() -> list[str]:
+        return [each.state for each in follower.processes()]
+
+    follower = Follower(tmp_path)
+    assert states() == ["running"]
+    os.utime(file, (0, time.time() - 1))
+    assert states() == ["running"]
+    monkeypatch.setattr("otel_progress.runs.states._wall", lambda: time.time() + 3600)
+    assert states() == ["running"]
+    now = time.monotonic()
+    monkeypatch.setattr("otel_progress.runs.following.monotonic", lambda: now + 4)
+    assert states() == ["stalled"]  # By then it would have touched it.
+    process.touch()
+    assert states() == ["running"]
+    process.let_go()
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:

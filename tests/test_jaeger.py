@@ -150,6 +150,37 @@ def test_an_answer_that_is_none(answer: Answer, said: str, jaeger: Jaeger) -> No
     assert str(raised.value).startswith(jaeger.address + said)
 
 
+def test_an_answer_that_is_streamed(jaeger: Jaeger) -> None:
+    """As a gateway of gRPC does: a document a line, in the place of one."""
+    parts = [json.dumps({"result": {"resourceSpans": json.loads(line)["resourceSpans"]}}) for line in campaign()]
+    jaeger.answer = answers({"services": ["studio"]}, (200, "\n\n".join([*parts, ""]).encode()))
+    (run,), problems = everything(jaeger.address)
+    assert (run.visit_count, run.result, problems) == (2, "success", [])
+    jaeger.answer = answers({"services": ["studio"]}, (200, "\n".join([*parts, "<html>"]).encode()))
+    with pytest.raises(SourceError, match="its answer: not JSON: Extra data"):
+        read(jaeger.address)
+    jaeger.answer = answers({"services": ["studio"]}, (200, b""))
+    with pytest.raises(SourceError, match="its answer: not JSON"):
+        read(jaeger.address)
+
+
+def test_half_characters_in_an_address_or_an_answer(jaeger: Jaeger) -> None:
+    jaeger.answer = answers({"services": ["\ud800"]}, (200, TRACES))
+    (run,) = read(jaeger.address.replace("http://", "HTTP://me\udcff:\udcfe@"))
+    assert (run.id, jaeger.authorization) == (RUN, "Basic bWX/Ov4=")
+    (run,) = read(f"{jaeger.address}?service=\udcff")
+    assert run.id == RUN
+
+
+def test_no_room_for_what_jaeger_answers(jaeger: Jaeger, monkeypatch: pytest.MonkeyPatch) -> None:
+    jaeger.answer = answers({"services": ["studio"]}, (200, TRACES))
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: open("/dev/full", "w+b", buffering=0))  # noqa: PTH123, SIM115
+    with pytest.raises(SourceError) as raised:
+        read(jaeger.address)
+    why = "it cannot be kept in the folder for temporary files (No space left on device)"
+    assert str(raised.value) == f"{jaeger.address}: {why}"
+
+
 def test_traces_that_are_none(jaeger: Jaeger) -> None:
     jaeger.answer = answers({"services": ["studio"]}, (200, b"<html>"))
     with pytest.raises(SourceError, match="its answer: not JSON"):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from otel_progress.runs import read
 from otel_progress.runs.processes import ProcessFile
 from otel_progress.runs.pruning import is_in_use, remove
 
@@ -72,6 +73,54 @@ def test_touched_and_taken_again_where_the_program_has_closed_it(tmp_path: Path)
     process.touch()
     assert is_held(file)
     process.let_go()
+
+
+def test_touched_where_the_program_is_another_users_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may write to what it has open, but no more set its times."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    process = ProcessFile(tmp_path)
+    file = own(tmp_path)
+    told = said(file)
+    os.utime(file, (0, 0))
+    monkeypatch.setattr(os, "utime", refuse)
+    process.touch()
+    assert file.stat().st_mtime > 1e9
+    assert said(file) == told
+    process.let_go()
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can become another user")
+def test_a_program_that_becomes_another_user(tmp_path: Path) -> None:
+    """As servers do: what is open is written on, what is not is said to be incomplete, and nothing else fails."""
+    otlp.write(
+        tmp_path,
+        """
+        import os, sys
+        from otel_progress import stage, workflow
+        with workflow("w"), stage("a"):
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            with stage("b"):
+                print("ready", flush=True)
+                sys.stdin.readline()
+        """,
+    )
+    with otlp.start(tmp_path, ["-m", "otel_progress", "run", "program.py"]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        (record,) = (tmp_path / ".otel-progress" / "runs").iterdir()
+        os.utime(own(record), (0, 0))
+        otlp.wait_until(lambda: own(record).stat().st_mtime > 1e9)
+        ended = otlp.ended(process, "\n")
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+    assert "incomplete: Permission denied" in ended.stderr
+    (run,) = read(record)
+    assert (run.state, run.result, run.visit_count) == ("done", "success", 2)
 
 
 def test_a_record_is_in_use_while_a_process_holds_its_file(tmp_path: Path) -> None:
@@ -186,3 +235,72 @@ def test_what_crashed_is_marked_once_by_a_later_program(tmp_path: Path) -> None:
     otlp.ended(running, "\n")
     assert said(first) == marked
     assert "ended" in said(living)
+
+
+CLOSES_ALL = """
+import os, signal, sys, time
+from otel_progress import stage, workflow
+with workflow("w"):
+    with stage("a"):
+        pass
+    time.sleep(0.7)  # Until there are spans.
+    os.mkdir("own")
+    os.closerange(3, 4096)
+    own = [os.open(f"own/{number}", os.O_RDWR | os.O_CREAT, 0o600) for number in range(300)]
+    time.sleep(float(sys.argv[1]))
+    with stage("b"):
+        pass
+    if "term" in sys.argv:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["0"], ["1.3"], ["0", "term"], ["1.3", "term"]], ids=" ".join)
+def test_nothing_of_ours_gets_into_files_that_the_program_opens_in_the_place_of_what_it_has_closed(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    """They get the numbers of our descriptors. And nothing of the record is lost."""
+    otlp.write(tmp_path, CLOSES_ALL)
+    ended = otlp.run(tmp_path, ["-m", "otel_progress", "run", "program.py", *arguments])
+    assert [path.name for path in (tmp_path / "own").iterdir() if path.stat().st_size] == []
+    assert ended.returncode == (-signal.SIGTERM if "term" in arguments else 0)
+    (record,) = (tmp_path / ".otel-progress" / "runs").iterdir()
+    assert "ended" in said(own(record))
+    (run,) = read(record)
+    assert (run.state, run.visit_count) == ("done", 2)
+    assert [name for name in sorted(path.name for path in record.iterdir()) if not name.startswith("process")] == [
+        "events.jsonl",
+        "spans.jsonl",
+    ]
+    spans = (record / "spans.jsonl").read_text("utf-8")
+    assert [spans.count(f'"name":"{name}"') for name in ("stage a", "stage b", "run w")] == [1, 1, 1]
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can change the root")
+def test_a_program_that_changes_its_root_ends_as_without_us(tmp_path: Path) -> None:
+    """Where nothing can be imported or loaded any more, the process's end did: for a table, and to end threads."""
+    otlp.write(
+        tmp_path,
+        """
+        import os, time
+        from otel_progress import stage, workflow
+        with workflow("w"):
+            with stage("a"):
+                pass
+            os.mkdir("jail")
+            os.chroot("jail")
+            os.chdir("/")
+            time.sleep(0.7)
+            with stage("b"):
+                pass
+        raise SystemExit(3)
+        """,
+    )
+    ended = otlp.run(tmp_path, ["-m", "otel_progress", "run", "program.py"])
+    assert ended.returncode == 3
+    assert "Traceback" not in ended.stderr
+    assert "w (1 run)" in ended.stderr
+    (record,) = (tmp_path / ".otel-progress" / "runs").iterdir()
+    (run,) = read(record)
+    assert (run.state, run.visit_count) == ("done", 2)

@@ -11,6 +11,7 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,18 @@ def test_what_nothing_was_written_to_for_long_is_deleted() -> None:
     assert record.finish(days=10**12)
     assert record.finish(days=0.5)
     assert left() == [OLD[0], name_of(record)]
+
+
+def test_a_program_that_lives_by_another_clock_deletes_nothing_before_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a library makes it for tests, until the process ends."""
+    make(*OLD)
+    record = Record("program")
+    fill(record, "draft")
+    monkeypatch.setattr(time, "time", lambda: 5e9)
+    assert record.finish()
+    assert left() == sorted([*OLD, name_of(record)])
 
 
 def test_what_is_not_ours_is_never_deleted(tmp_path: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from otel_progress.runs import Problems, Run
+from otel_progress.runs import Problems, Run, read
+from otel_progress.runs.pruning import prune
 from otel_progress.runs.states import _NETWORK, SILENT, _kind_at, processes_of
 
 from . import otlp
@@ -42,6 +45,7 @@ class Held:
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "held\n"
+        self.told_before = told_of(self.process.pid)
 
     def told(self, **other: Any) -> dict[str, Any]:
         """What its file says."""
@@ -295,3 +299,119 @@ def test_the_file_system_of_a_place(place: str, kind: str) -> None:
 def test_a_field_of_another_kind_costs_no_reader_its_work(made: Path, field: str, value: Any) -> None:
     say(made, told_of(os.getpid()) | {"exit_code": value, field: value})
     assert state(made)[0] != "done"
+
+
+def test_a_copy_of_a_record_tells_nothing_of_its_process(made: Path, held: Held, tmp_path: Path) -> None:
+    """Whether it still runs, or came to a good end behind the copy: nobody holds a copy, or brings it up to date."""
+    file = made / "process-7-abcdef.json"
+    told = held.told(inode=file.stat().st_ino, device=file.stat().st_dev)
+    say(made, told)
+    assert state(made) == ("running", "")
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    note = f"process {held.process.pid} may run or not: this is a copy of its file, where that cannot be known"
+    assert state(copy) == ("unknown", note)
+    held.end()
+    assert state(copy) == ("unknown", note)
+    assert state(made)[0] == "crashed"
+    say(copy, told | {"ended": 5, "exit_code": 3})
+    assert state(copy) == ("crashed", f"process {held.process.pid} ended with exit code 3")
+
+
+def test_a_file_that_is_seen_past_its_file_system_tells_nothing(made: Path, held: Held) -> None:
+    """As a container's from outside, where the lock is not seen; a device may be another when a machine starts anew."""
+    file = made / "process-7-abcdef.json"
+    say(made, held.told(inode=file.stat().st_ino, device=file.stat().st_dev + 1))
+    assert state(made)[0] == "unknown"
+    held.end()
+    say(made, held.told_before | {"inode": file.stat().st_ino, "device": file.stat().st_dev + 1, "boot_id": "other"})
+    assert state(made) == ("crashed", f"process {held.process.pid} is gone: the machine was started anew since")
+
+
+def test_no_copy_is_marked(made: Path, held: Held) -> None:
+    say(made, held.told_before | {"inode": 1, "device": 1})
+    held.end()
+    before = (made / "process-7-abcdef.json").read_text()
+    prune(made.parent, "20990101T000000Z-app-ffffff", 10, 100_000)
+    assert (made / "process-7-abcdef.json").read_text() == before
+
+
+def test_without_proc_the_lock_alone_counts(made: Path, held: Held) -> None:
+    say(made, held.told(boot_id=None, pid_namespace=None, start_ticks=None, pid=1))
+    assert state(made) == ("running", "")
+    held.end()
+    assert state(made) == ("crashed", "process 1 is gone without a word")
+    say(made, held.told_before | {"boot_id": None, "host": "far"})
+    assert state(made)[0] == "unknown"
+
+
+def test_starts_count_only_in_the_same_namespace_of_times(made: Path, held: Held) -> None:
+    say(made, held.told(time_namespace="time:[1]", start_ticks=1))
+    assert state(made) == ("running", "")
+    held.end()
+    assert state(made)[0] == "crashed"
+
+
+def test_a_container_with_another_name_for_the_start_of_the_machine(made: Path, held: Held) -> None:
+    say(made, held.told(boot_id="of the container", pid_namespace="pid:[1]", pid=1))
+    assert state(made) == ("running", "")
+    held.end()
+    assert state(made) == ("crashed", "process 1 is gone: the machine was started anew since")
+
+
+def test_a_proc_that_hides_processes_of_others(made: Path, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mounted with `hidepid`; a program that became another user's is one of them."""
+    say(made, held.told())
+    read_bytes = Path.read_bytes
+
+    def hidden(path: Path) -> bytes:
+        if path.name == "stat":
+            raise FileNotFoundError
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", hidden)
+    assert state(made) == ("running", "")
+    held.end()
+    assert state(made)[0] == "crashed"
+
+
+def test_a_proc_that_is_of_another_namespace(made: Path, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a namespace of process ids has none mounted of its own: its numbers are those of others."""
+    say(made, held.told(pid=held.process.pid + 4_000_000))
+    assert state(made)[0] == "crashed"
+    readlink = os.readlink
+    monkeypatch.setattr(os, "readlink", lambda path: "999999" if path == "/proc/self" else readlink(path))
+    assert state(made) == ("running", "")
+
+
+def test_a_host_that_is_no_text_of_unicode_costs_no_list(made: Path) -> None:
+    say(made, told_of(os.getpid()) | {"boot_id": "other", "host": "\ud800far"})
+    (run,) = read(made.parent)
+    assert (run.state, run.note) == (
+        "unknown",
+        f"process {os.getpid()} runs on ?far, or did: that cannot be known here",
+    )
+
+
+def test_a_program_whose_clock_is_another_changes_no_state(
+    made: Path, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a library does that stops the time for tests: `otel-progress run` reads the record in that process."""
+    say(made, held.told())
+    monkeypatch.setattr(time, "time", lambda: 5e9)
+    assert state(made) == ("running", "")
+
+
+def test_what_has_become_another_program_is_crashed_at_once(made: Path, held: Held) -> None:
+    """By `os.exec`: the same process, which has let go of its file, and has another one where it records on."""
+    say(made, held.told())
+    say(made, held.told(), f"{held.process.pid}-bbbbbb")
+    assert state(made) == ("running", "")  # Which is held.
+    held.end()
+    say(made, told_of(os.getpid()))
+    say(made, told_of(os.getpid()) | {"start_ticks": 1}, f"{os.getpid()}-bbbbbb")
+    assert state(made) == ("running", "")  # It may have closed it, and opens it again; the other had its id before.
+    os.mkfifo(made / f"process-{os.getpid()}-aaaaaa.json")
+    say(made, told_of(os.getpid()) | {"ppid": 1}, f"{os.getpid()}-cccccc")
+    processes = processes_of(made, Problems())
+    assert processes.state_of_open("7-abcdef") == ("crashed", f"process {os.getpid()} went on as another program")

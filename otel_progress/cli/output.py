@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.color import ColorSystem
@@ -18,21 +18,33 @@ from .said import say
 
 
 def put(lines: Iterable[tuple[str, str]]) -> bool:
-    """Print lines, each in its style. False where nobody reads them any more."""
+    """Print lines, each in its style. False where nobody reads them any more.
+
+    Raises:
+        SystemExit: they cannot be written, as on a full disk; that is said.
+    """
     out: Any = sys.stdout
     if out is None:  # It was closed.
         return False
     if hasattr(out, "reconfigure"):
         out.reconfigure(errors="backslashreplace")  # Not every terminal has every character of a name.
     coloured = Console(file=out).color_system is not None
+    for text, style in lines:
+        painted = Style.parse(style).render(text, color_system=ColorSystem.STANDARD) if coloured and style else text
+        if not _is_done(lambda painted=painted: out.write(f"{painted}\n"), out):
+            return False
+    return _is_done(out.flush, out)
+
+
+def _is_done(write: Callable[[], object], out: Any) -> bool:
     try:
-        for text, style in lines:
-            painted = Style.parse(style).render(text, color_system=ColorSystem.STANDARD) if coloured and style else text
-            out.write(f"{painted}\n")
-        out.flush()
-    except BrokenPipeError:  # `| head` has seen enough. Python would complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-        return False
+        write()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # Python would complain once more at its end.
+        if isinstance(error, BrokenPipeError):  # `| head` has seen enough.
+            return False
+        say(f"otel-progress: standard output cannot be written: {error.strerror or error}")
+        raise SystemExit(2) from None
     return True
 
 

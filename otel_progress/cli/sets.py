@@ -11,14 +11,13 @@ from ..compare.chosen import Chosen, chosen, matches
 from ..runs import Filter, Problems, Run, SourceError
 from ..runs.attributes import attributes_of
 from ..runs.place import FOLDER
-from ..runs.reading import STANDARD_INPUT, Reading, Source, open_source
+from ..runs.reading import STANDARD_INPUT, Reading, Source, is_address, open_source
 from ..runs.whole import whole_runs
 
 _VISITS = 1000
 """Of a run, for the times of platforms."""
 _ALL_VISITS = 1_000_000
 """Of a run that is drawn."""
-_WEB = ("http://", "https://")
 SETS_HELP = """\
 BASE and NEW each name runs:
   .otel-progress, ci/base        a folder of records, or a record
@@ -59,7 +58,7 @@ class Sets:
     def _samples(self, named: str) -> list[Sample]:
         if not named:
             raise SourceError("no run is named: BASE and NEW both name some")
-        if named == STANDARD_INPUT or named.startswith(_WEB) or os.path.exists(named):  # noqa: PTH110 - of a Path it raises, where it is too long for one
+        if named == STANDARD_INPUT or is_address(named) or os.path.exists(named):  # noqa: PTH110 - of a Path it raises, where it is too long for one
             return self._all(named, lambda: open_source(named))[1]
         if "=" in named:
             return self._chosen(chosen(named))
@@ -80,7 +79,7 @@ class Sets:
         source = self._from or str(FOLDER)
         if self._from is None and not os.path.lexists(FOLDER):
             raise SourceError("no run is recorded here: `otel-progress run app.py` records one")
-        if source.startswith(_WEB):  # It is asked for no more than is wanted.
+        if is_address(source):  # It is asked for no more than is wanted.
             return self._all(f"{source} {wanted}", lambda: open_source(source, wanted))
         return self._all(source, lambda: open_source(source))
 

@@ -58,7 +58,7 @@ _HEADS = {
 
 def console(file: Any) -> Console:
     """A console that prints texts as they are; where it is no terminal, with the room that a log has."""
-    made = Console(file=file, markup=False, highlight=False, soft_wrap=True)
+    made = Console(file=file, markup=False, emoji=False, highlight=False, soft_wrap=True)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _LOG
     return made

@@ -23,6 +23,8 @@ except ImportError:  # Not a POSIX system.
 SLOW = 0.02
 """Seconds that a write takes at most where all is well."""
 _PAGE = 4096  # Bytes; where pages are larger, they are so many times larger.
+_HIGHER = 1000
+"""Most programs may have 1,024."""
 _UNKNOWN, _WRITING = -1, -2  # Instead of what is left of a page.
 _OF_DISKS = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
@@ -53,6 +55,7 @@ class Appending:
         self._left = _UNKNOWN
         """Bytes that are left of the page that it ends in."""
         self._descriptor = -1
+        self._identity: tuple[int, int] | None = None
         self._is_torn = False
         self._renew()
         if hasattr(os, "register_at_fork"):
@@ -92,12 +95,12 @@ class Appending:
     def _append_where_it_ends(self, line: bytes) -> None:
         """Where it is not known how much is left of the page that the file ends in."""
         sent, self._left = 0, _WRITING
-        if not self._is_torn:
+        if not self._is_torn and self._is_ours():
             try:
                 left = -os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE
                 line = _blanks(left, line) + line
                 sent = os.write(self._descriptor, line)
-            except OSError:  # Not opened yet, for one.
+            except OSError:  # Something to find out about.
                 pass
             else:
                 if sent == len(line):
@@ -130,22 +133,45 @@ class Appending:
         report(f"{place} cannot be written: what is recorded is incomplete ({error.strerror})")
 
     def _write(self, data: bytes) -> int:
-        try:
+        if self._is_ours():
             return os.write(self._descriptor, data)
-        except OSError as error:
-            if error.errno != errno.EBADF:  # It is not open, or the program has closed it, as daemons do.
-                raise
         self._descriptor = self._open()
         blanks = _blanks(-os.lseek(self._descriptor, 0, os.SEEK_END) % _PAGE, data)  # The file may be there.
         return max(0, os.write(self._descriptor, blanks + data) - len(blanks))
 
+    def _is_ours(self) -> bool:
+        """Whether the descriptor is that of the file.
+
+        The program may have closed it, as daemons do, and opened another file, which got its number: nothing of ours
+        may come to be in that. Who writes alone asks each second, and has a number that no program comes to meanwhile.
+        """
+        try:
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
+
     def _open(self) -> int:
         self.path.parent.mkdir(0o700, exist_ok=True)
-        descriptor = high(os.open(self.path, _FLAGS, 0o600))
+        descriptor = _higher(high(os.open(self.path, _FLAGS, 0o600)))
+        found = os.fstat(descriptor)
+        self._identity = found.st_dev, found.st_ino
         if fcntl is not None:
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_SH)  # Held until the last process that has it open ends.
         return descriptor
+
+
+def _higher(descriptor: int) -> int:
+    """The same file by a descriptor that only a program comes to which has very many files open."""
+    if fcntl is None:
+        return descriptor
+    try:
+        other = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGHER)
+    except OSError:  # It may have no more than so many.
+        return descriptor
+    os.close(descriptor)
+    return other
 
 
 def _blanks(left: int, line: bytes) -> bytes:

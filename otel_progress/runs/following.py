@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from pathlib import Path
-from time import time_ns  # The program's tests may put another one into `time`.
+from time import monotonic, time_ns  # The program's tests may put others into `time`.
 
 from ..recording.descriptors import high
+from ..recording.times import NANO
 from .happenings import Happening, happenings
 from .problems import Problems
-from .states import NO_END, PROCESS_FILES, Process, Processes, pid_of, process_at
+from .processes import files_of_processes
+from .states import NO_END, Process, Processes, pid_of, process_at
 from .writer import EVENTS
 
 _PIECE = 1024 * 1024
@@ -19,6 +22,8 @@ _LONGEST = 32 * _PIECE
 """Bytes of a line. What is longer is passed over."""
 _SETTLED = 2_000_000_000
 """Nanoseconds since a change of the folder after which no other has the same time."""
+_TOUCHED = 3.0
+"""Seconds in which a process that lives touches its file for certain."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -43,6 +48,8 @@ class Follower:
         self._descriptor, self._identity = -1, (0, 0)
         self._looked_at = -1
         self._processes: dict[str, Process] = {}
+        self._touched: dict[str, tuple[int, float]] = {}
+        """When the file of each was touched last, by the wall clock, and when that was seen, by the monotonic one."""
 
     def read(self) -> list[Happening]:
         """What happened since the last time, at most a megabyte of it.
@@ -83,12 +90,27 @@ class Follower:
         for path in self._process_files():
             before = self._processes.get(path.name)
             if (before is None or before.lives) and pid_of(path.name.partition("-")[2]) != besides:
-                process = process_at(path, problems)
+                process = process_at(path, problems, self._now(path))
                 if process is None:  # It is being made.
                     self._looked_at = -1
                 else:
                     self._processes[path.name] = process
         return Processes([*self._processes.values()], otherwise=NO_END)
+
+    def _now(self, path: Path) -> float | None:
+        """The time for a process's file: no later than it can be silent for, as far as that was seen.
+
+        A clock that is set forth, or a machine that was suspended, makes it seem silent for hours, until it is touched.
+        """
+        try:
+            touched = os.stat(path, follow_symlinks=False).st_mtime_ns  # noqa: PTH116 - much quicker
+        except OSError:
+            return None
+        before, seen = self._touched.get(path.name, (touched, -math.inf))
+        if touched != before:
+            seen = monotonic()
+        self._touched[path.name] = touched, seen
+        return None if monotonic() - seen > _TOUCHED else touched / NANO
 
     def _process_files(self) -> list[Path]:
         """Those that are of interest: all, where the folder has changed, else those of processes that live."""
@@ -99,7 +121,7 @@ class Follower:
         if changed == self._looked_at and time_ns() - changed > _SETTLED:
             return [self.folder / name for name, process in self._processes.items() if process.lives]
         self._looked_at = changed
-        return list(self.folder.glob(PROCESS_FILES))
+        return files_of_processes(self.folder)
 
     def _open(self) -> None:
         if not self._is_open():

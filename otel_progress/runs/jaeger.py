@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -16,7 +15,7 @@ from ..recording.times import NANO
 from .documents import MOST_BYTES, DamagedError, parse
 from .listed import Filter
 from .problems import SourceError
-from .sources import Input
+from .sources import Input, kept
 
 _TIMEOUT = 30.0
 _LOOK_BACK = 30 * 24 * 3600 * NANO
@@ -39,13 +38,8 @@ def from_jaeger(address: str, wanted: Filter) -> Input:
     until = wanted.until or time.time_ns()
     since = max(1, until - _LOOK_BACK if wanted.since is None else wanted.since)
     services = urllib.parse.parse_qs(split.query).get("service") or _services(base)
-    name, spool = without_secrets(address), tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the input
-    source = Input(name, [(name, spool)])
-    for service in services:
-        for answer in _traces(base, service, since, until):
-            spool.write(answer + b"\n")
-    spool.flush()  # Another process may read it.
-    return source
+    answers = (answer + b"\n" for service in services for answer in _traces(base, service, since, until))
+    return kept(answers, without_secrets(address))
 
 
 def without_secrets(address: str) -> str:
@@ -69,14 +63,14 @@ def _traces(base: str, service: str, since: int, until: int) -> Iterator[bytes]:
             "query.service_name": service,
             "query.start_time_min": _time(since),
             "query.start_time_max": _time(until),
-        }
+        },
+        errors="replace",  # Half a character, of which no name of a service consists.
     )
     answer = _fetch(f"{base}/api/v3/traces?{query}")
     if answer is None:
         return
     if len(answer) <= MOST_BYTES:
-        _checked(answer, base)
-        yield answer.replace(b"\n", b" ")
+        yield from _documents(answer, base)
     elif until - since > _SHORTEST:
         middle = (since + until) // 2
         yield from _traces(base, service, since, middle)
@@ -85,11 +79,21 @@ def _traces(base: str, service: str, since: int, until: int) -> Iterator[bytes]:
         raise SourceError(f"{without_secrets(base)}: more than {MOST_BYTES >> 20} MiB of traces within a second")
 
 
-def _checked(answer: bytes, base: str) -> None:
+def _documents(answer: bytes, base: str) -> list[bytes]:
+    """What was answered, each document on a line: it is one, or, as it is streamed to us, one a line."""
     try:
         parse(answer)
+        return [answer.replace(b"\n", b" ")]
     except DamagedError as error:
-        raise SourceError(f"{without_secrets(base)}: its answer: {error}") from None
+        lines = [line for line in answer.split(b"\n") if line.strip()]
+        try:
+            for line in lines:
+                parse(line)
+        except DamagedError:
+            lines = []
+        if not lines:
+            raise SourceError(f"{without_secrets(base)}: its answer: {error}") from None
+        return lines
 
 
 def _ask(url: str) -> dict[str, Any] | None:
@@ -110,7 +114,8 @@ def _fetch(url: str) -> bytes | None:
     if at:
         import base64  # noqa: PLC0415 - mostly not needed
 
-        request.add_header("Authorization", f"Basic {base64.b64encode(urllib.parse.unquote(user).encode()).decode()}")
+        secret = urllib.parse.unquote(user).encode("utf-8", "surrogateescape")  # Bytes as they were given.
+        request.add_header("Authorization", f"Basic {base64.b64encode(secret).decode()}")
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
             return _read(answer)

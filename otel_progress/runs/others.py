@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from ..names import PROCESS
 from ..recording.faults import logger
+from .processes import files_of_processes
 
 _START = b'{"resourceLogs":'
 
@@ -32,13 +33,15 @@ class Told:
 def told_by_others(file: Path, head: str) -> Iterator[Told]:
     """The events in `file`, but for those whose line begins with `head`."""
     own = head.encode()
-    if not file.exists() or (own and len(list(file.parent.glob("process-*.json"))) < 2):
+    if own and len(files_of_processes(file.parent)) < 2:
         return
     try:
         with file.open("rb") as lines:
             for line in lines:
                 if (not own or not line.lstrip().startswith(own)) and (event := _event(line)) is not None:
                     yield event
+    except FileNotFoundError:
+        pass
     except OSError as error:
         logger.warning("%s cannot be read: %s", file, error.strerror)
 

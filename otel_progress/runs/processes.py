@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ try:
 except ImportError:  # Not a POSIX system.
     fcntl = None
 
+_LARGEST = 65_536
+PROCESS_FILES = "process-*.json"
 _ROOM = 1024  # Bytes that it has from the start, so that a full disk does not keep its end out of it.
 
 
@@ -35,11 +38,14 @@ class ProcessFile:
 
     def touch(self) -> None:
         """Say that it lives. Called each second."""
-        try:
-            os.utime(self._descriptor)
-        except OSError:  # The program has closed it, and with it the lock went.
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if not self._is_ours():  # The program has closed it, and with it the lock went.
                 self._open()
+                return
+            try:
+                os.utime(self._descriptor)
+            except PermissionError:  # The program is another user's now, and may write to it as before.
+                self._write()
 
     def end(self, **known: int) -> None:
         """Note that the process has come to its end, with the `exit_code` or the `signal` where that is known."""
@@ -47,18 +53,29 @@ class ProcessFile:
             self._is_over = True
             self._told.update(ended=time.time_ns(), **known)
             with contextlib.suppress(OSError):
-                self._write()
+                if self._is_ours():
+                    self._write()
+                else:
+                    self._open()
 
     def let_go(self) -> None:
         """Close it in a forked child, which would hold the parent's lock."""
-        with contextlib.suppress(OSError):
-            if os.fstat(self._descriptor).st_ino == self._inode:
-                os.close(self._descriptor)
+        if self._is_ours():
+            os.close(self._descriptor)
+
+    def _is_ours(self) -> bool:
+        """Whether the descriptor is that of the file: where the program has closed it, another may have its number."""
+        try:
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (self._told["device"], self._told["inode"])
 
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         self._descriptor = high(os.open(self._path, flags, 0o600))
-        self._inode = os.fstat(self._descriptor).st_ino
+        found = os.fstat(self._descriptor)
+        self._told.update(device=found.st_dev, inode=found.st_ino)
         if fcntl is not None:
             with contextlib.suppress(OSError):
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # Readers probe it for a moment.
@@ -67,6 +84,13 @@ class ProcessFile:
 
     def _write(self) -> None:
         _write(self._descriptor, self._told)
+
+
+def files_of_processes(record: Path) -> list[Path]:
+    """Those in the folder of a record; none where it may not be looked into, as of a user that the program was."""
+    with contextlib.suppress(OSError):
+        return [record / name for name in sorted(os.listdir(record)) if fnmatchcase(name, PROCESS_FILES)]  # noqa: PTH208
+    return []
 
 
 def mark_crashed(file: Path, **known: int) -> None:
@@ -81,7 +105,7 @@ def mark_crashed(file: Path, **known: int) -> None:
     except OSError:
         return
     try:
-        told: Any = json.loads(os.read(descriptor, 2 * _ROOM))
+        told: Any = json.loads(os.read(descriptor, _LARGEST))
         if not {"ended", "crashed"}.intersection(told) and (known or (told["locked"] and told["host"] == _host())):
             if not known:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Fails where it lives.
@@ -118,13 +142,38 @@ def identity(pid: int) -> dict[str, Any]:
         "started": time.time_ns() if ticks is None else _since_boot(ticks),
         "start_ticks": ticks,
         "boot_id": _read("/proc/sys/kernel/random/boot_id"),
-        "pid_namespace": _namespace(),
+        **namespaces(),
         "host": _host(),
     }
 
 
+def namespaces() -> dict[str, str | None]:
+    """Those in which process ids and starts count here; none where /proc is not there, or is of others."""
+    found = {f"{kind}_namespace": _namespace(kind) for kind in ("pid", "time")}
+    return found if _own_id() == os.getpid() else dict.fromkeys(found)
+
+
+def _own_id() -> int | None:
+    """The id of this process as /proc has it: another one where it was mounted outside of the namespace."""
+    try:
+        return int(os.readlink("/proc/self"))  # noqa: PTH115 - it is no path
+    except (OSError, ValueError):
+        return None
+
+
+def is_copy(told: dict[str, Any], found: os.stat_result, *, is_same_start: bool) -> bool:
+    """Whether a file is not that of the process but a copy, which nobody holds or brings up to date.
+
+    So is one that is seen past the file system that it was made in, such as a container's from outside. When the
+    machine is started anew, a file keeps its number, and its device may get another.
+    """
+    if None in (inode := told.get("inode"), device := told.get("device")):  # Of an earlier version.
+        return False
+    return inode != found.st_ino or (is_same_start and device != found.st_dev)
+
+
 def _start_ticks(pid: int) -> int | None:
-    stat = _read(f"/proc/{pid}/stat")
+    stat = _read(f"/proc/{'self' if pid == os.getpid() else pid}/stat")
     try:
         return None if stat is None else int(stat.rpartition(")")[2].split()[19])  # The 22nd field of all.
     except (ValueError, IndexError):
@@ -140,9 +189,9 @@ def _since_boot(ticks: int) -> int:
         return time.time_ns()
 
 
-def _namespace() -> str | None:
+def _namespace(kind: str) -> str | None:
     try:
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
+        return os.readlink(f"/proc/self/ns/{kind}")  # noqa: PTH115 - it is no path
     except OSError:
         return None
 

@@ -11,7 +11,9 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
+from .problems import Problems
 from .processes import mark_crashed
+from .states import process_at
 
 try:
     import fcntl
@@ -46,11 +48,13 @@ def prune(runs: Path, own: str, keep: int, days: float, now: float | None = None
 
     None that is newer than the one named `own`, and none that a program still writes to. What has crashed in those that
     stay is noted, once: who asks later cannot find it out in the same way.
+
+    How old they are is told by when something was written to that one: the program may live by another clock.
     """
-    if runs.is_symlink():
+    if os.path.islink(runs):  # noqa: PTH114 - a Path raises where it may not look
         return
     records = records_in(runs)
-    oldest = max(0.0, (time.time() if now is None else now) - days * _DAY)
+    oldest = max(0.0, (_now(runs / own) if now is None else now) - days * _DAY)
     surplus = len(records) - keep
     for number, record in enumerate(records):
         is_old = number < surplus or _last_written(record, oldest) < oldest
@@ -61,7 +65,10 @@ def prune(runs: Path, own: str, keep: int, days: float, now: float | None = None
 def _mark_crashed(record: Path) -> None:
     with contextlib.suppress(OSError):
         for file in _files(record) if record.is_dir() else ():
-            if file.name.startswith("process-") and FILE_NAME.fullmatch(file.name):
+            if not (file.name.startswith("process-") and FILE_NAME.fullmatch(file.name)):
+                continue
+            process = process_at(file, Problems())
+            if process is not None and process.state == "crashed":  # And no copy, nor of another machine.
                 mark_crashed(file)
 
 
@@ -70,11 +77,22 @@ def _last_written(record: Path, oldest: float) -> float:
     if record.name[:16] > f"{datetime.fromtimestamp(oldest, timezone.utc):%Y%m%dT%H%M%SZ}":
         return math.inf
     try:
-        files = _files(record) if record.is_dir() else [record]
-        told = [file.lstat().st_mtime for file in files if file.suffix == ".jsonl"]
-        return max(told, default=record.lstat().st_mtime)
+        return _written(record)
     except OSError:
         return math.inf
+
+
+def _now(own: Path) -> float:
+    try:
+        return _written(own)
+    except OSError:  # Nothing was recorded.
+        return time.time()
+
+
+def _written(record: Path) -> float:
+    files = _files(record) if record.is_dir() else [record]
+    told = [file.lstat().st_mtime for file in files if file.suffix == ".jsonl"]
+    return max(told, default=record.lstat().st_mtime)
 
 
 def is_in_use(record: Path) -> bool:

@@ -94,7 +94,7 @@ def open_source(source: str | Path, wanted: Filter = Filter()) -> Source:  # noq
     Raises:
         SourceError: there is nothing that can be read.
     """
-    if isinstance(source, str) and source.startswith(_WEB):
+    if isinstance(source, str) and is_address(source):
         from .jaeger import from_jaeger  # noqa: PLC0415 - a list of records needs nothing of the web
 
         return Source([from_jaeger(source, wanted)])
@@ -115,6 +115,11 @@ def open_source(source: str | Path, wanted: Filter = Filter()) -> Source:  # noq
     if collected is not None:
         return Source([collected])
     return Source([record_at(each, each.name) for each in records], runs.parent / FILE if runs.name == "runs" else None)
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is named by the address of a Jaeger."""
+    return source[:8].lower().startswith(_WEB)
 
 
 def folder_of_records(path: Path) -> Path | None:

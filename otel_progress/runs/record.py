@@ -86,7 +86,10 @@ class Record:
         if self.path is None:
             return False
         prune(self.folder.parent, self.folder.name, keep, days)
-        return self.folder.exists()
+        try:
+            return self.folder.exists()
+        except OSError:  # It may not be looked for, by a program that is another user's now.
+            return self._writer is not None and bool(self._writer.process)
 
     def told_by_others(self) -> Iterator[Told]:
         """What other processes than this one told in it."""

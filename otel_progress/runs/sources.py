@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import stat
 import sys
 import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 from ..recording.visible import printable
 from . import saved
@@ -20,6 +23,7 @@ from .states import Processes, held_by_any, processes_of
 
 EVENTS, SPANS, LOGS = "events.jsonl", "spans.jsonl", "logs.jsonl"
 _CHUNK = 1024 * 1024
+_Given = TypeVar("_Given")
 _OTLP_ENDINGS = {".json", ".jsonl"}
 _OTLP_BEGINNINGS = (b'{"resourceSpans":', b'{"resourceLogs":', b'{"resourceMetrics":')
 _OTLP_BEGINS_IN = 64
@@ -250,14 +254,43 @@ def opened_input(path: Path) -> Input:
 
 
 def spooled(stream: IO[bytes], name: str) -> Input:
-    """What a stream holds, as an input: on disk, for as long as it is needed, so that it may be of any length."""
-    import shutil  # noqa: PLC0415 - only here
-    import tempfile  # noqa: PLC0415
+    """What a stream holds, as an input: on disk, for as long as it is needed, so that it may be of any length.
 
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the input
-    shutil.copyfileobj(stream, spool, _CHUNK)
-    spool.flush()  # Another process may read it.
+    Raises:
+        SourceError: it cannot be read, or there is no room for it.
+    """
+    try:
+        return kept(iter(lambda: stream.read(_CHUNK), b""), name)
+    except OSError as error:
+        raise SourceError(f"{name}: {error.strerror or error}") from None
+
+
+def kept(pieces: Iterable[bytes], name: str) -> Input:
+    """What comes in pieces, as an input: in a file without a name, which another process may read.
+
+    Raises:
+        SourceError: there is no room for it.
+    """
+    import tempfile  # noqa: PLC0415 - only here
+
+    spool = _kept(tempfile.TemporaryFile, name)
+    try:
+        for piece in pieces:
+            _kept(functools.partial(spool.write, piece), name)
+        _kept(spool.flush, name)
+    except BaseException:
+        with contextlib.suppress(OSError):  # What did not fit is still to be written.
+            spool.close()
+        raise
     return Input(name, [(name, spool)])
+
+
+def _kept(keep: Callable[[], _Given], name: str) -> _Given:
+    try:
+        return keep()
+    except OSError as error:
+        why = f"it cannot be kept in the folder for temporary files ({error.strerror or error})"
+        raise SourceError(f"{name}: {why}") from None
 
 
 class _opened:  # noqa: N801 - used as a function

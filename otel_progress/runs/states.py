@@ -8,14 +8,16 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..recording.visible import printable
 from .documents import DamagedError, parse
 from .model import State
 from .problems import Problems
+from .processes import files_of_processes, is_copy, namespaces
 
 try:
     import fcntl
@@ -32,7 +34,10 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _NOTHING: tuple[State, str] = ("unknown", "nothing tells whether it still runs")
 NO_END: tuple[State, str] = ("unknown", "its end was not recorded")
 """What is known of what no process of a record has begun."""
-PROCESS_FILES = "process-*.json"
+_NETWORK_TELLS_NOTHING: tuple[State, str] = (
+    "unknown",
+    "may run or not: its file is on a network file system, where that cannot be known",
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def _certainty(told: tuple[State, str]) -> tuple[bool, bool]:
 
 def processes_of(record: Path, problems: Problems, now: float | None = None) -> Processes:
     """The processes whose files are in the folder of a record."""
-    found = [process_at(path, problems, now) for path in sorted(record.glob(PROCESS_FILES))]
+    found = [process_at(path, problems, now) for path in files_of_processes(record)]
     return Processes([process for process in found if process is not None], otherwise=NO_END)
 
 
@@ -113,14 +118,19 @@ def process_at(path: Path, problems: Problems, now: float | None = None) -> Proc
         told = parse(data)
         if type(told.get("pid")) is not int:
             raise DamagedError("it names no pid")
-        silent = (time.time() if now is None else now) - os.fstat(descriptor).st_mtime
-        held = None if told.get("locked") is False else _held(descriptor, path)
-        return _process(path, told, silent, held)
+        found = os.fstat(descriptor)
+        silent = (_wall() if now is None else now) - found.st_mtime
+        return _process(path, told, _Signs(descriptor, path, silent, found))
     except (OSError, DamagedError) as error:
         problems.add(str(path), None, str(error))
         return None
     finally:
         os.close(descriptor)
+
+
+def _wall(clock: Callable[[], float] = time.time) -> float:
+    """The time, also where the program has put another clock into `time`, as its tests may."""
+    return clock()
 
 
 def held_by_any(file: Path) -> Processes:
@@ -143,46 +153,88 @@ def pid_of(name: str | None) -> int | None:
 
 def is_there(told: dict[str, Any]) -> bool | None:
     """Whether the process that `processes.identity` told of is still there; None where that cannot be known here."""
-    if told.get("boot_id") != _boot_id():
+    if _is_same_start(told) is False:
         return False if told.get("host") == socket.gethostname() else None
     lives = _lives(told)
     return None if lives is None else bool(lives)
 
 
-def _process(path: Path, told: dict[str, Any], silent: float, held: bool | None) -> Process:
-    state, note = _state(told, silent, held)
+@dataclass(frozen=True)
+class _Signs:
+    """What the file of a process shows beside what stands in it."""
+
+    descriptor: int
+    path: Path
+    silent: float
+    found: os.stat_result
+
+    def held(self, told: dict[str, Any]) -> bool | None:
+        """Whether its process holds it; None where a lock says nothing."""
+        return None if told.get("locked") is False else _held(self.descriptor, self.path)
+
+
+def _process(path: Path, told: dict[str, Any], signs: _Signs) -> Process:
+    state, note = _state(told, signs)
     parent = told.get("ppid")
     return Process(
         path.stem.removeprefix("process-"),
         told["pid"],
         parent if type(parent) is int else None,
         state,
-        note,
+        printable(note),  # It may name a host.
         None if state in {"running", "stalled"} else _exit_code(told),
     )
 
 
-def _state(told: dict[str, Any], silent: float, held: bool | None) -> tuple[State, str]:
+def _state(told: dict[str, Any], signs: _Signs) -> tuple[State, str]:
     if told.get("ended") is not None:
         return "done", _end(told, "has ended")
     if told.get("crashed") is not None:  # Another program has found it so, or seen it end.
         return "crashed", _end(told, "is gone without a word")
-    if told.get("boot_id") == _boot_id():
-        return _state_here(told, silent, held)
-    if told.get("host") == socket.gethostname():
-        return "crashed", "is gone: the machine was started anew since"
-    return "unknown", f"runs on {told.get('host') or 'another machine'}, or did: that cannot be known here"
+    is_same_start = _is_same_start(told)
+    if is_same_start is not True and told.get("host") != socket.gethostname():
+        return "unknown", f"runs on {told.get('host') or 'another machine'}, or did: that cannot be known here"
+    if is_copy(told, signs.found, is_same_start=is_same_start is True):
+        return "unknown", "may run or not: this is a copy of its file, where that cannot be known"
+    held = signs.held(told)
+    # What is held may be of a container that has another name for the start of the machine, as those of systemd do.
+    if is_same_start is False and not (held and told.get("pid_namespace") != namespaces()["pid_namespace"]):
+        return _NETWORK_TELLS_NOTHING if held is None else ("crashed", "is gone: the machine was started anew since")
+    return _state_here(told, signs, held)
 
 
-def _state_here(told: dict[str, Any], silent: float, held: bool | None) -> tuple[State, str]:
+def _is_another_program(told: dict[str, Any], path: Path) -> bool:
+    """Whether the process has another file in the record: from `os.exec` on it is another program, by the same id."""
+    for file in path.parent.glob(f"process-{told['pid']}-*.json"):
+        with contextlib.suppress(OSError, DamagedError):
+            descriptor = os.open(file, os.O_RDONLY | _NO_LINK)
+            try:
+                other = parse(os.read(descriptor, _LARGEST).strip())
+            finally:
+                os.close(descriptor)
+            same = all(other.get(key) == told.get(key) is not None for key in ("pid", "start_ticks", "boot_id"))
+            if same and file.name != path.name:
+                return True
+    return False
+
+
+def _is_same_start(told: dict[str, Any]) -> bool | None:
+    """Whether the machine was last started when it was for the process; None where that is not known, without /proc."""
+    theirs, ours = told.get("boot_id"), _boot_id()
+    return None if theirs is None or ours is None else theirs == ours
+
+
+def _state_here(told: dict[str, Any], signs: _Signs, held: bool | None) -> tuple[State, str]:
     """The state of one that has not said that it ends, on this machine since it was last started."""
-    alive = _lives(told)
+    alive, silent = _lives(told), signs.silent
     if alive is False or (held is False and alive is not True):
         return "crashed", "is gone without a word"
+    if held is False and _is_another_program(told, signs.path):
+        return "crashed", "went on as another program"
     if held is False and silent > SILENT:  # Not at once: a program may close what it finds open, and it opens it again.
         return "crashed", "has let go of the record"
     if held is None and alive is None:
-        return "unknown", "may run or not: its file is on a network file system, where that cannot be known"
+        return _NETWORK_TELLS_NOTHING
     if alive == "stopped" or silent > SILENT:
         return "stalled", "is stopped" if alive == "stopped" else f"is silent for {silent:.0f} s"
     return "running", ""
@@ -212,19 +264,33 @@ def _boot_id() -> str | None:
 
 def _lives(told: dict[str, Any]) -> bool | str | None:
     """Whether the process is there (`stopped`: but does not go on); None where its number says nothing here."""
+    if not _is_same_start(told):
+        return None
+    ours = namespaces()
+    if told.get("pid_namespace") is None or any(told.get(name, value) != value for name, value in ours.items()):
+        return None
     try:
-        if told.get("pid_namespace") != os.readlink("/proc/self/ns/pid"):  # noqa: PTH115 - it is no path
-            return None
         # Behind the name, which may hold anything: the state, ..., and as the twentieth field from there the start.
         fields = Path(f"/proc/{told['pid']}/stat").read_bytes().rpartition(b")")[2].split()
     except FileNotFoundError:
-        return False if Path("/proc/self/stat").exists() else None
+        return None if _answers(told["pid"]) else False
     except (OSError, ValueError):
         return None
     ticks = told.get("start_ticks")
     if fields[0] in {b"Z", b"X"} or (type(ticks) is int and ticks != int(fields[19])):
         return False
     return "stopped" if fields[0] in {b"T", b"t"} else True
+
+
+def _answers(pid: int) -> bool:
+    """Whether there is a process with this id: /proc may hide those of others (`hidepid`)."""
+    try:
+        os.kill(max(1, pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return pid > 0
 
 
 def _held(descriptor: int, path: Path, *, alone: bool = False) -> bool | None:

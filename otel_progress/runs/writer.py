@@ -19,7 +19,7 @@ from ..sinks.events import EventSink
 from ..sinks.keeper import Keeper
 from ..sinks.texts import head_of
 from .appending import SLOW, Appending
-from .processes import ProcessFile
+from .processes import ProcessFile, files_of_processes
 
 EVENTS = "events.jsonl"
 _SLOW_WRITES = 3  # One after the other: on a machine with much to do, one may seem so.
@@ -143,7 +143,7 @@ class Writer:
     def _look_again(self, *, forked: bool = False) -> None:
         """Find out whether other processes write to the file too."""
         self._has_forked = self._has_forked or forked
-        alone = not self._has_forked and len(list(self._folder.glob("process-*.json"))) <= 1
+        alone = not self._has_forked and len(files_of_processes(self._folder)) == 1
         self.file.look_again(alone=alone)
 
     def _forget(self) -> None:

@@ -105,6 +105,16 @@ def _set_in_c(handler: int | None) -> int | None:
     return put(signal.SIGTERM, handler)
 
 
+def _load_what_ends_threads() -> None:
+    """Load what glibc looks for when the process ends while a thread still runs, and aborts it where it is not found.
+
+    The program may have another root by then (`chroot`), where no library is.
+    """
+    if ctypes is not None and sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            ctypes.CDLL("libgcc_s.so.1")
+
+
 def _waited(event: threading.Event, until: float) -> bool:
     """Wait for `event` until that time, with the default action restored again and again.
 
@@ -148,6 +158,7 @@ class _Leaving:
         if self._is_watched:
             return
         self._is_watched = True
+        _load_what_ends_threads()
         self._worker = Worker("finish")
         self._told, self._teller = map(high, os.pipe())
         os.set_blocking(self._teller, False)  # For a signal handler.
@@ -196,6 +207,9 @@ class _Leaving:
         except OSError:
             told = b""
         if not told:  # The program has closed every descriptor, ours too, as daemons do: nobody can tell of a signal.
+            self._teller = -1  # Another file may have its number by then.
+            if hasattr(faulthandler, "unregister") and signal.getsignal(signal.SIGTERM) == self._leave:
+                faulthandler.unregister(signal.SIGTERM)
             return
         bound, now = process.exit_timeout, time.monotonic()
         process.terminated = True
