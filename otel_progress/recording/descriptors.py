@@ -9,16 +9,20 @@ try:
 except ImportError:  # Not a POSIX system.
     fcntl = None
 
-_HIGH = 200  # Below it are the descriptors that a program closes, and opens again, without asking whose they are.
+_HIGH = 1000, 200
+"""Below these, as far as the program may have so many, are the descriptors that it closes, and opens again for other
+files, without asking whose they are."""
 
 
 def high(descriptor: int) -> int:
     """The same file by a descriptor that no program closes, or comes to use for another file, by accident."""
     if fcntl is None:
         return descriptor
-    try:
-        other = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
-    except OSError:
-        return descriptor
-    os.close(descriptor)
-    return other
+    for least in _HIGH:
+        try:
+            other = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
+        except OSError:
+            continue
+        os.close(descriptor)
+        return other
+    return descriptor

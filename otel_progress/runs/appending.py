@@ -23,8 +23,6 @@ except ImportError:  # Not a POSIX system.
 SLOW = 0.02
 """Seconds that a write takes at most where all is well."""
 _PAGE = 4096  # Bytes; where pages are larger, they are so many times larger.
-_HIGHER = 1000
-"""Most programs may have 1,024."""
 _UNKNOWN, _WRITING = -1, -2  # Instead of what is left of a page.
 _OF_DISKS = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
@@ -153,25 +151,13 @@ class Appending:
 
     def _open(self) -> int:
         self.path.parent.mkdir(0o700, exist_ok=True)
-        descriptor = _higher(high(os.open(self.path, _FLAGS, 0o600)))
+        descriptor = high(os.open(self.path, _FLAGS, 0o600))
         found = os.fstat(descriptor)
         self._identity = found.st_dev, found.st_ino
         if fcntl is not None:
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_SH)  # Held until the last process that has it open ends.
         return descriptor
-
-
-def _higher(descriptor: int) -> int:
-    """The same file by a descriptor that only a program comes to which has very many files open."""
-    if fcntl is None:
-        return descriptor
-    try:
-        other = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGHER)
-    except OSError:  # It may have no more than so many.
-        return descriptor
-    os.close(descriptor)
-    return other
 
 
 def _blanks(left: int, line: bytes) -> bytes:
