@@ -19,11 +19,11 @@ finalizer that then changes the same context (it closes a generator, or records 
 collector waits while we change it, and while the collector runs we change nothing."""
 
 
-class _Collection(threading.local):
-    """Whether the garbage collector runs, in this thread.
+class _Marked:
+    """Has `runs` while the garbage collector does.
 
-    `gc` calls `getattr(collection, "start" or "stop", ...)`, and the property of that name sets `runs`. All of it is C:
-    what the handler of a signal raises inside a callback that is written in Python is lost.
+    `gc` calls `getattr(marked, "start" or "stop", ...)`, and the property of that name sets it. All of it is C: what
+    the handler of a signal raises inside a callback that is written in Python is lost.
     """
 
     runs = False
@@ -31,14 +31,24 @@ class _Collection(threading.local):
     stop = property(operator.methodcaller("__setattr__", "runs", False))
 
 
-collection = _Collection()
+class _MarkedHere(_Marked, threading.local):
+    """The same in the thread in which it runs."""
+
+
+class Collector(_Marked):
+    """The garbage collector: whether it `runs` in some thread, which is asked quickly, and whether it does `here`."""
+
+    here = _MarkedHere()
+
+
+collector = Collector()
 if DISTURBED:
-    gc.callbacks.append(functools.partial(getattr, collection))
+    gc.callbacks += [functools.partial(getattr, collector), functools.partial(getattr, collector.here)]
 
 
 def aside(function: Callable[[T], object], argument: T) -> None:
     """Call what may change the current context; where the collector runs, in a copy of that context."""
-    if collection.runs:
+    if collector.runs and collector.here.runs:
         contextvars.copy_context().run(function, argument)
     else:
         function(argument)

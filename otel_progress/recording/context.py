@@ -9,7 +9,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 
-from .collecting import DISTURBED, collection
+from .collecting import DISTURBED, collector
 from .faults import Harmless, from_handler
 from .live import Recorded
 from .place import RECORDED, current_context, is_over, make_current, recorded_in
@@ -17,7 +17,7 @@ from .place import RECORDED, current_context, is_over, make_current, recorded_in
 
 def attach(context: Context) -> Token[Any] | None:
     """Make `context` current; None while the collector runs, when it must stay."""
-    if collection.runs:  # The garbage collector, in this thread.
+    if collector.runs and collector.here.runs:
         return None
     if not DISTURBED or not gc.isenabled():  # From Python 3.12 on, or where nothing is collected unasked.
         return make_current(context)
@@ -35,7 +35,7 @@ def detach(token: Token[Any], ours: Context) -> None:
     left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
     `detach` would log an error.
     """
-    if collection.runs:  # The garbage collector, in this thread.
+    if collector.runs and collector.here.runs:
         return
     left = current_context()
     try:

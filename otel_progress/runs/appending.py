@@ -71,7 +71,7 @@ class Appending:
         begun = perf_counter() if self._left < size else None  # While another thread writes that is not known.
         with self._lock:
             left = self._left - size
-            if left < 0 <= self._left and size <= _PAGE:  # It begins the next page.
+            if left < 0 and self._left >= 0 and size <= _PAGE:  # It begins the next page.
                 left, size, line = _PAGE - size, self._left + size, b" " * self._left + line
             if left >= 0:  # Mostly.
                 self._left = _WRITING  # Until then a signal's handler may raise, write a line itself, or fork.
