@@ -16,7 +16,10 @@ from .place import RECORDED, current_context, is_over, make_current, recorded_in
 
 
 def attach(context: Context) -> Token[Any] | None:
-    """Make `context` current; None while the collector runs, when it must stay."""
+    """Make `context` current.
+
+    While the garbage collector runs in this thread (see `DISTURBED`) nothing is changed, and None comes back.
+    """
     if collector.runs and collector.here.runs:
         return None
     if not DISTURBED or not gc.isenabled():  # From Python 3.12 on, or where nothing is collected unasked.
@@ -35,7 +38,7 @@ def detach(token: Token[Any], ours: Context) -> None:
     left in another context (a generator closed from elsewhere) there is nothing to undo, and opentelemetry's own
     `detach` would log an error.
     """
-    if collector.runs and collector.here.runs:
+    if collector.runs and collector.here.runs:  # As in `attach`.
         return
     left = current_context()
     try:

@@ -144,7 +144,7 @@ class Ender(Teller):
             visit.eventful, visit.versions = True, versions_since(visit.store, visit.versions_before)
         if visit.run.tracked:
             twins.note(visit, ended)
-        if visit.record.end(visit, ended, outcome, error):  # It has not ended before, and has `result` and `ended` now.
+        if visit.record.end(visit, ended, outcome, error):  # `StageRecord.end`: it sets what the sinks read. Only once.
             if visit.eventful:
                 for waiting in list(visit.waits):  # Another thread has begun to wait meanwhile.
                     waiting.end(ended)

@@ -134,7 +134,7 @@ def main_worker() -> object:
 def starts(visit: Visit) -> None:
     """Note who starts a visit, and what it follows."""
     visit.worker = worker()
-    around = visit.parent or visit.run  # `or` is for the type checker: it was placed.
+    around = visit.parent or visit.run  # `or` is for the type checker: `Recorder` has set the parent.
     if around.part_of is not None:
         around = _whole(around)
     ends = around.ends  # Once: the end of what is around it, in another thread, takes it away.

@@ -291,7 +291,7 @@ class Recorder(Ender):
         try:
             if visit.node is not None:
                 self.registry.of_nodes[id(visit.node)][visit] = None
-            if not visit.record.begin(visit):  # Which numbers it, and counts it as open.
+            if not visit.record.begin(visit):  # `StageRecord.begin` numbers it, and counts it as open.
                 if visit.node is not None:
                     self.registry.drop_node(visit)
                 return None

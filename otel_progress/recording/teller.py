@@ -43,7 +43,7 @@ class Teller:
             raise foreign
 
     def tell_start(self, visit: Visit) -> None:
-        """Call `visit_started` of every sink, as `tell` would, but directly, as it comes so often. So does the next."""
+        """Call `visit_started` of every sink, as `tell` would, but directly, as it comes so often."""
         foreign: BaseException | None = None
         for sink in self.sinks:
             try:
@@ -55,7 +55,7 @@ class Teller:
             raise foreign
 
     def tell_end(self, visit: Visit) -> None:
-        """Call `visit_ended` of those that are left."""
+        """Call `visit_ended` of those that are left, in the same way."""
         foreign: BaseException | None = None
         for sink in visit.untold or ():  # An iterator: what was interrupted goes on where it stood.
             try:

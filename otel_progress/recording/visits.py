@@ -95,8 +95,8 @@ class Visit(Recorded):
     """Whether another thread ended it before that. Then the thread that began it tells of the end, once all sinks know
     of the beginning (`tell_early_end`)."""
     eventful: bool
-    """While it is False, nothing of what is told below need be looked at: platforms of its own, items, attempts, waits,
-    an action, versions, and what a tracker began. Most visits have none of it."""
+    """While it is False, none of these need be looked at: platforms that it named, items, attempts, waits, an action,
+    versions, and what a tracker began. Most visits have none."""
     tracking = Tracking.NOT
     inside: Inside | None = None
     """Of one that a tracker began: which nodes ended inside it."""

@@ -62,7 +62,7 @@ def decorated(
     given = opener.shared
 
     def opening(shared: Any) -> Opening[Any]:
-        if shared is not None and type_of(shared) is not dict:  # A dict would come back from that: mostly it is one.
+        if shared is not None and type_of(shared) is not dict:  # Which gives back a dict as it is: mostly it is one.
             shared = found_store(shared)
         return Opening(opener, Call(code, given if shared is None else shared, node), stepwise)
 
