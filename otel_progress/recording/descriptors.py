@@ -26,3 +26,16 @@ def high(descriptor: int) -> int:
         os.close(descriptor)
         return other
     return descriptor
+
+
+def file_of(descriptor: int) -> tuple[int, int] | None:
+    """What tells the file that a descriptor is of from every other, its device and its number; None if it is of none.
+
+    The program may have closed ours, as daemons do, and opened another file, which got its number: nothing of ours may
+    come to be in that.
+    """
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
-from ..recording.descriptors import high
+from ..recording.descriptors import file_of, high
 from ..recording.faults import report
 
 try:
@@ -140,20 +140,14 @@ class Appending:
     def _is_ours(self) -> bool:
         """Whether the descriptor is that of the file.
 
-        The program may have closed it, as daemons do, and opened another file, which got its number: nothing of ours
-        may come to be in that. Who writes alone asks each second, and has a number that no program comes to meanwhile.
+        Who writes alone asks each second, and has a number that no program comes to meanwhile.
         """
-        try:
-            found = os.fstat(self._descriptor)
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self._identity
+        return self._identity is not None and file_of(self._descriptor) == self._identity
 
     def _open(self) -> int:
         self.path.parent.mkdir(0o700, exist_ok=True)
         descriptor = high(os.open(self.path, _FLAGS, 0o600))
-        found = os.fstat(descriptor)
-        self._identity = found.st_dev, found.st_ino
+        self._identity = file_of(descriptor)
         if fcntl is not None:
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_SH)  # Held until the last process that has it open ends.

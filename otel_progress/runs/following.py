@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from time import monotonic, time_ns  # The program's tests may put others into `time`.
 
-from ..recording.descriptors import high
+from ..recording.descriptors import file_of, high
 from ..recording.times import NANO
 from .happenings import Happening, happenings
 from .problems import Problems
@@ -45,7 +45,8 @@ class Follower:
         self._rest = b""
         """Of a line whose end is not written yet."""
         self._passes_over = False
-        self._descriptor, self._identity = -1, (0, 0)
+        self._descriptor = -1
+        self._identity: tuple[int, int] | None = None
         self._looked_at = -1
         self._processes: dict[str, Process] = {}
         self._touched: dict[str, tuple[int, float]] = {}
@@ -126,17 +127,10 @@ class Follower:
     def _open(self) -> None:
         if not self._is_open():
             self._descriptor = high(os.open(self.folder / EVENTS, _FLAGS))
-            self._identity = self._what_is_there()
+            self._identity = file_of(self._descriptor)
 
     def _is_open(self) -> bool:
-        try:
-            return self._descriptor >= 0 and self._what_is_there() == self._identity
-        except OSError:
-            return False
-
-    def _what_is_there(self) -> tuple[int, int]:
-        found = os.fstat(self._descriptor)
-        return found.st_dev, found.st_ino
+        return self._identity is not None and file_of(self._descriptor) == self._identity
 
     def _lines(self, data: bytes) -> bytes:
         """The lines that are whole now."""

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ..recording.descriptors import high
+from ..recording.descriptors import file_of, high
 from ..recording.times import NANO
 
 try:
@@ -64,18 +64,13 @@ class ProcessFile:
             os.close(self._descriptor)
 
     def _is_ours(self) -> bool:
-        """Whether the descriptor is that of the file: where the program has closed it, another may have its number."""
-        try:
-            found = os.fstat(self._descriptor)
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == (self._told["device"], self._told["inode"])
+        """Whether the descriptor is that of the file."""
+        return file_of(self._descriptor) == (self._told["device"], self._told["inode"])
 
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         self._descriptor = high(os.open(self._path, flags, 0o600))
-        found = os.fstat(self._descriptor)
-        self._told.update(device=found.st_dev, inode=found.st_ino)
+        self._told["device"], self._told["inode"] = file_of(self._descriptor) or (None, None)
         if fcntl is not None:
             with contextlib.suppress(OSError):
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # Readers probe it for a moment.
