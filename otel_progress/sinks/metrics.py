@@ -112,9 +112,7 @@ class MetricSink(Sink):
         put(self._run_platforms, run.platform_count, workflow, span)
 
     def visit_started(self, visit: Visit) -> None:
-        """From now on the stage is known."""
-        if (visit.run.workflow, visit.stage) not in self._stages:
-            self._labels(visit.run.workflow, visit.stage)
+        """Its stage may have a budget. That it is open the registry says, when metrics are collected."""
         if visit.code.budget is not None:
             self.stage_changed(visit)
 
