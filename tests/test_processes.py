@@ -238,15 +238,17 @@ def test_what_crashed_is_marked_once_by_a_later_program(tmp_path: Path) -> None:
 
 
 CLOSES_ALL = """
-import os, signal, sys, time
+import os, resource, signal, sys, time
 from otel_progress import stage, workflow
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 with workflow("w"):
     with stage("a"):
         pass
     time.sleep(0.7)  # Until there are spans.
     os.mkdir("own")
     os.closerange(3, 4096)
-    own = [os.open(f"own/{number}", os.O_RDWR | os.O_CREAT, 0o600) for number in range(300)]
+    own = [os.open(f"own/{number}", os.O_RDWR | os.O_CREAT, 0o600) for number in range(int(sys.argv[2]))]
     time.sleep(float(sys.argv[1]))
     with stage("b"):
         pass
@@ -256,7 +258,18 @@ with workflow("w"):
 """
 
 
-@pytest.mark.parametrize("arguments", [["0"], ["1.3"], ["0", "term"], ["1.3", "term"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["0", "300"],
+        ["1.3", "300"],
+        ["0", "300", "term"],
+        ["1.3", "300", "term"],
+        ["1.3", "1300"],  # More than any number of ours: after a second we have looked.
+        ["1.3", "1300", "term"],
+    ],
+    ids=" ".join,
+)
 def test_nothing_of_ours_gets_into_files_that_the_program_opens_in_the_place_of_what_it_has_closed(
     tmp_path: Path, arguments: list[str]
 ) -> None:

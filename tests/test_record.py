@@ -462,6 +462,18 @@ def interrupted(file: Appending, monkeypatch: pytest.MonkeyPatch, handler: Calla
     monkeypatch.setattr(os, "write", write)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_no_line_gets_into_a_file_that_has_got_the_number_of_ours(file: Appending, tmp_path: Path, alone: bool) -> None:
+    with (tmp_path / "theirs").open("wb") as theirs:
+        os.dup2(theirs.fileno(), file._descriptor)  # As where the program has closed all, and opened many.
+    file.look_again(alone=alone)  # As each second.
+    file.append(b"{1}\n")
+    file.append(b"{2}\n")
+    assert (tmp_path / "theirs").read_bytes() == b""
+    assert file.path.read_bytes().split() == [b"{}", b"{1}", b"{2}"]
+    assert file.fault is None
+
+
 def test_a_line_that_a_handler_tears_while_another_is_written_is_ended(
     file: Appending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
