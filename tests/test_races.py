@@ -21,6 +21,7 @@ from otel_progress.recording.recorder import Recorder
 from otel_progress.recording.settings import Settings
 from otel_progress.sinks.bound import NameBound
 from otel_progress.sinks.metrics import MetricSink
+from otel_progress.sinks.mirror import MirrorSink
 from otel_progress.sinks.usual import usual_sinks
 from otel_progress.ways.classes import class_of, forget_classes
 
@@ -207,6 +208,26 @@ def test_a_visit_is_told_to_begin_before_it_is_told_to_end_with_its_run(telemetr
     ending.join(timeout=30)
     assert told.events == ["a started", "a ended", "w ended"]
     assert result(telemetry, "a") == ["abandoned"]
+
+
+def test_the_mirror_lets_go_of_a_run_that_ends_before_its_first_visit_is_shown(telemetry: Telemetry) -> None:
+    shared: Shared = {}
+    outer = workflow("w", shared=shared)
+    outer.__enter__()
+    ending = threading.Thread(target=lambda: outer.__exit__(None, None, None))
+
+    def end_the_run(_: Visit) -> None:
+        ending.start()
+        otlp.wait_until(lambda: "w ended" in told.events)
+
+    told = Told()
+    Meanwhile(telemetry, "visit_started", end_the_run)
+    visit("a", shared)
+    ending.join(timeout=30)
+    assert shared["progress_metrics"]["a"]["result"] == "abandoned"
+    (mirror,) = (sink for sink in telemetry.recorder.sinks if isinstance(sink, MirrorSink))
+    assert mirror._runs == {}
+    assert mirror._desks == {}
 
 
 def test_a_run_is_told_to_end_after_a_visit_that_another_thread_ends(telemetry: Telemetry) -> None:
