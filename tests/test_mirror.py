@@ -12,6 +12,7 @@ import pickle
 import threading
 import types
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from otel_progress import progress, stage, workflow
 from otel_progress.recording import default
 from otel_progress.recording.settings import Settings
 from otel_progress.recording.store import write
+from otel_progress.recording.times import timestamp
 from otel_progress.sinks import mirror
 
 from .conftest import OwnMapping, Telemetry, make_telemetry
@@ -446,3 +448,9 @@ def test_a_cleared_store_is_empty_or_whole(telemetry: Telemetry, monkeypatch: py
         with stage("a", shared=shared):
             assert list(shared["progress_metrics"]) == ["a"]
     assert seen[-1] == "none"
+
+
+@pytest.mark.parametrize("micros", [0, 1, 99_999, 100_000, 999_999, 1_000_000, 1_000_001, 1_795_790_588_849_103, 2**52])
+def test_times_are_written_as_python_writes_them(micros: int) -> None:
+    told = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=micros)
+    assert timestamp(micros * 1000 + 999) == told.isoformat()

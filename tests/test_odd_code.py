@@ -155,6 +155,38 @@ class Noting(SpanProcessor):
 
 
 @only_where_the_collector_disturbs
+def test_what_another_thread_does_while_the_garbage_collector_waits_is_recorded_as_ever(telemetry: Telemetry) -> None:
+    collects, may_go_on = threading.Event(), threading.Event()
+
+    class Session:
+        def __del__(self) -> None:
+            collects.set()
+            may_go_on.wait(30)
+
+    def collect() -> None:
+        session: Any = Session()
+        session.me = session
+        del session
+        gc.collect()
+
+    thread = threading.Thread(target=collect)
+    telemetry.tracer_provider.add_span_processor(Noting())
+    with workflow("w"):
+        thread.start()
+        assert collects.wait(30)
+        with stage("outer"):
+            inside = trace.get_current_span().get_span_context()
+            with stage("inner"):
+                pass
+        behind, noted = trace.get_current_span().get_span_context(), context.get_value("ended")
+        may_go_on.set()
+        thread.join(30)
+    assert telemetry.span("stage inner").parent == telemetry.span("stage outer").context == inside
+    assert telemetry.span("run w").context == behind
+    assert noted == "stage outer"
+
+
+@only_where_the_collector_disturbs
 def test_what_is_current_when_the_garbage_collector_ends_a_stage_stays_so(telemetry: Telemetry) -> None:
     telemetry.tracer_provider.add_span_processor(Noting())
     opened = stage("session")

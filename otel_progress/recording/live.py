@@ -89,6 +89,8 @@ class Beginning(Enum):
     CARRIED_ON    its `workflow`                no         no      yes
     STAGE         nobody: it goes idle          yes        yes     yes
     JOINED        nobody: it goes idle          yes        no      no
+
+    One that goes idle and has no store, so that no later stage finds it, ends with its `outermost` visit instead.
     """
 
     WORKFLOW = "workflow"
