@@ -337,6 +337,8 @@ def test_no_copy_is_marked(made: Path, held: Held) -> None:
 
 
 def test_without_proc_the_lock_alone_counts(made: Path, held: Held) -> None:
+    say(made, held.told(boot_id=None, pid=held.process.pid + 4_000_000))  # Only a part of it is there.
+    assert state(made) == ("running", "")
     say(made, held.told(boot_id=None, pid_namespace=None, start_ticks=None, pid=1))
     assert state(made) == ("running", "")
     held.end()
